@@ -1,0 +1,124 @@
+"""What a step runs in: the pins that make its bytes repeatable, and the facts a manifest records.
+
+The same training gave five different hashes under one core, two cores, AVX2 and oneDNN on or off; with all of these
+pins the bytes were equal on AVX2 and AVX-512 machines of both vendors. The promise is for x86-64 with AVX2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from utils import paths
+from utils.errors import BuildError
+
+__all__ = ["PINS", "cores", "describe", "is_pinned", "lock_sha256", "pin_tensorflow", "pinned", "require_lock", "versions"]
+
+#: Environment variables of every step. They must be there before the process starts.
+PINS = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "1",
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # said aloud: the default depends on the CPU
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # an AVX-512 machine sums in another order
+    "OMP_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_CPP_MAX_VLOG_LEVEL": "0",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    "MPLBACKEND": "Agg",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+
+#: Threads of TensorFlow, inside one operator and between operators. More would change the order of sums; models
+#: are built side by side instead (`doit -n`).
+THREADS = 1
+
+#: The packages whose versions decide what an artifact looks like.
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "matplotlib")
+
+
+def cores() -> int:
+    """Steps to run side by side when nobody says: the cores that this process may use, at most 4."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, 4)
+
+
+def pinned() -> dict[str, str]:
+    """The environment for a step: this one with the pins laid over it."""
+    return {**os.environ, **PINS}
+
+
+def is_pinned() -> bool:
+    """Whether this process was started with the pins."""
+    return all(os.environ.get(key) == value for key, value in PINS.items())
+
+
+def pin_tensorflow(seed: int) -> Any:
+    """Import TensorFlow with one thread, deterministic kernels and all seeds set; returns the module."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    tf.config.experimental.enable_op_determinism()
+    tf.keras.utils.set_random_seed(seed)
+    return tf
+
+
+def lock_sha256() -> str:
+    """The sha256 of the locked requirements in the checkout."""
+    return hashlib.sha256(paths.LOCK.read_bytes()).hexdigest()
+
+
+def require_lock() -> None:
+    """Refuse to build with packages that the checkout's lock does not name.
+
+    The image and the local venv leave the sha256 of the lock they were made from in ``zoo-lock.sha256``. Without that
+    file (a developer's own environment) nothing is promised, and the manifest says so.
+
+    Raises:
+        BuildError: this environment was made from another lock.
+    """
+    made_from = _made_from()
+    if made_from and made_from != lock_sha256():
+        raise BuildError(
+            "this environment was made from other locked requirements than the checkout's",
+            where=paths.relative(paths.LOCK),
+            hint="make it again: docker/run does it by itself; else `docker build -t nxp-model-zoo -f docker/Dockerfile .`",
+        )
+
+
+def _made_from() -> str | None:
+    stamp = Path(sys.prefix) / "zoo-lock.sha256"
+    return stamp.read_text(encoding="ascii").split()[0] if stamp.is_file() else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what an artifact looks like."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        for name in (package, f"{package}-cpu"):
+            try:
+                found[package] = metadata.version(name)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def describe() -> dict[str, Any]:
+    """What a manifest says of the environment: nothing in it differs from one x86-64 host to the next."""
+    promise = platform.machine() == "x86_64" and _made_from() is not None
+    return {
+        "machine": platform.machine(),
+        "bit_identical": promise,  # aarch64 hosts and home-made environments build without the promise
+        "pins": PINS,
+        "threads": THREADS,
+        "requirements_sha256": lock_sha256(),
+        "tools": {key: value for key, value in versions().items() if key != "python"},
+    }

@@ -1,0 +1,140 @@
+"""Every error a person can meet, as one small tree.
+
+::
+
+    ZooError                 exit code 2   (the base; never raised itself)
+    ├── RecipeError          exit code 3   a recipe.toml is wrong
+    ├── SourceError          exit code 4   a source cannot be had, or is not what it should be
+    │   ├── OfflineError                   sources are missing and the network is off
+    │   └── CorruptError                   bytes do not match their size or hash
+    ├── DataError            exit code 5   a data file cannot be read (idx, image, archive)
+    ├── BuildError           exit code 6   training, loading or conversion failed
+    ├── GateError            exit code 7   a measured number is outside what the recipe allows
+    ├── ValidationError      exit code 8   example.py found the bundle wrong
+    └── StorageError         exit code 9   disk full, read-only folder, no permission
+
+A message says what happened, where (recipe, file, key) and what to do now. Exit code 0 is success,
+1 is a defect of ours (it comes with a traceback), 130 is Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+__all__ = [
+    "BuildError",
+    "CorruptError",
+    "DataError",
+    "GateError",
+    "OfflineError",
+    "RecipeError",
+    "SourceError",
+    "StorageError",
+    "ValidationError",
+    "ZooError",
+    "storage_error",
+]
+
+
+class ZooError(Exception):
+    """An error with a message for a person.
+
+    Args:
+        what: what happened, in one sentence.
+        where: the recipe, file or key it happened in.
+        hint: what to do now.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(what, where, hint)
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.hint:
+            lines.append(f"  -> {self.hint}")
+        return "\n".join(lines)
+
+
+class RecipeError(ZooError):
+    """A recipe.toml is wrong: unknown key, wrong type, two recipes with one name."""
+
+    exit_code = 3
+
+
+class SourceError(ZooError):
+    """A source cannot be had: every address failed."""
+
+    exit_code = 4
+
+
+class OfflineError(SourceError):
+    """Sources are missing and the network is off; the message lists every one of them."""
+
+
+class CorruptError(SourceError):
+    """Bytes do not have the size or the hash that the recipe pins."""
+
+
+class DataError(ZooError):
+    """A data file cannot be read: wrong magic, short body, hostile archive."""
+
+    exit_code = 5
+
+
+class BuildError(ZooError):
+    """Training, loading or conversion failed."""
+
+    exit_code = 6
+
+
+class GateError(ZooError):
+    """A measured number is outside what the recipe allows."""
+
+    exit_code = 7
+
+
+class ValidationError(ZooError):
+    """example.py found the bundle wrong."""
+
+    exit_code = 8
+
+
+class StorageError(ZooError):
+    """A file cannot be written: disk full, read-only folder, no permission."""
+
+    exit_code = 9
+
+
+def storage_error(error: OSError, where: str = "") -> StorageError:
+    """Turn an OSError met while writing into the sentence a person needs.
+
+    Args:
+        error: what the operating system said.
+        where: the file; ``error.filename`` when empty.
+    """
+    where = where or str(error.filename or "")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            "no space left on the disk",
+            where=where,
+            hint="free some space (build/ holds what can be made again), then run doit again",
+        )
+    if error.errno == errno.EROFS:
+        return StorageError(
+            "the folder is read-only",
+            where=where,
+            hint="mount the workspace read-write (docker run -v, without :ro), then run doit again",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return StorageError(
+            "no permission to write",
+            where=where,
+            hint="make the folder writable for this user (ls -ld shows whose it is), then run doit again",
+        )
+    return StorageError(error.strerror or str(error), where=where)

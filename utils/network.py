@@ -1,0 +1,40 @@
+"""The recipe's own code: how a network that TOML cannot describe is built."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from utils import paths
+from utils.errors import BuildError
+from utils.recipe import Recipe
+
+__all__ = ["build"]
+
+
+def build(recipe: Recipe) -> Any:
+    """The keras.Model that ``build(parameters, shape)`` of the recipe's code makes, with fresh weights.
+
+    Raises:
+        BuildError: the code has no build(), or the model's shapes are not the recipe's.
+    """
+    where = paths.relative(recipe.code_file)
+    spec = importlib.util.spec_from_file_location("recipe_code", recipe.code_file)
+    if spec is None or spec.loader is None:
+        raise BuildError("is not Python", where=where, hint="name a .py file in the recipe's `code`")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "build"):
+        raise BuildError("has no build(parameters, shape)", where=where, hint="write one that returns a keras.Model")
+    model = module.build(dict(recipe.parameters), tuple(recipe.input.shape[1:]))
+    for what, ours, wanted in (
+        ("input", model.input_shape, recipe.input.shape),
+        ("output", model.output_shape, recipe.output.shape),
+    ):
+        if list(ours[1:]) != list(wanted[1:]):
+            raise BuildError(
+                f"the network's {what} is {list(ours[1:])}, the recipe's {what}.shape says {wanted[1:]}",
+                where=where,
+                hint=f"mend the network or recipes/{recipe.folder}/recipe.toml",
+            )
+    return model

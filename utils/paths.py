@@ -1,0 +1,62 @@
+"""Where everything is. No other module builds a path of the project by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from utils.errors import storage_error
+
+#: The checkout: the folder that holds dodo.py.
+ROOT = Path(os.environ.get("ZOO_ROOT") or Path(__file__).resolve().parent.parent)
+
+RECIPES = ROOT / "recipes"
+DOCKER = ROOT / "docker"
+UTILS = ROOT / "utils"
+
+#: What a user takes away: one bundle a model.
+ARTIFACTS = ROOT / "artifacts"
+
+#: What can be made again; git-ignored as a whole.
+BUILD = ROOT / "build"
+
+#: The hash-locked requirements of the image and of the local venv.
+LOCK = DOCKER / "requirements.txt"
+
+#: The one program that leaves for the board.
+EXAMPLE = UTILS / "example.py"
+
+
+def cache() -> Path:
+    """The folder of sources, each named by its sha256 (``ZOO_CACHE`` moves it)."""
+    return Path(os.environ.get("ZOO_CACHE") or BUILD / "cache")
+
+
+def work(model: str) -> Path:
+    """The folder of one model's intermediate files."""
+    return BUILD / model
+
+
+def bundle(model: str) -> Path:
+    """The folder of one model's finished bundle."""
+    return ARTIFACTS / model
+
+
+def relative(path: Path) -> str:
+    """``path`` as a person would type it from the project's root."""
+    try:
+        return path.relative_to(ROOT).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def make_build_folder() -> None:
+    """Make ``build/``, where the task graph keeps its state.
+
+    Raises:
+        StorageError: the checkout cannot be written.
+    """
+    try:
+        BUILD.mkdir(exist_ok=True)
+    except OSError as error:
+        raise storage_error(error) from None

@@ -1,0 +1,155 @@
+"""The pictures of a model card. The same numbers give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["confusion", "digits", "feature_maps", "training"]
+
+#: Colours that stay apart for colour-blind readers (Okabe and Ito's palette).
+BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
+
+#: Pixels per inch: 2x of what a README shows, and still small files.
+DPI = 110
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A figure of ``width`` x ``height`` inches and its axes, always a 2-d array."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    mpl.rcdefaults()
+    mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+
+
+def _save(figure: Any, file: Path) -> None:
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    figure.savefig(file, dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
+    with Image.open(file) as image:  # few colours: a palette makes the file a third of the size
+        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def digits(
+    file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str
+) -> None:
+    """A strip of inputs, each with its label and every variant's answer; wrong answers are red.
+
+    Args:
+        file: the PNG to write.
+        images: uint8, shape (N, H, W, 1).
+        labels: what each image is.
+        answers: variant -> what it answers for each image.
+        title: a sentence above the strip.
+    """
+    columns = min(len(images), 10)
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(0.85 * columns, 1.35 * rows + 0.3, rows, columns)
+    for place, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if place >= len(images):
+            continue
+        axis.imshow(images[place, ..., 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(f"is {labels[place]}", fontsize=8)
+        for line, (variant, given) in enumerate(answers.items()):
+            right = given[place] == labels[place]
+            axis.text(
+                0.5, -0.16 - 0.17 * line, f"{variant}: {given[place]}", transform=axis.transAxes, ha="center",
+                fontsize=7, color=GREY if right else RED, fontweight="normal" if right else "bold",
+            )  # fmt: skip
+    figure.suptitle(title, fontsize=9)
+    _save(figure, file)
+
+
+def training(file: Path, history: dict[str, list[float]], final: dict[str, float]) -> None:
+    """Loss and error over the epochs of training, with the final error on the evaluation set.
+
+    Args:
+        file: the PNG to write.
+        history: epoch, loss, accuracy (0..1), one entry a block of steps.
+        final: variant -> accuracy in % on the evaluation set.
+    """
+    figure, ((left, right),) = _figure(7.0, 2.6, 1, 2)
+    epoch = history["epoch"]
+    left.plot(epoch, history["loss"], color=BLUE, linewidth=1)
+    left.set_title("training loss")
+    right.plot(epoch, [100 - 100 * a for a in history["accuracy"]], color=BLUE, linewidth=1, label="training set")
+    for (variant, accuracy), colour in zip(final.items(), (ORANGE, RED), strict=False):
+        right.axhline(
+            max(100 - accuracy, 0.01), color=colour, linewidth=1, linestyle="--" if variant == "int8" else "-",
+            label=f"{variant}, evaluation set: {100 - accuracy:.2f} %",
+        )  # fmt: skip
+    right.set_title("wrong answers, %")
+    right.set_yscale("log")
+    right.set_ylim(0.1, 100)
+    right.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    right.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        axis.set_xlim(0, max(epoch))
+        axis.grid(alpha=0.25)
+    _save(figure, file)
+
+
+def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str) -> None:
+    """The confusion matrix: what each label was taken for. Right answers are grey, errors blue by number."""
+    counts = np.asarray(matrix)
+    size = len(labels)
+    errors = counts.astype(float)
+    np.fill_diagonal(errors, np.nan)
+    edge = 0.36 * size + 0.9
+    figure, ((axis,),) = _figure(edge, edge)
+    top = max(float(np.nanmax(errors)), 1.0)
+    axis.imshow(errors, cmap="Blues", vmin=0, vmax=1.3 * top)
+    for row in range(size):
+        for column in range(size):
+            count = int(counts[row, column])
+            if count:
+                dark = row != column and count > 0.7 * top
+                axis.text(
+                    column, row, f"{count}", ha="center", va="center", fontsize=7,
+                    color="white" if dark else GREY if row == column else "black",
+                )  # fmt: skip
+    axis.set_xticks(range(size), labels)
+    axis.set_yticks(range(size), labels)
+    axis.set_xlabel("answer")
+    axis.set_ylabel("label")
+    axis.set_title(title, fontsize=9)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    axis.tick_params(length=0)
+    _save(figure, file)
+
+
+def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], title: str) -> None:
+    """Inputs above, and below each the one-channel map that the network's body makes of it.
+
+    Args:
+        file: the PNG to write.
+        images: uint8, shape (N, H, W, 1).
+        maps: shape (N, H, W), real values.
+        title: a sentence above the pictures.
+    """
+    figure, axes = _figure(0.85 * len(images), 2.1, 2, len(images))
+    low, high = float(maps.min()), float(maps.max())
+    for place in range(len(images)):
+        axes[0, place].imshow(images[place, ..., 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes[1, place].imshow(maps[place], cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[0, 0].set_ylabel("input")
+    axes[1, 0].set_ylabel("body")
+    figure.suptitle(title, fontsize=9)
+    _save(figure, file)

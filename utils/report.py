@@ -1,0 +1,54 @@
+"""What `doit` says on the terminal: which step begins, what failed, and a last line that sums it up."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from doit.reporter import ConsoleReporter
+
+__all__ = ["Report"]
+
+
+class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
+    """doit's console reporter without noise: steps print their own lines and their own errors."""
+
+    desc = "a line a step, and a summary"
+
+    def __init__(self, outstream: Any, options: Any) -> None:
+        super().__init__(outstream, options)
+        self._begin = time.monotonic()
+        self._ran = self._current = 0
+
+    def execute_task(self, task: Any) -> None:
+        """A step begins."""
+        if task.actions:
+            self.write(f"{task.name} ... {task.doc}\n")
+            self.outstream.flush()
+
+    def add_success(self, task: Any) -> None:
+        """A step ended well."""
+        self._ran += bool(task.actions)
+
+    def skip_uptodate(self, task: Any) -> None:
+        """A step has nothing to do."""
+        self._current += bool(task.actions)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """A step failed, or another step that it needs did."""
+        self.failures.append({"task": task, "exception": fail})
+
+    def complete_run(self) -> None:
+        """All is done that can be done."""
+        for line in self.runtime_errors:
+            self.write(f"{line}\n")
+        seconds = time.monotonic() - self._begin
+        if self.failures:
+            for failure in self.failures:
+                failed = failure["task"].executed
+                why = "failed, its message is above" if failed else failure["exception"].get_msg().strip()
+                self.write(f"FAILED {failure['task'].name}: {why}\n")
+        elif self._ran:
+            self.write(f"done: {self._ran} steps run, {self._current} up to date, {seconds:.0f} s\n")
+        elif self._current:
+            self.write(f"nothing to do: {self._current} steps are up to date\n")

@@ -1,0 +1,69 @@
+"""The steps: each module is a program of its own, ``python -m utils.steps.train mnist_nearest train``.
+
+:func:`main` is what all of them share: the pins, the record, errors for people, exit codes (``utils/errors.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from utils import environment, plan, record
+from utils.errors import ZooError
+from utils.recipe import find
+
+__all__ = ["main", "say"]
+
+_PREFIX = ""
+
+
+def say(text: str) -> None:
+    """Tell the user how far the step is; one line, with the step's name before it."""
+    print(f"{_PREFIX}{text}", flush=True)
+
+
+def main(work: plan.Work) -> None:
+    """Run one step of one model, named on the command line, and exit.
+
+    The step runs only when its record says that it has to, so that a lost doit database costs nothing.
+    """
+    global _PREFIX
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
+    if not environment.is_pinned():  # the pins work only when they are there before Python starts
+        os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())
+    model, name = sys.argv[1:]
+    _PREFIX = f"{model}:{name} "
+    _die_with_parent()
+    begin = time.monotonic()
+    try:
+        environment.require_lock()
+        recipe = find(model)
+        step = plan.step_of(recipe, name)
+        with record.locked(step.record):
+            if step.is_current():
+                say("is up to date")
+                return
+            with record.writing(step.record, step.key(), step.writes) as outputs:
+                work(recipe, step, outputs)
+        say(f"done in {time.monotonic() - begin:.1f} s")
+    except ZooError as error:
+        print(f"\nerror: {model}:{name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else ""
+
+
+def _die_with_parent() -> None:
+    """A killed doit must not leave a step running behind it (Linux only; elsewhere it ends by itself)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>

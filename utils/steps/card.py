@@ -1,0 +1,108 @@
+"""card: draw the pictures, write the model card, and put the finished bundle into ``artifacts/``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from utils import bundle, datasets, example, paths, pictures, plan, preprocess, record, tflite
+from utils.errors import BuildError
+from utils.recipe import Recipe
+from utils.steps import main, say
+
+#: The text of the card; its own file, so that words can change without code.
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+
+
+def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+    """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
+    home = paths.work(recipe.name)
+    evaluation, validation = _json(home / "evaluation.json"), _json(home / "validation.json")
+    history = _json(home / "history.json")
+    sources = _json(home / "sources.json") if recipe.sources else {}
+    folder = outputs.staging / recipe.name
+    shutil.copytree(home / "bundle", folder)
+    graph = tflite.read(plan.model_file(recipe.name, recipe.variants[-1]))
+    _draw(recipe, folder, evaluation, history, graph)
+    facts = bundle.manifest(recipe, evaluation, validation, sources)
+    (folder / "manifest.json").write_text(record.dump_json(facts), encoding="utf-8")
+    (folder / "README.md").write_text(_text(recipe, facts, graph), encoding="utf-8")
+    (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    bundle.publish(folder, paths.bundle(recipe.name))
+    size = sum(file.stat().st_size for file in paths.bundle(recipe.name).iterdir())
+    say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
+
+
+def _json(file: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return value
+
+
+def _draw(
+    recipe: Recipe, folder: Path, evaluation: dict[str, Any], history: dict[str, Any], graph: tflite.Graph
+) -> None:
+    examples = datasets.load(recipe, recipe.evaluation.dataset)
+    names, results = recipe.labels, evaluation["variants"]
+    missed = sorted({int(index) for result in results.values() for index in result["wrong"]})
+    chosen = [*bundle.showcase(recipe, examples.labels), *missed[: 20 - recipe.examples]][:20]
+    answers = {
+        variant: [names[result["wrong"].get(str(index), examples.labels[index])] for index in chosen]
+        for variant, result in results.items()
+    }
+    pictures.digits(
+        folder / "digits.png",
+        examples.images[chosen],
+        [names[examples.labels[index]] for index in chosen],
+        answers,
+        "one of each, then the first mistakes" if missed else "one of each; no mistakes to show",
+    )
+    pictures.training(folder / "training.png", history, {v: r["accuracy"] for v, r in results.items()})
+    variant = recipe.variants[-1]
+    pictures.confusion(
+        folder / "confusion.png",
+        results[variant]["confusion"],
+        names,
+        f"{variant}: {evaluation['count'] - results[variant]['correct']} of {evaluation['count']:,} wrong",
+    )
+    if recipe.card.feature_map:
+        shown = chosen[:10]
+        maps = _feature_maps(recipe, graph, examples.images[shown])
+        pictures.feature_maps(
+            folder / "feature_map.png", examples.images[shown], maps, f"what the {variant} body makes of the input"
+        )
+
+
+def _feature_maps(recipe: Recipe, graph: tflite.Graph, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Outputs of the operator that the recipe names, computed by the reference kernels: float32 (N, H, W)."""
+    found = [operator for operator in graph.operators if operator.name == recipe.card.feature_map]
+    if not found:
+        raise BuildError(
+            f"the graph has no operator {recipe.card.feature_map}",
+            where=f"recipes/{recipe.folder}/recipe.toml: card.feature_map",
+            hint=f"name one of {', '.join(graph.count())}",
+        )
+    file = plan.model_file(recipe.name, recipe.variants[-1])
+    model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
+    model.bind(recipe.input.name, recipe.output.name)
+    inputs = model.quantise(preprocess.tensor_of(images, recipe.input))
+    maps = [model.look(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
+    return np.stack(maps)[:, 0, ..., 0]
+
+
+def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(recipe=recipe, facts=facts, operators=graph.count(), min_runtime=graph.min_runtime)
+
+
+if __name__ == "__main__":
+    main(work)

@@ -1,0 +1,190 @@
+"""TFLite files, read and tidied, on the flatbuffer schema that ai-edge-litert ships."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from utils.errors import DataError
+
+__all__ = ["Graph", "Operator", "Tensor", "read", "tidy"]
+
+#: Weights begin at multiples of this many bytes, as the schema's force_align asks.
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a graph.
+
+    Attributes:
+        name: as the file has it.
+        shape: dimensions; empty for a scalar.
+        dtype: ``FLOAT32``, ``INT8``, ... as the schema calls it.
+        scales: quantisation scales: none, one, or one a channel.
+        zero_points: as many as scales.
+        data: bytes of the constant it holds; 0 where it is computed.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    data: int
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One node of a graph: ``inputs`` and ``outputs`` are indices into the graph's tensors (-1: left out)."""
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The only subgraph of a TFLite file.
+
+    Attributes:
+        tensors: all of them.
+        operators: in the order they run.
+        inputs: indices of the graph's inputs.
+        outputs: indices of the graph's outputs.
+        signature: names of the first signature's inputs and outputs -> tensor index; empty without one.
+        min_runtime: the lowest TFLite version that knows every operator version, by the converter's own account.
+    """
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    signature: dict[str, int]
+    min_runtime: str
+
+    def count(self) -> dict[str, int]:
+        """Operator name -> how many there are, sorted by name."""
+        return dict(sorted(Counter(operator.name for operator in self.operators).items()))
+
+
+def _model(data: bytes, where: str) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    if len(data) < 8 or data[4:8] != b"TFL3":
+        raise DataError("not a TFLite file", where=where, hint="give a .tflite file")
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
+    except Exception as error:  # the generated reader trusts its input: struct.error, IndexError, ...
+        raise DataError(f"a damaged TFLite file ({error})", where=where, hint="make or copy it again") from None
+
+
+@cache
+def _names() -> tuple[dict[int, str], dict[int, str]]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    def of(enumeration: type) -> dict[int, str]:
+        return {value: key for key, value in vars(enumeration).items() if not key.startswith("_")}
+
+    return of(schema.BuiltinOperator), of(schema.TensorType)
+
+
+def read(file: Path) -> Graph:
+    """Read a TFLite file with one subgraph.
+
+    Raises:
+        DataError: not a TFLite file, a damaged one, or one with several subgraphs.
+    """
+    model = _model(file.read_bytes(), file.name)
+    if len(model.subgraphs) != 1:
+        raise DataError(f"has {len(model.subgraphs)} subgraphs, not one", where=file.name, hint="convert it again")
+    operators, types = _names()
+    graph = model.subgraphs[0]
+
+    def numbers(values: Any) -> tuple[Any, ...]:
+        return () if values is None else tuple(values.tolist() if hasattr(values, "tolist") else values)
+
+    def code(index: int) -> tuple[str, int]:
+        entry = model.operatorCodes[index]
+        number = max(entry.builtinCode, entry.deprecatedBuiltinCode)
+        return (entry.customCode or b"CUSTOM").decode() if operators[number] == "CUSTOM" else operators[number], entry.version
+
+    def tensor(entry: Any) -> Tensor:
+        data = model.buffers[entry.buffer].data
+        return Tensor(
+            name=(entry.name or b"").decode(),
+            shape=numbers(entry.shape),
+            dtype=types[entry.type],
+            scales=numbers(entry.quantization.scale) if entry.quantization else (),
+            zero_points=numbers(entry.quantization.zeroPoint) if entry.quantization else (),
+            data=0 if data is None else len(data),
+        )
+
+    def operator(entry: Any) -> Operator:
+        name, version = code(entry.opcodeIndex)
+        return Operator(name, version, numbers(entry.inputs), numbers(entry.outputs))
+
+    signature = (model.signatureDefs or [None])[0]
+    metadata = {entry.name: bytes(model.buffers[entry.buffer].data) for entry in model.metadata or []}
+    return Graph(
+        tensors=tuple(tensor(entry) for entry in graph.tensors),
+        operators=tuple(operator(entry) for entry in graph.operators),
+        inputs=numbers(graph.inputs),
+        outputs=numbers(graph.outputs),
+        signature={
+            (entry.name or b"").decode(): entry.tensorIndex
+            for entry in [*(signature.inputs or []), *(signature.outputs or [])]
+        }
+        if signature
+        else {},
+        min_runtime=metadata.get(b"min_runtime_version", b"").rstrip(b"\0").decode(),
+    )
+
+
+def tidy(data: bytes) -> bytes:
+    """Leave out what a board never reads, and give inputs and outputs the names of the signature.
+
+    The converter's own metadata goes; fused tensors keep the first of their names. Weights stay aligned.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    class Aligned(schema.BufferT):  # type: ignore[misc]  # generated, untyped
+        """A buffer whose bytes begin where the schema asks; Python's own writer forgets it."""
+
+        def Pack(self, builder: Any) -> Any:  # noqa: N802  # the name that the generated code calls
+            vector = None
+            if self.data is not None and len(self.data):
+                raw = bytes(self.data)
+                builder.StartVector(1, len(raw), ALIGNMENT)
+                builder.head = builder.Head() - len(raw)
+                builder.Bytes[builder.Head() : builder.Head() + len(raw)] = raw
+                vector = builder.EndVector()
+            schema.BufferStart(builder)
+            if vector is not None:
+                schema.BufferAddData(builder, vector)
+            return schema.BufferEnd(builder)
+
+    model = _model(data, "the converted model")
+    graph = model.subgraphs[0]
+    for tensor in graph.tensors:
+        if tensor.name:
+            tensor.name = tensor.name.split(b";")[0]
+    for signature in model.signatureDefs or []:
+        for entry in [*signature.inputs, *signature.outputs]:
+            graph.tensors[entry.tensorIndex].name = entry.name
+    kept = [entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"]
+    for entry in model.metadata or []:
+        if entry not in kept:
+            model.buffers[entry.buffer].data = None
+    model.metadata = kept
+    for index, old in enumerate(model.buffers):
+        model.buffers[index] = Aligned()
+        model.buffers[index].data = old.data
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

@@ -46,8 +46,8 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "name": step.name,
         "doc": step.doc,
         "actions": [run],
-        "file_dep": [str(file) for file in (*step.reads, *step.code)],
-        "targets": [str(file) for file in step.writes],
+        "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
+        "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [config_changed(step.config), step.is_intact],  # type: ignore[no-untyped-call]
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": True,

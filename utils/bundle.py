@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from PIL import Image
 from utils import datasets, environment, example, paths, plan, preprocess, record
 from utils.recipe import Recipe
 
-__all__ = ["SAMPLES", "check_sums", "fill", "manifest", "publish", "showcase"]
+__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "showcase"]
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -101,25 +102,36 @@ def check_sums(folder: Path) -> str:
     return "".join(f"{record.sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
 
 
+def copy_files(folder: Path, to: Path) -> None:
+    """Copy the files of a bundle, which has no folders in it, into the new folder ``to``."""
+    to.mkdir(parents=True)
+    for file in sorted(folder.iterdir()):
+        shutil.copyfile(file, to / file.name)
+
+
 def publish(folder: Path, final: Path) -> None:
     """Put a finished bundle in its place: at any moment there is the old one, none, or the new one."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    if folder.stat().st_dev != final.parent.stat().st_dev:  # artifacts/ may be a mount of its own
-        near = Path(tempfile.mkdtemp(prefix=".publish.", dir=final.parent)) / final.name
-        shutil.copytree(folder, near)
-        try:
-            _swap(near, final)
-        finally:
-            shutil.rmtree(near.parent, ignore_errors=True)
-    else:
+    try:
         _swap(folder, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # artifacts/ is a mount of its own: the copy has to be made inside it
+        for stale in final.parent.glob(f".{final.name}.*/"):
+            shutil.rmtree(stale, ignore_errors=True)
+        near = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        try:
+            copy_files(folder, near / final.name)
+            _swap(near / final.name, final)
+        finally:
+            shutil.rmtree(near, ignore_errors=True)
 
 
 def _swap(new: Path, final: Path) -> None:
-    for file in new.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+    for file in new.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
     if final.exists() or final.is_symlink():
         old = Path(tempfile.mkdtemp(prefix="old.", dir=new.parent))
         final.rename(old / final.name)

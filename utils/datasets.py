@@ -54,6 +54,8 @@ def load(recipe: Recipe, name: str) -> Examples:
             where=where,
             hint="mend input.shape, or name another data set",
         )
+    if not len(examples.images):
+        raise DataError("has no images", where=where, hint="name another data set")
     if examples.labels.max(initial=0) >= len(recipe.labels):
         raise DataError(
             f"a label is {examples.labels.max()}, but the recipe has {len(recipe.labels)} labels",

@@ -23,8 +23,8 @@ The verdict compares the outputs for the golden inputs with those of the referen
 "first_ms", "steady_ms": {"min", "median", "p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement",
 "max_error", "mean_error", "tolerance", "unit", "remedy"}, "samples": {"count", "correct", "accuracy"},
 "predictions": [{"input", "top": [{"label", "score"}]}]}]}. Times are in milliseconds; errors are in quantisation steps
-for integer outputs ("unit": "steps"), else in the output's own unit ("unit": "absolute"); absent parts were not asked
-for.
+for integer outputs ("unit": "steps"), else in the output's own unit ("unit": "absolute"); an error or a score that is
+no number is null. "remedy" is there when the verdict is not PASS; other absent parts were not asked for.
 """
 
 from __future__ import annotations
@@ -80,23 +80,25 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened) or opened
             image.load()
+        return fit_image(image, spec)
     except Exception as error:  # Pillow raises what its codecs raise: OSError, ValueError, SyntaxError, ...
         reason = "not an image" if "cannot identify" in str(error) else str(error)
         raise Problem("%s cannot be read: %s" % (path, reason), "give a JPEG, PNG or BMP file") from None
-    return fit_image(image, spec)
 
 
 def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
     height, width, channels = spec["shape"][1:]
     try:
         pixels = np.load(path, allow_pickle=False)
-        pixels = np.asarray(pixels).reshape(height, width, channels)
-    except (OSError, ValueError, EOFError) as error:
+        pixels = np.asarray(pixels).reshape(height, width, channels).astype(np.float64, casting="same_kind")
+        if not np.isfinite(pixels).all():
+            raise ValueError("it holds numbers that are none")
+    except Exception as error:  # OSError, ValueError, TypeError, EOFError, and BadZipFile for an .npz in disguise
         raise Problem(
             "%s cannot be read: %s" % (path, error),
             "give pixel values 0..255 of shape (%d, %d, %d)" % (height, width, channels),
         ) from None
-    return np.clip(np.rint(pixels.astype(np.float64)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
 
 
 def fit_image(image: Any, spec: Dict[str, Any]) -> np.ndarray:
@@ -105,23 +107,22 @@ def fit_image(image: Any, spec: Dict[str, Any]) -> np.ndarray:
 
     height, width, channels = spec["shape"][1:]
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel, or more: to 8, by value and not by clipping
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
         image = Image.fromarray(np.clip(np.rint(values * (255.0 / top)), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:  # what is transparent is black
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     image = image.convert("L" if channels == 1 else "RGB")
-    filters = {
-        "nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS
-    }  # fmt: skip
+    kernel = getattr(getattr(Image, "Resampling", Image), spec["resize"].upper())  # Pillow < 9.1 has them in Image
     if image.size != (width, height):
         box = (0.0, 0.0, float(image.width), float(image.height))
         if spec["fit"] == "crop":  # the largest centred part with the graph's proportions
             scale = min(image.width / width, image.height / height)
-            left, top_edge = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-            box = (left, top_edge, left + width * scale, top_edge + height * scale)
-        image = image.resize((width, height), filters[spec["resize"]], box=box)
+            part = (min(width * scale, image.width), min(height * scale, image.height))  # rounding may leave the image
+            left, upper = (image.width - part[0]) / 2, (image.height - part[1]) / 2
+            box = (left, upper, left + part[0], upper + part[1])
+        image = image.resize((width, height), kernel, box=box)
     return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
@@ -339,6 +340,14 @@ def _remedy(verdict: str, body: Dict[str, Any]) -> str:
 # --- the program ---------------------------------------------------------------------------------------------------
 
 
+#: What the program takes from model.json.
+FACTS = {
+    "input": ("name", "shape", "colour", "resize", "fit", "mean", "std"),
+    "output": ("name", "shape"),
+    "tolerance": ("int8_steps", "float32"),
+}
+
+
 class Bundle:
     """model.json and the files that it names."""
 
@@ -349,8 +358,15 @@ class Bundle:
             with open(path, encoding="utf-8") as stream:
                 self.facts = json.load(stream)
             self.files = {entry["file"]: (variant, entry) for variant, entry in self.facts["variants"].items()}
+            whole = [self.facts[key] for key in ("labels", "samples")]
+            whole += [self.facts[table][key] for table, keys in FACTS.items() for key in keys]
+            whole += [entry[key] for _, entry in self.files.values() for key in ("size", "sha256", "golden")]
+            if self.facts["format"] != 1 or not self.files:
+                raise ValueError
         except FileNotFoundError:
             raise Problem("there is no model.json in %s" % folder, "copy the whole bundle, not the model alone") from None
+        except OSError as error:
+            raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Problem("%s is damaged" % path, "copy the whole bundle again") from None
 
@@ -380,11 +396,14 @@ class Bundle:
         model.bind(self.facts["input"]["name"], self.facts["output"]["name"])
         return variant, model
 
-    def arrays(self, name: str) -> Dict[str, np.ndarray]:
-        """The arrays of an .npz file of the bundle."""
+    def arrays(self, name: str, *keys: str) -> List[np.ndarray]:
+        """The named arrays, equally long, of an .npz file of the bundle."""
         try:
             with np.load(os.path.join(self.folder, name), allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+                found = [np.asarray(file[key]) for key in keys]
+            if not len(found[0]) or any(len(array) != len(found[0]) for array in found):
+                raise ValueError("its arrays are not equally long")
+            return found
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise Problem("%s cannot be read: %s" % (name, error), "copy the whole bundle again") from None
         except Exception as error:  # zipfile.BadZipFile has no common base with the others
@@ -412,8 +431,8 @@ def _labels(bundle: Bundle, path: Optional[str]) -> List[str]:
     try:
         with open(path, encoding="utf-8") as stream:
             labels = stream.read().splitlines()
-    except OSError as error:
-        raise Problem("%s cannot be read: %s" % (path, error.strerror), "give the labels with --labels") from None
+    except (OSError, ValueError) as error:
+        raise Problem("%s cannot be read: %s" % (path, error), "give a text file of labels with --labels") from None
     wanted = bundle.facts["output"]["shape"][-1]
     if len(labels) != wanted:
         raise Problem("%s has %d labels, the model %d outputs" % (path, len(labels), wanted), "one label a line")
@@ -425,20 +444,23 @@ def run_model(bundle: Bundle, path: str, runtime: Runtime, options: argparse.Nam
     variant, model = bundle.open(path, runtime, options.threads)
     spec, tolerance = bundle.facts["input"], bundle.facts["tolerance"]
     entry = bundle.facts["variants"][variant]
-    golden = bundle.arrays(entry["golden"])
+    golden, wanted = bundle.arrays(entry["golden"], "input", "output")
+    for array, tensor in ((golden, model.input), (wanted, model.output)):
+        if array.dtype != tensor["dtype"] or array.shape[1:] != tuple(tensor["shape"]):
+            raise Problem("%s belongs to another model than %s" % (entry["golden"], path), "copy the bundle again")
     report: Dict[str, Any] = {"file": os.path.basename(path), "variant": variant, "delegate": "cpu"}
-    report["first_ms"], report["steady_ms"] = time_runs(model, golden["input"][0], options.runs)
+    report["first_ms"], report["steady_ms"] = time_runs(model, golden[0], options.runs)
     if options.check or not (options.input or options.samples):
-        outputs = np.stack([model.run(tensor) for tensor in golden["input"]])
+        outputs = np.stack([model.run(tensor) for tensor in golden])
         limit = tolerance["int8_steps"] if np.issubdtype(outputs.dtype, np.integer) else tolerance["float32"]
-        report["check"] = judge(outputs, golden["output"], limit, bundle.facts.get("body"))
+        report["check"] = judge(outputs, wanted, limit, bundle.facts.get("body"))
     if options.samples:
-        samples = bundle.arrays(bundle.facts["samples"])
-        answers = [
-            int(model.run(model.quantise(normalise(image, spec)[np.newaxis])).argmax()) for image in samples["images"]
-        ]
-        correct = int(np.sum(np.asarray(answers) == samples["labels"]))
-        report["samples"] = {"count": len(answers), "correct": correct, "accuracy": correct / max(len(answers), 1)}
+        images, truth = bundle.arrays(bundle.facts["samples"], "images", "labels")
+        if images.shape[1:] != tuple(spec["shape"][1:]):
+            raise Problem("samples.npz belongs to another model than %s" % path, "copy the bundle again")
+        answers = [int(model.run(model.quantise(normalise(image, spec)[np.newaxis])).argmax()) for image in images]
+        correct = int(np.sum(np.asarray(answers) == truth))
+        report["samples"] = {"count": len(answers), "correct": correct, "accuracy": correct / len(answers)}
     if options.input:
         labels = _labels(bundle, options.labels)
         report["predictions"] = []
@@ -446,7 +468,7 @@ def run_model(bundle: Bundle, path: str, runtime: Runtime, options: argparse.Nam
             tensor = model.quantise(normalise(read_image(name, spec), spec)[np.newaxis])
             scores = model.dequantise(model.run(tensor)).reshape(-1)
             best = np.argsort(-scores, kind="stable")[: options.top]
-            top = [{"label": labels[i], "score": float(scores[i])} for i in best]
+            top = [{"label": labels[i], "score": float(scores[i]) if np.isfinite(scores[i]) else None} for i in best]
             report["predictions"].append({"input": name, "top": top})
     return report
 
@@ -474,6 +496,9 @@ def show(report: Dict[str, Any], runtime: Runtime) -> None:
     for prediction in report.get("predictions", []):
         print("  %s" % prediction["input"])
         for line in prediction["top"]:
+            if line["score"] is None:
+                print("    %-20s not a number" % line["label"])
+                continue
             print("    %-20s %5.1f %%  %s" % (line["label"], 100 * line["score"], "#" * int(round(30 * line["score"]))))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from utils.errors import storage_error
 
 #: The checkout: the folder that holds dodo.py.
-ROOT = Path(os.environ.get("ZOO_ROOT") or Path(__file__).resolve().parent.parent)
+ROOT = Path(__file__).resolve().parent.parent
 
 RECIPES = ROOT / "recipes"
 DOCKER = ROOT / "docker"

@@ -28,7 +28,8 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
 
     mpl.rcdefaults()
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+    return figure, axes
 
 
 def _save(figure: Any, file: Path) -> None:

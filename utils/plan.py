@@ -149,7 +149,9 @@ def steps_of(recipe: Recipe) -> list[Step]:
     weights = work / "model.weights.h5"
     history = work / "history.json"
     net = ["parameters", "input", "output"]
-    add("train", "train", "train the network", [weights, history], sources, [*net, "labels", "datasets", "train", "expected"])
+    learns, measures = f"datasets.{recipe.train.dataset}", f"datasets.{recipe.evaluation.dataset}"
+    facts = [*net, "labels", learns, "train", "expected.parameters"]
+    add("train", "train", "train the network", [weights, history], sources, facts)
     for variant in recipe.variants:
         calibrates = variant == "int8"
         add(
@@ -158,7 +160,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
             f"convert to {variant} TFLite",
             [model_file(recipe.name, variant)],
             [weights, *(sources if calibrates else [])],
-            [*net, "expected", *(["datasets", "calibration"] if calibrates else [])],
+            [*net, "expected", *([f"datasets.{recipe.calibration.dataset}", "calibration"] if calibrates else [])],
         )
     models = [model_file(recipe.name, variant) for variant in recipe.variants]
     evaluation = work / "evaluation.json"
@@ -168,7 +170,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "measure the accuracy, hold it against the gate",
         [evaluation],
         [*models, *sources],
-        ["input", "output", "labels", "datasets", "evaluation", "variants", "expected"],
+        ["input", "output", "labels", measures, "evaluation", "variants"],
     )
     staged = [work / "bundle" / name for name in bundle_files(recipe)]
     validation = work / "validation.json"
@@ -178,8 +180,8 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "run example.py in the bundle, compare with the golden tensors",
         [*staged, validation],
         [*models, *sources],
-        ["title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance", "datasets",
-         "evaluation", "parameters"],
+        ["title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance", measures,
+         "evaluation.dataset", "parameters"],
     )  # fmt: skip
     finished = [paths.bundle(recipe.name) / name for name in (*bundle_files(recipe), *card_files(recipe))]
     add(

@@ -10,12 +10,13 @@ Unknown keys, wrong types and hashes that are none are refused, all at once, eac
 from __future__ import annotations
 
 import difflib
+import functools
 import json
-import re
+import operator
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,12 +29,26 @@ __all__ = ["Recipe", "find", "load_all"]
 #: Names that become task names and folder names.
 _NAME = r"^[a-z][a-z0-9_]*$"
 
+#: Names that are taken: tasks beside the models, commands of doit, and the folder build/cache.
+_TASKS = frozenset(
+    [
+        *("demo", "vela", "board", "verify", "lock", "mirror", "report", "release", "publish", "compat", "cache"),
+        *("auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "run", "strace", "tabcompletion"),
+    ]
+)
+
 Variant = Literal["float32", "int8"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _refuse(wrong: list[str]) -> None:
+    """Raise all that is wrong between several keys, a line each: key (from the model that checks), colon, sentence."""
+    if wrong:
+        raise ValueError("\n".join(wrong))
 
 
 class SourceFile(_Closed):
@@ -74,11 +89,11 @@ class Input(_Closed):
     @model_validator(mode="after")
     def _channels(self) -> Input:
         channels = {"gray": 1, "rgb": 3}[self.colour]
-        if self.shape[0] != 1:
-            raise ValueError("shape: the batch (first number) is 1 on a board")
+        wrong = [] if self.shape[0] == 1 else ["shape: the batch (first number) is 1 on a board"]
         for key, count in (("shape", self.shape[3]), ("mean", len(self.mean)), ("std", len(self.std))):
             if count != channels:
-                raise ValueError(f"{key}: colour {self.colour!r} has {channels} channel(s), this has {count}")
+                wrong.append(f"{key}: colour {self.colour!r} has {channels} channel(s), this has {count}")
+        _refuse(wrong)
         return self
 
 
@@ -103,7 +118,7 @@ class DrawnSet(_Closed):
 
     kind: Literal["drawn"]
     count: Annotated[int, Field(gt=0, le=100_000)]  # images
-    seed: int  # two sets with different seeds share no image
+    seed: Annotated[int, Field(ge=0)]  # two sets with different seeds share no image; Python takes -1 for 1
 
 
 Dataset = Annotated[IdxSet | DrawnSet, Field(discriminator="kind")]
@@ -218,23 +233,33 @@ class Recipe(_Closed):
 
     @model_validator(mode="after")
     def _references(self) -> Recipe:
+        wrong = []
         for key in ("train", "calibration", "evaluation"):
             name = getattr(self, key).dataset
             if name not in self.datasets:
-                raise ValueError(f"{key}.dataset: no [datasets.{name}]{_close(name, self.datasets)}")
+                wrong.append(f"{key}.dataset: no [datasets.{name}]{_close(name, self.datasets)}")
         for key, dataset in self.datasets.items():
             if isinstance(dataset, IdxSet):
                 for field in ("images", "labels"):
                     name = getattr(dataset, field)
                     if name not in self.sources:
-                        raise ValueError(
-                            f"datasets.{key}.{field}: no [sources.{name}]{_close(name, self.sources)}"
-                        )
-        if self.evaluation.dataset in (self.train.dataset, self.calibration.dataset):
-            raise ValueError("evaluation.dataset: the evaluation set must not be trained or calibrated on")
+                        wrong.append(f"datasets.{key}.{field}: no [sources.{name}]{_close(name, self.sources)}")
+        images = self._images(self.evaluation.dataset)
+        if images and images in (self._images(self.train.dataset), self._images(self.calibration.dataset)):
+            wrong.append("evaluation.dataset: the evaluation set must not be trained or calibrated on")
         if len(self.labels) != self.output.shape[-1]:
-            raise ValueError(f"labels: {len(self.labels)} labels for {self.output.shape[-1]} outputs")
+            wrong.append(f"labels: {len(self.labels)} labels for {self.output.shape[-1]} outputs")
+        if len(set(self.variants)) != len(self.variants):
+            wrong.append("variants: one is named twice")
+        _refuse(wrong)
         return self
+
+    def _images(self, name: str) -> tuple[str, str | int] | None:
+        """What the images of a data set come from: the same under two names is the same set."""
+        dataset = self.datasets.get(name)
+        if dataset is None:
+            return None
+        return ("idx", dataset.images) if isinstance(dataset, IdxSet) else ("drawn", dataset.seed)
 
     @property
     def code_file(self) -> Path:
@@ -251,8 +276,9 @@ class Recipe(_Closed):
         return {key: self.sources[key] for key in keys}
 
     def part(self, *keys: str) -> dict[str, Any]:
-        """The named top-level tables as plain JSON values: what a step's result depends on."""
-        return self.model_dump(mode="json", include=set(keys))
+        """What a step's result depends on, as plain JSON values: tables, or keys of one (``expected.parameters``)."""
+        whole = self.model_dump(mode="json")
+        return {key: functools.reduce(operator.getitem, key.split("."), whole) for key in keys}
 
 
 def _close(word: str, known: Any) -> str:
@@ -287,23 +313,39 @@ def _flatten(annotation: Any) -> list[Any]:
     return [annotation] if not arguments else [leaf for a in arguments for leaf in _flatten(a)]
 
 
-def _explain(error: ValidationError) -> str:
+def _place(location: tuple[int | str, ...]) -> str:
+    """The key as the file has it: without what pydantic adds for the members of a union."""
+    if location[:1] == ("datasets",):
+        location = location[:2] + location[3:]
+    if location[:1] == ("parameters",):
+        location = location[:2]
+    return ".".join(str(part) for part in location)
+
+
+def _explain(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
+        where = _place(item["loc"])
+        if item["type"] == "value_error":  # of _refuse
+            lines += [".".join(filter(None, (where, line))) for line in str(item["ctx"]["error"]).split("\n")]
+            continue
+        message = item["msg"]
         if item["type"] == "extra_forbidden":
             message = f"unknown key{_close(str(item['loc'][-1]), _keys_at(item['loc']))}"
         elif item["type"] == "missing":
             message = "is missing"
         elif item["type"] == "string_pattern_mismatch":
             message = f"{str(item['input'])[:80]!r} does not fit {item['ctx']['pattern']}"
+        elif item["type"] == "union_tag_not_found":
+            message = "kind is missing"
+        elif where.startswith("parameters."):
+            message = "should be a string or a number"
         else:
             message = message[:1].lower() + message[1:]
-            if not isinstance(item["input"], dict | list) and "Value error" not in item["msg"]:
-                message += f" (this is {json.dumps(item['input'])[:60]})"
-        lines.append(f"{where}: {message}" if where else message)
-    return "\n  ".join(lines)
+            if not isinstance(item["input"], dict | list):
+                message += f" (this is {json.dumps(item['input'], default=str)[:60]})"
+        lines.append(f"{where}: {message}")
+    return list(dict.fromkeys(lines))
 
 
 def _merge(shared: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -325,9 +367,10 @@ def _read(file: Path) -> list[Recipe]:
     models = data.pop("model", None)
     if models is None:
         models = {file.parent.name: {}}
-    if not isinstance(models, dict) or not all(isinstance(value, dict) for value in models.values()):
+    if not isinstance(models, dict) or not models or not all(isinstance(value, dict) for value in models.values()):
         raise RecipeError("[model.NAME] must be tables", where=f"{where}: model")
     recipes = []
+    wrong: dict[str, list[str]] = {}  # what is to mend -> the models that have it
     for name, over in models.items():
         merged = _merge(data, over)
         for key in ("name", "folder"):
@@ -337,13 +380,11 @@ def _read(file: Path) -> list[Recipe]:
                 )
         merged |= {"name": name, "folder": file.parent.relative_to(paths.RECIPES).as_posix()}
         try:
-            recipe = Recipe.model_validate_json(json.dumps(merged, default=str), strict=True)
+            recipe = Recipe.model_validate(merged)
         except ValidationError as error:
-            raise RecipeError(
-                f"{error.error_count()} thing(s) to mend in the recipe of {name}:\n  {_explain(error)}",
-                where=where,
-                hint="utils/recipe.py says what each key means",
-            ) from None
+            for line in _explain(error):
+                wrong.setdefault(line, []).append(name)
+            continue
         if not recipe.code_file.is_file():
             raise RecipeError(
                 f"there is no file {recipe.code!r}",
@@ -351,6 +392,14 @@ def _read(file: Path) -> list[Recipe]:
                 hint="name the Python file that builds the network, seen from the recipe's folder",
             )
         recipes.append(recipe)
+    if wrong:
+        lines = [
+            line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in wrong.items()
+        ]
+        things = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
+        raise RecipeError(
+            "\n  ".join([f"{things} to mend:", *lines]), where=where, hint="utils/recipe.py says what each key means"
+        )
     return recipes
 
 
@@ -362,20 +411,24 @@ def load_all() -> dict[str, Recipe]:
         RecipeError: a recipe is wrong, or two have one name.
     """
     found: dict[str, Recipe] = {}
+    wrong: list[RecipeError] = []
     for file in sorted(paths.RECIPES.glob("*/recipe.toml")):
-        for recipe in _read(file):
+        try:
+            recipes = _read(file)
+        except RecipeError as error:
+            wrong.append(error)
+            continue
+        for recipe in recipes:
             if recipe.name in found:
-                raise RecipeError(
-                    f"two recipes have the name {recipe.name!r}: recipes/{found[recipe.name].folder} and "
-                    f"recipes/{recipe.folder}",
-                    where=paths.relative(file),
-                    hint="rename one of them",
-                )
-            if re.fullmatch(r"demo|vela|board|verify|lock|mirror|report|release|publish|compat|list", recipe.name):
-                raise RecipeError(
-                    f"{recipe.name!r} is the name of a task", where=paths.relative(file), hint="choose another name"
-                )
+                twice = f"two recipes have the name {recipe.name!r}: recipes/{found[recipe.name].folder} and "
+                hint = "rename one of them"
+                wrong.append(RecipeError(f"{twice}recipes/{recipe.folder}", where=paths.relative(file), hint=hint))
+            elif recipe.name in _TASKS:
+                what = f"{recipe.name!r} is the name of a task, or of a command of doit"
+                wrong.append(RecipeError(what, where=paths.relative(file), hint="choose another name"))
             found[recipe.name] = recipe
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else RecipeError("\n".join(str(error) for error in wrong))
     return dict(sorted(found.items()))
 
 
@@ -390,4 +443,4 @@ def find(name: str) -> Recipe:
         raise RecipeError(
             f"there is no recipe for {name!r}{_close(name, recipes)}", hint="`doit list` shows what there is"
         )
-    return cast(Recipe, recipes[name])
+    return recipes[name]

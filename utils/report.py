@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -45,10 +46,20 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         seconds = time.monotonic() - self._begin
         if self.failures:
             for failure in self.failures:
-                failed = failure["task"].executed
-                why = "failed, its message is above" if failed else failure["exception"].get_msg().strip()
-                self.write(f"FAILED {failure['task'].name}: {why}\n")
+                self.write(f"FAILED {failure['task'].name}: {_why(failure['task'], failure['exception'])}\n")
         elif self._ran:
             self.write(f"done: {self._ran} steps run, {self._current} up to date, {seconds:.0f} s\n")
         elif self._current:
             self.write(f"nothing to do: {self._current} steps are up to date\n")
+
+
+def _why(task: Any, fail: Any) -> str:
+    message = str(fail.get_msg()).strip()
+    code = re.search(r"returned (-?\d+)", message)
+    if not task.executed or not code:
+        return message
+    if int(code[1]) >= 0:
+        return f"exit code {code[1]}, its message is above"
+    log = f"build/{task.name.replace(':', '/records/')}.log"
+    cause = "out of memory? give it more, or run `doit -n 1`" if code[1] == "-9" else f"see {log}"
+    return f"was ended by signal {-int(code[1])}: {cause}"

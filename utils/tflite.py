@@ -100,8 +100,15 @@ def read(file: Path) -> Graph:
         DataError: not a TFLite file, a damaged one, or one with several subgraphs.
     """
     model = _model(file.read_bytes(), file.name)
+    try:
+        return _graph(model, file.name)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an index or a number of the file
+        raise DataError(f"a damaged TFLite file ({error})", where=file.name, hint="make or copy it again") from None
+
+
+def _graph(model: Any, where: str) -> Graph:
     if len(model.subgraphs) != 1:
-        raise DataError(f"has {len(model.subgraphs)} subgraphs, not one", where=file.name, hint="convert it again")
+        raise DataError(f"has {len(model.subgraphs)} subgraphs, not one", where=where, hint="convert it again")
     operators, types = _names()
     graph = model.subgraphs[0]
 
@@ -111,7 +118,8 @@ def read(file: Path) -> Graph:
     def code(index: int) -> tuple[str, int]:
         entry = model.operatorCodes[index]
         number = max(entry.builtinCode, entry.deprecatedBuiltinCode)
-        return (entry.customCode or b"CUSTOM").decode() if operators[number] == "CUSTOM" else operators[number], entry.version
+        name = operators[number]
+        return (entry.customCode or b"CUSTOM").decode() if name == "CUSTOM" else name, entry.version
 
     def tensor(entry: Any) -> Tensor:
         data = model.buffers[entry.buffer].data

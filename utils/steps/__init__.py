@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-from utils import environment, plan, record
+from utils import environment, paths, plan, record
 from utils.errors import ZooError
 from utils.recipe import find
 
@@ -39,6 +40,7 @@ def main(work: plan.Work) -> None:
     model, name = sys.argv[1:]
     _PREFIX = f"{model}:{name} "
     _die_with_parent()
+    _hush(paths.work(model) / "records" / f"{name}.log")
     begin = time.monotonic()
     try:
         environment.require_lock()
@@ -67,3 +69,13 @@ def _die_with_parent() -> None:
     """A killed doit must not leave a step running behind it (Linux only; elsewhere it ends by itself)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>
+
+
+def _hush(log: Path) -> None:
+    """Send what C++ writes to stderr to a log: TensorFlow greets at length, and nobody would see our own words."""
+    with contextlib.suppress(OSError):  # an unwritable build/ gets its own message later
+        log.parent.mkdir(parents=True, exist_ok=True)
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+        os.dup2(target, 2)
+        os.close(target)

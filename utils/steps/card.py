@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     history = _json(home / "history.json")
     sources = _json(home / "sources.json") if recipe.sources else {}
     folder = outputs.staging / recipe.name
-    shutil.copytree(home / "bundle", folder)
+    bundle.copy_files(home / "bundle", folder)
     graph = tflite.read(plan.model_file(recipe.name, recipe.variants[-1]))
     _draw(recipe, folder, evaluation, history, graph)
     facts = bundle.manifest(recipe, evaluation, validation, sources)

@@ -1,0 +1,1 @@
+"""Tests of nxp-model-zoo; the files mirror those of utils/."""

@@ -1,0 +1,240 @@
+"""The task graph on a small demo: what is rebuilt and what is not, and what a user's mistake looks like."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Checkout, clean_env
+
+NOTHING = "nothing to do"
+MODELS = ("demo_nearest", "demo_bilinear")
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Names of the steps that doit ran."""
+    return {line.split(" ... ")[0] for line in done.stdout.splitlines() if " ... " in line}
+
+
+def test_the_bundles_are_whole(built_once: Checkout) -> None:
+    for model in MODELS:
+        bundle = built_once.root / "artifacts" / model
+        assert subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=bundle).returncode == 0
+        summed = {line.split("  ")[1] for line in (bundle / "SHA256SUMS").read_text().splitlines()}
+        assert summed == {file.name for file in bundle.iterdir()} - {"SHA256SUMS"}
+        assert not [file for file in (built_once.root / "artifacts").iterdir() if file.name.startswith(".")]
+
+
+def test_the_manifest_ties_numbers_to_hashes(built_once: Checkout) -> None:
+    for model in MODELS:
+        bundle = built_once.root / "artifacts" / model
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        hashes = built_once.hashes(f"artifacts/{model}/*.tflite")
+        for variant, result in manifest["evaluation"]["variants"].items():
+            assert result["sha256"] == hashes[f"artifacts/{model}/{model}_{variant}.tflite"]
+        assert manifest["environment"]["tools"]["tensorflow"]
+        text = json.dumps(manifest) + (bundle / "README.md").read_text()
+        assert str(built_once.root) not in text  # nothing of this host
+        assert {entry["check"]["verdict"] for entry in manifest["validation"]["models"]} == {"PASS"}
+
+
+def test_the_card_warns_of_the_nearest_model_alone(built_once: Checkout) -> None:
+    warning = "Do not deploy on i.MX 8M Plus"
+    assert warning in (built_once.root / "artifacts/demo_nearest/README.md").read_text()
+    assert warning not in (built_once.root / "artifacts/demo_bilinear/README.md").read_text()
+
+
+def test_a_second_run_does_nothing_and_imports_no_tensorflow(built: Checkout) -> None:
+    done = built.run(sys.executable, "-X", "importtime", "-m", "doit", "demo")
+    assert done.returncode == 0
+    assert NOTHING in done.stdout
+    assert not ran(done)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "doit" in imported
+    assert not imported & {"tensorflow", "keras", "numpy", "requests", "matplotlib", "ai_edge_litert"}
+
+
+def test_a_lost_database_costs_nothing(built: Checkout) -> None:
+    """The records are the truth, and they know files by content: `built` is a copy, in another place and time."""
+    (built.root / "build" / "doit.db").unlink()
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is up to date") == 2 * 6
+
+
+def test_touching_one_models_epochs_rebuilds_that_model_alone(built: Checkout) -> None:
+    built.change(
+        "recipes/demo/recipe.toml",
+        '[model.demo_bilinear]\n',
+        '[model.demo_bilinear]\ntrain = { epochs = 2 }\n',
+    )  # fmt: skip
+    before = built.hashes()
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert {name.split(":")[0] for name in ran(done)} == {"demo_bilinear"}
+    after = built.hashes()
+    assert {name for name in after if after[name] != before[name]} == {name for name in after if "bilinear" in name}
+
+
+def test_changing_the_cards_template_writes_cards_only(built: Checkout) -> None:
+    built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert ran(done) == {"demo_nearest:card", "demo_bilinear:card"}
+    assert "## What it is" in (built.root / "artifacts/demo_nearest/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "steps"),
+    [
+        ("artifacts/demo_nearest/demo_nearest_int8.tflite", {"demo_nearest:card"}),
+        ("build/demo_nearest/demo_nearest_int8.tflite", {"demo_nearest:int8"}),
+        ("artifacts/demo_bilinear/README.md", {"demo_bilinear:card"}),
+    ],
+)
+def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, steps: set[str]) -> None:
+    path, before = built.root / file, built.hashes("*/*/*.tflite")
+    good, times = path.read_bytes(), path.stat()
+    path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # same size, same time: only the content tells
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert ran(done) == steps
+    assert path.read_bytes() == good
+    assert built.hashes("*/*/*.tflite") == before
+    assert NOTHING in built.doit("demo").stdout
+
+
+def test_a_new_model_is_one_folder(built: Checkout) -> None:
+    folder = built.root / "recipes/mine"
+    shutil.copytree(built.root / "recipes/demo", folder)
+    text = (folder / "recipe.toml").read_text().replace("demo_", "mine_").replace('group = "demo"', 'group = "zoo"')
+    (folder / "recipe.toml").write_text(text)
+    listed = built.doit("list").stdout
+    assert "mine_nearest" in listed
+    assert "mine_bilinear" in listed
+    assert NOTHING in built.doit("demo").stdout
+
+
+def test_an_accuracy_below_the_gate_fails_and_says_by_how_much(built: Checkout) -> None:
+    built.change("recipes/demo/recipe.toml", "int8 = 0\n", "int8 = 100\n")
+    done = built.doit("demo_nearest")
+    assert done.returncode == 1
+    assert "evaluation.gate" in done.stderr
+    assert "points below 100.0 %" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "FAILED demo_nearest:evaluate: exit code 7" in done.stdout
+
+
+def test_a_graph_that_is_not_the_expected_one_fails(built: Checkout) -> None:
+    built.change("recipes/demo/recipe.toml", "RESIZE_NEAREST_NEIGHBOR = 3", "RESIZE_NEAREST_NEIGHBOR = 2")
+    done = built.doit("demo_nearest:float32")
+    assert done.returncode == 1
+    assert "expected.operators" in done.stderr or "operators:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_task_is_refused(built: Checkout) -> None:
+    done = built.doit("demo_nearst")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_another_lock_than_the_environments_is_refused(built: Checkout, tmp_path: Path) -> None:
+    """Packages that the lock does not name must not make artifacts."""
+    code = (
+        "import pathlib, sys; sys.prefix = sys.argv[1]; from utils import environment; environment.require_lock()"
+    )
+    (tmp_path / "zoo-lock.sha256").write_text("0" * 64 + "\n")
+    done = built.run(sys.executable, "-c", code, str(tmp_path))
+    assert "made from other locked requirements" in done.stderr
+
+
+@pytest.fixture
+def read_only_artifacts(built: Checkout) -> Iterator[Checkout]:
+    """artifacts/ that cannot be written: by its mode, or for root, whom modes do not bind, by its mount."""
+    artifacts = built.root / "artifacts"
+    if os.geteuid() != 0:
+        artifacts.chmod(0o555)
+        yield built
+        artifacts.chmod(0o755)
+        return
+    bind = ["mount", "--bind", str(artifacts), str(artifacts)]
+    if subprocess.run(bind, capture_output=True).returncode:
+        pytest.skip("root without the right to mount: nothing can be made read-only")
+    subprocess.run(["mount", "-o", "remount,ro,bind", str(artifacts)], check=True)
+    yield built
+    subprocess.run(["umount", str(artifacts)], check=True)
+
+
+def test_read_only_artifacts_are_a_clear_error(read_only_artifacts: Checkout) -> None:
+    project = read_only_artifacts
+    project.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+    before = project.hashes("artifacts/*/*")
+    done = project.doit("demo_nearest")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "read-only" in done.stderr or "no permission to write" in done.stderr
+    assert "artifacts" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert project.hashes("artifacts/*/*") == before
+
+
+def test_artifacts_may_be_a_mount_of_its_own(built: Checkout) -> None:
+    artifacts = built.root / "artifacts"
+    if subprocess.run(["mount", "--bind", str(artifacts), str(artifacts)], capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    try:
+        built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+        done = built.doit("demo_nearest")
+        assert done.returncode == 0, done.stderr
+        assert "## What it is" in (artifacts / "demo_nearest/README.md").read_text()
+        assert sorted(file.name for file in artifacts.iterdir()) == sorted(MODELS)
+    finally:
+        subprocess.run(["umount", str(artifacts)], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_made(built: Checkout, tmp_path: Path) -> None:
+    """The checkout on a tmpfs of a size that the next card does not fit into."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a tmpfs")
+    try:
+        shutil.copytree(built.root, disk / "zoo")
+        there = Checkout(disk / "zoo")
+        assert there.doit("demo_nearest").returncode == 0
+        there.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+        free = shutil.disk_usage(disk).free
+        (disk / "ballast").write_bytes(bytes(max(free - 100_000, 0)))
+        before = there.hashes("artifacts/*/*")
+        done = there.doit("demo_nearest")
+        assert done.returncode == 1
+        assert "no space left on the disk" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert there.hashes("artifacts/*/*") == before
+        (disk / "ballast").unlink()
+        assert there.doit("demo_nearest").returncode == 0
+        assert there.hashes("artifacts/*/*.tflite") == {
+            name: value for name, value in before.items() if name.endswith(".tflite")
+        }
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_environment_is_pinned_even_when_a_step_is_run_by_hand(built: Checkout) -> None:
+    (built.root / "build/demo_nearest/records/float32.json").unlink()
+    before = built.hashes("build/*/*.tflite")
+    env = {**clean_env(), "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.steps.convert", "demo_nearest", "float32"],
+        cwd=built.root, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert built.hashes("build/*/*.tflite") == before

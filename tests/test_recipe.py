@@ -1,0 +1,176 @@
+"""Recipes: the real ones load; each broken one is refused with its file, its key and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Checkout
+from utils import paths, recipe
+from utils.errors import RecipeError
+
+DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
+GATE = "float32 = 90\nint8 = 90\nloss = 1.0\n[model.demo_nearest.expected"
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the recipes that a test may break."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
+    recipe.load_all.cache_clear()
+    yield tmp_path / "recipes"
+    recipe.load_all.cache_clear()
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text, f"{old!r} is not in {file}"
+    file.write_text(text.replace(old, new))
+
+
+def refused() -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipe.load_all()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*/recipe.toml")), ids=lambda file: file.parent.name)
+def test_every_recipe_loads(file: Path) -> None:
+    mine = [found for found in recipe.load_all().values() if found.folder == file.parent.name]
+    assert mine
+    for found in mine:
+        assert found.code_file.is_file()
+        assert "\n" not in found.summary
+        assert set(found.part("name", "expected.parameters")) == {"name", "expected.parameters"}
+
+
+def test_models_of_one_file_share_what_stands_above_them() -> None:
+    found = recipe.load_all()
+    assert list(found) == sorted(found)
+    one, other = found["demo_nearest"], found["demo_bilinear"]
+    assert one.train == other.train
+    assert one.expected.parameters == other.expected.parameters
+    assert one.expected.operators != other.expected.operators
+    assert one.parameters == {"upsampling": "nearest"}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        # keys that are none
+        (DEMO, "epochs = 4", "epoch = 4", "train.epoch: unknown key (did you mean 'epochs'?)"),
+        (DEMO, "epochs = 4", "epoch = 4", "train.epochs: is missing"),
+        (DEMO, "examples = 10", "exmaples = 10", "exmaples: unknown key (did you mean 'examples'?)"),
+        (DEMO, "examples = 10", "examples = 10\nxyzzy = 1", "xyzzy: unknown key\n"),
+        (DEMO, "count = 8000", "cuont = 8000", "datasets.train.cuont: unknown key (did you mean 'count'?)"),
+        (MNIST, 'images = "train', 'imagse = "train', "datasets.train.imagse: unknown key (did you mean 'images'?)"),
+        (DEMO, "board =", "borad =", "[model.demo_nearest] targets.0.borad: unknown key (did you mean 'board'?)"),
+        (MNIST, "licence = ", "license = ", "sources.test_labels.license: unknown key (did you mean 'licence'?)"),
+        (DEMO, GATE, "los = 1\n" + GATE, "evaluation.gate.los: unknown key (did you mean 'loss'?)"),
+        (DEMO, 'group = "demo"', 'name = "x"', "unknown key 'name'"),
+        # values of a wrong type or out of range
+        (DEMO, "epochs = 4", 'epochs = "5"', 'train.epochs: input should be a valid integer (this is "5")'),
+        (DEMO, "epochs = 4", "epochs = true", "train.epochs: input should be a valid integer (this is true)"),
+        (DEMO, "epochs = 4", "epochs = 0", "train.epochs: input should be greater than 0 (this is 0)"),
+        (DEMO, "std = [255.0]", "std = [nan]", "input.std.0: input should be a finite number"),
+        (DEMO, 'summary = "the', 'summary = 2020-01-01 # "', "summary: input should be a valid string"),
+        (DEMO, "seed = 2", "seed = -2", "datasets.test.seed: input should be greater than or equal to 0"),
+        (DEMO, 'upsampling = "nearest"', "upsampling = true", "parameters.upsampling: should be a string or a number"),
+        (DEMO, 'resize = "bilinear"', 'resize = "cubic"', "input.resize: input should be 'nearest', 'bilinear'"),
+        (DEMO, 'int8"]', 'int9"]', "variants.1: input should be 'float32' or 'int8' (this is \"int9\")"),
+        (DEMO, '"float32", "int8"]', '"int8", "int8"]', "variants: one is named twice"),
+        (DEMO, "format = 1", "format = 2", "format: input should be 1 (this is 2)"),
+        (MNIST, 'sha256 = "440f', 'sha256 = "440g', "sources.train_images.sha256: '440gcabf"),
+        (MNIST, 'sha256 = "440f', 'sha256 = "0440f', "does not fit ^[0-9a-f]{64}$"),
+        (MNIST, 'sha256 = "440f', 'sha256 = "440F', "sources.train_images.sha256: '440Fcabf"),
+        (MNIST, '"https://storage', '"ftp://storage', "sources.test_images.urls.0: 'ftp://storage"),
+        (MNIST, 'file = "t10k-labels', 'file = "../t10k-labels', "sources.test_labels.file: '../t10k"),
+        (DEMO, "[model.demo_nearest]", "[model.Demo]\n[model.demo_nearest]", "[model.Demo] name: 'Demo' does not fit"),
+        # what is missing
+        (DEMO, 'licence = "MIT"\n', "", "licence: is missing"),
+        (DEMO, 'kind = "drawn"\ncount = 8000', "count = 8000", "datasets.train: kind is missing"),
+        (DEMO, 'kind = "drawn"\ncount = 8000', 'kind = "x"\ncount = 8000', "datasets.train: input tag 'x'"),
+        (DEMO, "model.py", "none.py", "recipe.toml: code: there is no file '../mnist/none.py'"),
+        # what does not fit together
+        (DEMO, 'dataset = "test"', 'dataset = "tset"', "evaluation.dataset: no [datasets.tset] (did you mean 'test'?)"),
+        (MNIST, '"train_images"', '"train_image"', "datasets.train.images: no [sources.train_image] (did you mean"),
+        (DEMO, 'dataset = "test"', 'dataset = "train"', "evaluation.dataset: the evaluation set must not be trained"),
+        (DEMO, "seed = 2", "seed = 1", "evaluation.dataset: the evaluation set must not be trained"),
+        (MNIST, 'images = "test_', 'images = "train_', "evaluation.dataset: the evaluation set must not be trained"),
+        (DEMO, '"8", "9"]', '"8"]', "labels: 9 labels for 10 outputs"),
+        (DEMO, "mean = [0.0]", "mean = [0.0, 1.0]", "input.mean: colour 'gray' has 1 channel(s), this has 2"),
+        (DEMO, "shape = [1, 28", "shape = [2, 28", "input.shape: the batch (first number) is 1 on a board"),
+        # names
+        (DEMO, "model.demo_nearest", "model.mnist_nearest", "two recipes have the name 'mnist_nearest': recipes/demo"),
+        (DEMO, "model.demo_nearest", "model.vela", "'vela' is the name of a task"),
+        (DEMO, "model.demo_nearest", "model.clean", "'clean' is the name of a task, or of a command of doit"),
+        # files
+        (DEMO, "epochs = 4", "epochs = ", "not valid TOML: Invalid value (at line 3"),
+        (DEMO, "format = 1", "model = 1", "not valid TOML"),
+    ],
+)
+def test_broken(recipes: Path, file: str, old: str, new: str, said: str) -> None:
+    change(recipes / file, old, new)
+    message = refused()
+    assert said in message
+    assert f"recipes/{file}" in message
+    assert "  -> " in message
+
+
+def test_everything_at_once(recipes: Path) -> None:
+    """Several keys of one file, keys that do not fit together, and a second file."""
+    for old, new in (
+        ("epochs = 4", 'epochs = "4"'),
+        ("fit =", "fits ="),
+        ("[1, 10]", "[1]"),
+        ("loss = 1.0", "loss = 101"),
+    ):
+        change(recipes / DEMO, old, new)
+    for old, new in (('"8", "9"]', '"8"]'), ('dataset = "test"', 'dataset = "tset"'), ('"test_labels"', '"labels"')):
+        change(recipes / MNIST, old, new)
+    message = refused()
+    for said in ("train.epochs:", "input.fits:", "input.fit:", "output.shape:", "evaluation.gate.loss:"):
+        assert message.count(said) == 1, said  # and what the two models share is said once
+    for said in ("labels: 9 labels", "evaluation.dataset: no [datasets.tset]", "datasets.test.labels: no [sources.labels]"):
+        assert said in message
+    assert "6 things to mend" not in message
+    assert "5 things to mend" in message
+    assert "3 things to mend" in message
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"model = 1", b"[model]", b"", b"format = 1"])
+def test_a_file_that_is_no_recipe(recipes: Path, content: bytes) -> None:
+    (recipes / "extra").mkdir()
+    (recipes / "extra/recipe.toml").write_bytes(content)
+    assert "recipes/extra/recipe.toml" in refused()
+
+
+def test_a_new_folder_is_a_new_model(recipes: Path) -> None:
+    """A file without [model.*] describes one model, named as its folder."""
+    text = (recipes / DEMO).read_text()
+    shared, model, _ = text.replace("demo_nearest.", "").replace('parameters = { ups', 'up = { ups').split("[model.", 2)
+    (recipes / "extra").mkdir()
+    facts = 'title = "t"\nsummary = "s"\nparameters = { upsampling = "nearest" }\n'
+    tables = "[evaluation.gate]\nfloat32 = 0\nint8 = 0\nloss = 100\n[expected.operators]\nCONV_2D = 7\n"
+    (recipes / "extra/recipe.toml").write_text(shared.replace("format = 1", "format = 1\n" + facts) + tables)
+    found = recipe.load_all()["extra"]
+    assert (found.name, found.folder, found.title) == ("extra", "extra", "t")
+    assert model
+
+
+def test_find_suggests() -> None:
+    with pytest.raises(RecipeError, match="no recipe for 'mnist_nearst' \\(did you mean 'mnist_nearest'\\?\\)"):
+        recipe.find("mnist_nearst")
+
+
+def test_doit_says_it_without_a_traceback(project: Checkout) -> None:
+    project.change("recipes/demo/recipe.toml", "epochs = 4", "epoch = 4")
+    done = project.doit("list")
+    assert done.returncode == RecipeError.exit_code
+    assert done.stderr.startswith("error: recipes/demo/recipe.toml: 2 things to mend:\n")
+    assert "train.epoch: unknown key (did you mean 'epochs'?)" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout

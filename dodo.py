@@ -40,7 +40,7 @@ DOIT_CONFIG = {
 
 
 def _task(step: plan.Step) -> dict[str, Any]:
-    run = CmdAction(step.command, shell=False, cwd=str(paths.ROOT), env=environment.pinned())  # type: ignore[no-untyped-call]
+    run = CmdAction(step.command, shell=False, cwd=str(paths.ROOT), env=environment.pinned())
     return {
         "basename": step.model,
         "name": step.name,
@@ -48,7 +48,7 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "actions": [run],
         "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [config_changed(step.config), step.is_intact],  # type: ignore[no-untyped-call]
+        "uptodate": [config_changed(step.config), step.is_intact],
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": True,
     }

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,8 +109,8 @@ def built(built_once: Checkout, tmp_path: Path) -> Checkout:
 
 
 @pytest.fixture
-def mirror() -> Iterator[Path]:
+def mirror() -> Path:
     """The mirror with the real MNIST files; tests that need it are skipped where it is not."""
     if not MIRROR.is_dir():
         pytest.skip("no mirror beside the checkout: real MNIST is not here")
-    yield MIRROR
+    return MIRROR

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from PIL import Image
 from utils import datasets, environment, example, paths, plan, preprocess, record
 from utils.recipe import Recipe
 
-__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "showcase"]
+__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "save_npz", "showcase"]
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -39,7 +41,7 @@ def fill(recipe: Recipe, folder: Path) -> None:
         name = "example_input.png" if number == 0 else f"example_{number}.png"
         pixels = examples.images[index]
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)
-    np.savez_compressed(
+    save_npz(
         folder / "samples.npz", images=examples.images[:SAMPLES], labels=examples.labels[:SAMPLES].astype(np.int32)
     )
     golden = preprocess.tensor_of(examples.images[chosen], recipe.input)
@@ -52,8 +54,22 @@ def fill(recipe: Recipe, folder: Path) -> None:
             **record.file_facts(folder / name),
             "golden": f"golden_{variant}.npz",
         }
-        np.savez_compressed(folder / f"golden_{variant}.npz", **_golden(recipe, folder / name, golden))
+        save_npz(folder / f"golden_{variant}.npz", **_golden(recipe, folder / name, golden))
     (folder / "model.json").write_text(record.dump_json(_model_json(recipe, variants)), encoding="utf-8")
+
+
+def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
+    """Write arrays as ``np.load`` reads them, the same bytes on every Python.
+
+    ``np.savez`` leaves the version of the zip format, and the compression, to the Python and zlib that it runs on.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # Unix
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(entry, content.getvalue())
 
 
 def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dict[str, Any]:

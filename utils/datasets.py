@@ -43,10 +43,7 @@ def load(recipe: Recipe, name: str) -> Examples:
     """
     dataset = recipe.datasets[name]
     where = f"recipes/{recipe.folder}/recipe.toml: datasets.{name}"
-    if isinstance(dataset, DrawnSet):
-        examples = draw(dataset)
-    else:
-        examples = _idx(recipe, dataset)
+    examples = draw(dataset) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
     _, height, width, channels = recipe.input.shape
     if examples.images.shape[1:] != (height, width, channels):
         raise DataError(

@@ -89,7 +89,8 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
 def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
     height, width, channels = spec["shape"][1:]
     try:
-        pixels = np.load(path, allow_pickle=False)
+        with open(path, "rb") as stream:
+            pixels = np.load(stream, allow_pickle=False)
         pixels = np.asarray(pixels).reshape(height, width, channels).astype(np.float64, casting="same_kind")
         if not np.isfinite(pixels).all():
             raise ValueError("it holds numbers that are none")
@@ -399,7 +400,8 @@ class Bundle:
     def arrays(self, name: str, *keys: str) -> List[np.ndarray]:
         """The named arrays, equally long, of an .npz file of the bundle."""
         try:
-            with np.load(os.path.join(self.folder, name), allow_pickle=False) as file:
+            with open(os.path.join(self.folder, name), "rb") as stream:
+                file = np.load(stream, allow_pickle=False)
                 found = [np.asarray(file[key]) for key in keys]
             if not len(found[0]) or any(len(array) != len(found[0]) for array in found):
                 raise ValueError("its arrays are not equally long")
@@ -499,7 +501,7 @@ def show(report: Dict[str, Any], runtime: Runtime) -> None:
             if line["score"] is None:
                 print("    %-20s not a number" % line["label"])
                 continue
-            print("    %-20s %5.1f %%  %s" % (line["label"], 100 * line["score"], "#" * int(round(30 * line["score"]))))
+            print("    %-20s %5.1f %%  %s" % (line["label"], 100 * line["score"], "#" * round(30 * line["score"])))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -21,7 +21,7 @@ def build(parameters: dict[str, Any], shape: tuple[int, int, int]) -> Any:
     layers = keras.layers
     upsampling = parameters["upsampling"]
 
-    class Double(layers.Layer):
+    class Double(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
         """Twice the height and width: keras' own UpSampling2D("nearest") becomes TILE, not a resize operator."""
 
         def call(self, values: Any) -> Any:

@@ -19,12 +19,9 @@ from utils.recipe import find
 
 __all__ = ["main", "say"]
 
-_PREFIX = ""
-
-
 def say(text: str) -> None:
     """Tell the user how far the step is; one line, with the step's name before it."""
-    print(f"{_PREFIX}{text}", flush=True)
+    print(f"{':'.join(sys.argv[1:])} {text}", flush=True)
 
 
 def main(work: plan.Work) -> None:
@@ -32,13 +29,11 @@ def main(work: plan.Work) -> None:
 
     The step runs only when its record says that it has to, so that a lost doit database costs nothing.
     """
-    global _PREFIX
     if len(sys.argv) != 3:
         sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
-        os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())
+        os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
     model, name = sys.argv[1:]
-    _PREFIX = f"{model}:{name} "
     _die_with_parent()
     _hush(paths.work(model) / "records" / f"{name}.log")
     begin = time.monotonic()

@@ -19,7 +19,7 @@ from utils.steps import main, say
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
     """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
     home = paths.work(recipe.name)
     evaluation, validation = _json(home / "evaluation.json"), _json(home / "validation.json")
@@ -49,7 +49,8 @@ def _draw(
     examples = datasets.load(recipe, recipe.evaluation.dataset)
     names, results = recipe.labels, evaluation["variants"]
     missed = sorted({int(index) for result in results.values() for index in result["wrong"]})
-    chosen = [*bundle.showcase(recipe, examples.labels), *missed[: 20 - recipe.examples]][:20]
+    chosen = bundle.showcase(recipe, examples.labels)
+    chosen += [index for index in missed if index not in chosen][: max(20 - len(chosen), 0)]
     answers = {
         variant: [names[result["wrong"].get(str(index), examples.labels[index])] for index in chosen]
         for variant, result in results.items()
@@ -96,7 +97,7 @@ def _feature_maps(recipe: Recipe, graph: tflite.Graph, images: npt.NDArray[np.ui
 
 def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False  # noqa: S701  # Markdown, of our own facts
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

@@ -83,13 +83,14 @@ def _curve(tf: Any, epochs: int, steps: int) -> Any:
             self.epoch, self.seen, self.sums = epoch, 0, {"loss": 0.0, "accuracy": 0.0}
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            count = batch + 1 - self.seen  # keras gives the mean since the epoch began: take the block's own out of it
-            self.points["epoch"].append(round(self.epoch + (batch + 1) / steps, 4))
+            done = min(batch + 1, steps)  # an epoch's last block may be a short one
+            count = done - self.seen  # keras gives the mean since the epoch began: take the block's own out of it
+            self.points["epoch"].append(round(self.epoch + done / steps, 4))
             for key in self.sums:
-                total = float(logs[key]) * (batch + 1)
+                total = float(logs[key]) * done
                 self.points[key].append(round((total - self.sums[key]) / count, 5))
                 self.sums[key] = total
-            self.seen = batch + 1
+            self.seen = done
             if (10 * self.seen) // steps != (10 * (self.seen - count)) // steps and self.seen < steps:
                 say(f"epoch {self.epoch + 1}/{epochs} {100 * self.seen // steps:3d} %  loss {logs['loss']:.4f}")
 

@@ -1,0 +1,67 @@
+"""The same bytes, wherever and however a model is built."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import Checkout, copy_project, make_small
+
+pytestmark = pytest.mark.slow
+
+
+def build(root: Path, *before: str, arguments: tuple[str, ...] = ()) -> dict[str, str]:
+    """Build the small demo in a fresh checkout; the sha256 of every .tflite and of the weights."""
+    checkout = make_small(copy_project(root))
+    done = checkout.run(*before, sys.executable, "-m", "doit", *arguments, "demo", timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    hashes = checkout.hashes() | checkout.hashes("build/*/*.weights.h5")
+    assert len(hashes) == 6
+    return hashes
+
+
+def test_same_bytes_in_another_folder_one_at_a_time(built_once: Checkout, tmp_path: Path) -> None:
+    """`built_once` ran with -n for every core; the bundles are equal to the last file."""
+    other = make_small(copy_project(tmp_path / "another" / "folder"))
+    done = other.doit("-n", "1", "demo")
+    assert done.returncode == 0, done.stderr
+    assert other.hashes("artifacts/*/*") == built_once.hashes("artifacts/*/*")
+    assert other.hashes("build/*/*.weights.h5") == built_once.hashes("build/*/*.weights.h5")
+
+
+def test_same_bytes_on_one_core(built_once: Checkout, tmp_path: Path) -> None:
+    one = build(tmp_path / "one", "taskset", "-c", "0")
+    assert one == built_once.hashes() | built_once.hashes("build/*/*.weights.h5")
+
+
+def test_same_bytes_with_other_habits_of_the_shell(built_once: Checkout, tmp_path: Path) -> None:
+    """What a user's environment says about threads, kernels, hashing and language does not reach a step."""
+    strange = ("env", "TF_ENABLE_ONEDNN_OPTS=0", "OMP_NUM_THREADS=2", "PYTHONHASHSEED=99", "LC_ALL=C", "TZ=Asia/Tokyo")
+    assert build(tmp_path / "strange", *strange) == built_once.hashes() | built_once.hashes("build/*/*.weights.h5")
+
+
+@pytest.mark.qemu
+@pytest.mark.timeout(1800)
+def test_same_bytes_on_an_emulated_haswell(built_once: Checkout, tmp_path: Path) -> None:
+    """Another CPU model, without AVX-512: one training and both conversions, step by step under emulation."""
+    qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    if not qemu:
+        pytest.skip("no qemu-x86_64: apt-get install qemu-user")
+    checkout = make_small(copy_project(tmp_path / "haswell"))
+    import os
+
+    from utils import environment
+
+    for module, step in (("train", "train"), ("convert", "float32"), ("convert", "int8")):
+        command = [qemu, "-cpu", "Haswell", sys.executable, "-m", f"utils.steps.{module}", "demo_bilinear", step]
+        done = subprocess.run(
+            command, cwd=checkout.root, env=os.environ | environment.PINS, capture_output=True, text=True, timeout=1500
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    for pattern in ("build/demo_bilinear/*.weights.h5", "build/demo_bilinear/*.tflite"):
+        hashes = checkout.hashes(pattern)
+        assert hashes
+        assert hashes == built_once.hashes(pattern)

@@ -1,0 +1,479 @@
+"""example.py as a user on the board runs it: in a finished bundle, in a process of its own, right and wrong."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Checkout, clean_env
+from utils import example, paths
+
+MODEL = "demo_nearest_int8.tflite"
+
+
+@pytest.fixture(scope="module")
+def whole(built_once: Checkout) -> Path:
+    """A finished bundle: look, do not touch."""
+    return built_once.root / "artifacts/demo_nearest"
+
+
+@pytest.fixture
+def bundle(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    shutil.copytree(whole, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def run(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None, before: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run it there, without the project on the path."""
+    alone = {key: value for key, value in clean_env().items() if key != "PYTHONPATH"}
+    command = [*before, sys.executable, "-W", "error", "example.py", "-n", "1", "-t", "1", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={**alone, **(env or {})}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def refused(folder: Path, *arguments: str, code: int = 2, env: dict[str, str] | None = None) -> str:
+    """What it says when it ends with this code: one sentence, one remedy, no traceback."""
+    done = run(folder, *arguments, env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == ""
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("example.py: ")
+    assert rest[-1].startswith("  -> ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+# --- all is well
+
+
+def test_no_arguments_checks_everything(whole: Path) -> None:
+    done = run(whole)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("golden    PASS: 10 inputs, top-1 agrees on 100 %") == 2
+    assert "demo_nearest_float32.tflite on cpu (ai_edge_litert " in done.stdout
+    assert "(steps, 40 allowed)" in done.stdout
+    assert "->" not in done.stdout
+    assert done.stderr.count("Traceback") == 0
+
+
+def test_the_demo_s_own_command_line(whole: Path) -> None:
+    done = run(whole, "-m", MODEL, "-i", "example_input.png", "-q")
+    assert done.returncode == 0, done.stderr
+    assert "example_input.png\n" in done.stdout
+    assert "golden" not in done.stdout
+
+
+def test_from_another_folder(whole: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(whole / "example.py"), "-m", str(whole / MODEL), "-n", "1"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    shutil.copy(whole / MODEL, tmp_path)
+    command[3] = MODEL
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+NUMBER = (int, float)
+STATS = {"min": NUMBER, "median": NUMBER, "p90": NUMBER, "runs": int}
+CHECK = {
+    "verdict": str, "inputs": int, "top1_agreement": float, "max_error": float, "mean_error": float,
+    "tolerance": float, "unit": str,
+}  # fmt: skip
+ENTRY = {
+    "file": str, "variant": str, "delegate": str, "first_ms": float, "steady_ms": STATS, "check": CHECK,
+    "samples": {"count": int, "correct": int, "accuracy": float},
+    "predictions": [{"input": str, "top": [{"label": str, "score": float}]}],
+}  # fmt: skip
+SCHEMA = {"format": int, "runtime": {"name": str, "version": str}, "models": [ENTRY]}
+
+
+def conforms(value: Any, schema: Any, where: str = "") -> None:
+    if isinstance(schema, dict):
+        assert set(value) == set(schema), where
+        for key, inner in schema.items():
+            conforms(value[key], inner, f"{where}.{key}")
+    elif isinstance(schema, list):
+        assert value, where
+        for item in value:
+            conforms(item, schema[0], f"{where}[]")
+    else:
+        assert isinstance(value, schema), f"{where} is {value!r}"
+
+
+def test_json_is_what_the_docstring_says(whole: Path) -> None:
+    images = ["example_input.png", "example_1.png"]
+    done = run(whole, "--json", "--check", "--samples", "--top", "4", "-n", "3", "-i", *images)
+    report = json.loads(done.stdout)
+    conforms(report, SCHEMA)
+    for key in ("remedy", *SCHEMA, *ENTRY, *CHECK, *STATS, "count", "correct", "accuracy", "input", "label", "score"):
+        assert f'"{key}"' in str(example.__doc__), key
+    assert [entry["variant"] for entry in report["models"]] == ["float32", "int8"]
+    for entry, unit, tolerance in zip(report["models"], ("absolute", "steps"), (0.001, 40), strict=True):
+        assert (entry["check"]["unit"], entry["check"]["tolerance"]) == (unit, tolerance)
+        assert entry["steady_ms"]["runs"] == 3
+        assert entry["steady_ms"]["min"] <= entry["steady_ms"]["median"] <= entry["steady_ms"]["p90"]
+        assert entry["samples"]["count"] == 100
+        assert entry["samples"]["accuracy"] == entry["samples"]["correct"] / 100
+        assert [prediction["input"] for prediction in entry["predictions"]] == images
+        scores = [line["score"] for line in entry["predictions"][0]["top"]]
+        assert len(scores) == 4
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_json_leaves_out_what_was_not_asked_for(whole: Path) -> None:
+    entry = json.loads(run(whole, "--json", "-m", MODEL, "--samples").stdout)["models"][0]
+    assert set(entry) == {"file", "variant", "delegate", "first_ms", "steady_ms", "samples"}
+
+
+def test_predictions_are_those_of_the_golden_tensors(whole: Path) -> None:
+    """The whole way, from the picture's file to the answer's label."""
+    report = json.loads(run(whole, "--json", "-m", MODEL, "--top", "1", "-i", "example_3.png").stdout)
+    with np.load(whole / "golden_int8.npz") as golden:
+        answer = int(golden["output"][3].argmax())
+    assert report["models"][0]["predictions"][0]["top"][0]["label"] == str(answer)
+
+
+def test_other_sizes_modes_and_arrays(whole: Path, tmp_path: Path) -> None:
+    """Converted, not crashed: the same picture larger and in colour is the same answer."""
+    with Image.open(whole / "example_2.png") as image:
+        image.resize((280, 280), Image.Resampling.NEAREST).convert("RGBA").save(tmp_path / "large.png")
+        np.save(tmp_path / "pixels.npy", np.asarray(image))
+    files = ["example_2.png", str(tmp_path / "large.png"), str(tmp_path / "pixels.npy")]
+    done = run(whole, "--json", "-m", MODEL, "-i", *files)
+    first, large, pixels = json.loads(done.stdout)["models"][0]["predictions"]
+    assert pixels["top"] == first["top"]
+    for ours, theirs in zip(large["top"], first["top"], strict=True):
+        assert abs(ours["score"] - theirs["score"]) < 0.05
+
+
+def test_reads_only_and_opens_no_socket(bundle: Path, tmp_path: Path) -> None:
+    """In a read-only copy, as one who may not write there, with an audit of files opened to write and of sockets."""
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit/sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def audit(event, given):\n"
+        "    flags = given[2] if event == 'open' else 0\n"
+        "    writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)\n"
+        "    if event in ('socket.connect', 'socket.bind', 'subprocess.Popen', 'os.mkdir', 'os.rename') or writes:\n"
+        "        sys.stderr.write('FORBIDDEN %s %r\\n' % (event, given))\n"
+        "sys.addaudithook(audit)\n"
+    )
+    before = ("setpriv", "--inh-caps=-all", "--bounding-set=-all") if os.getuid() == 0 else ()
+    bundle.chmod(0o555)
+    names = sorted(file.name for file in bundle.iterdir())
+    try:
+        touch = [*before, sys.executable, "-c", "open('x', 'w')"]
+        assert subprocess.run(touch, cwd=bundle, capture_output=True, check=False).returncode != 0
+        env = {"PYTHONPATH": str(tmp_path / "audit")}
+        done = run(bundle, "--check", "--samples", "-i", "example_input.png", env=env, before=before)
+        assert done.returncode == 0, done.stderr
+        assert "FORBIDDEN" not in done.stderr
+        assert names == sorted(file.name for file in bundle.iterdir())
+    finally:
+        bundle.chmod(0o755)
+
+
+# --- models and bundles that are wrong
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: None, "there is no file demo_nearest_int8.tflite"),
+        (lambda data: b"", "demo_nearest_int8.tflite is empty"),
+        (lambda data: data[:-1000], "bytes, not"),
+        (lambda data: data[:6], "demo_nearest_int8.tflite is not a TFLite model"),
+        (lambda data: data[:9], "truncated?"),
+        (lambda data: b"\x89PNG" + data[4:8].lower() + data[8:], "demo_nearest_int8.tflite is not a TFLite model"),
+        (lambda data: data[:9000] + bytes([data[9000] ^ 1]) + data[9001:], "is damaged: its sha256 is not that of"),
+    ],
+    ids=["missing", "empty", "truncated", "6 bytes", "9 bytes", "png", "flipped"],
+)
+def test_damaged_model(bundle: Path, damage: Any, said: str) -> None:
+    data = damage((bundle / MODEL).read_bytes())
+    (bundle / MODEL).unlink()
+    if data is not None:
+        (bundle / MODEL).write_bytes(data)
+    assert said in refused(bundle, "-m", MODEL)
+    assert said in refused(bundle)
+
+
+def test_model_that_is_none(bundle: Path, built_once: Checkout) -> None:
+    other = built_once.root / "artifacts/demo_bilinear/demo_bilinear_int8.tflite"
+    shutil.copy(other, bundle / "other.tflite")
+    assert "other.tflite is not a model of this bundle (demo_nearest_float32" in refused(bundle, "-m", "other.tflite")
+    assert "there is no file ." in refused(bundle, "-m", ".")
+    assert "is not a TFLite model" in refused(bundle, "-m", "README.md")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("variants"),
+        lambda facts: facts.pop("input"),
+        lambda facts: facts["input"].pop("std"),
+        lambda facts: facts.pop("tolerance"),
+        lambda facts: facts.pop("labels"),
+        lambda facts: facts["variants"]["int8"].pop("golden"),
+        lambda facts: facts["variants"].clear(),  # nothing to check is not a pass
+        lambda facts: facts.update(format=2),
+        lambda facts: facts.update(variants=[]),
+    ],
+)
+def test_incomplete_model_json(bundle: Path, change: Any) -> None:
+    facts = json.loads((bundle / "model.json").read_text())
+    change(facts)
+    (bundle / "model.json").write_text(json.dumps(facts))
+    assert "model.json is damaged" in refused(bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", None])
+def test_damaged_model_json(bundle: Path, content: bytes | None) -> None:
+    if content is None:
+        (bundle / "model.json").unlink()
+        assert "there is no model.json in " in refused(bundle)
+    else:
+        (bundle / "model.json").write_bytes(content)
+        assert "model.json is damaged" in refused(bundle)
+
+
+def test_model_json_of_another_model(bundle: Path, built_once: Checkout) -> None:
+    facts = json.loads((bundle / "model.json").read_text())
+    facts["input"]["name"] = "picture"
+    (bundle / "model.json").write_text(json.dumps(facts))
+    assert "the model has no tensor 'picture' (it has 'image')" in refused(bundle)
+
+
+@pytest.mark.parametrize("file", ["golden_int8.npz", "samples.npz"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped", "keys", "shape", "none"])
+def test_damaged_arrays(bundle: Path, file: str, damage: str) -> None:
+    path = bundle / file
+    with np.load(path) as found:
+        arrays = dict(found)
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage in {"empty", "truncated", "flipped"}:
+        path.write_bytes({"empty": b"", "truncated": data[:-100], "flipped": _flip(data, 200)}[damage])
+    elif damage == "keys":
+        np.savez(path, other=np.zeros(3))
+    elif damage == "shape":
+        np.savez(path, **{key: array[..., :-1] if array.ndim > 1 else array for key, array in arrays.items()})
+    else:
+        np.savez(path, **{key: array[:0] for key, array in arrays.items()})
+    assert file in refused(bundle, "-m", MODEL, "--samples", "--check")
+
+
+def _flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+def test_golden_tensors_of_another_model(bundle: Path, built_once: Checkout) -> None:
+    """The same shapes: the verdict says it. Another type: they cannot even be compared."""
+    shutil.copy(built_once.root / "artifacts/demo_bilinear/golden_float32.npz", bundle)
+    done = run(bundle)
+    assert done.returncode == 4, done.stderr
+    assert "golden    MISMATCH: 10 inputs" in done.stdout
+    assert "-> this runtime or delegate computes something else" in done.stdout
+    assert "golden    PASS" in done.stdout  # the other variant is still looked at
+    check = json.loads(run(bundle, "--json", "-m", "demo_nearest_float32.tflite").stdout)["models"][0]["check"]
+    conforms(check, {**CHECK, "remedy": str})
+    shutil.copy(bundle / "golden_int8.npz", bundle / "golden_float32.npz")
+    assert "golden_float32.npz belongs to another model" in refused(bundle)
+
+
+# --- inputs that are wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.png", None, "there is no file none.png"),
+        (".", None, "there is no file ."),
+        ("text.png", b"no picture", "text.png cannot be read: not an image"),
+        ("empty.png", b"", "empty.png cannot be read: not an image"),
+        ("half.png", "half", "half.png cannot be read: "),
+        ("half.npy", b"\x93NUMPY", "half.npy cannot be read: "),
+    ],
+)
+def test_wrong_input(bundle: Path, name: str, content: bytes | str | None, said: str) -> None:
+    if content == "half":
+        Image.fromarray(np.random.default_rng(1).integers(0, 256, (99, 99), np.uint8)).save(bundle / name)
+        content = (bundle / name).read_bytes()[:5000]
+    if isinstance(content, bytes):
+        (bundle / name).write_bytes(content)
+    assert said in refused(bundle, "-m", MODEL, "-i", name)
+
+
+@pytest.mark.parametrize("content", [b"one\ntwo\n", b"\xff\xfe\n" * 10, None])
+def test_wrong_labels(bundle: Path, content: bytes | None) -> None:
+    (bundle / "labels.txt").unlink()
+    if content is not None:
+        (bundle / "labels.txt").write_bytes(content)
+    said = refused(bundle, "-m", MODEL, "-i", "example_input.png")
+    assert "labels.txt" in said
+    assert ("has 2 labels, the model 10 outputs" in said) is (content == b"one\ntwo\n")
+
+
+@pytest.mark.parametrize("arguments", [["--top", "0"], ["-n", "x"], ["-t", "-1"], ["--nothing"], ["-i"], ["stray"]])
+def test_wrong_use(whole: Path, arguments: list[str]) -> None:
+    done = run(whole, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+
+
+# --- runtimes
+
+
+@pytest.fixture
+def no_runtime(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no runtime can be imported."""
+    for name in ("ai_edge_litert", "tflite_runtime", "tensorflow"):
+        (tmp_path / "stubs" / name).mkdir(parents=True)
+        (tmp_path / "stubs" / name / "__init__.py").write_text("raise ImportError('not on this board')\n")
+    return {"PYTHONPATH": str(tmp_path / "stubs")}
+
+
+def test_no_runtime(whole: Path, no_runtime: dict[str, str]) -> None:
+    said = refused(whole, code=3, env=no_runtime)
+    assert "no TFLite runtime is installed\n  -> NXP's BSPs ship tflite_runtime; elsewhere: pip install" in said
+
+
+def test_second_runtime(whole: Path, no_runtime: dict[str, str]) -> None:
+    """Without ai_edge_litert, tflite_runtime is taken: here a shell around the one that is installed."""
+    stub = Path(no_runtime["PYTHONPATH"])
+    shutil.rmtree(stub / "ai_edge_litert")
+    (stub / "tflite_runtime/__init__.py").write_text("__version__ = '2.5.0'\n")
+    (stub / "tflite_runtime/interpreter.py").write_text(
+        "from ai_edge_litert.interpreter import *\nimport sys\nsys.modules['ai_edge_litert.interpreter'] = None\n"
+    )
+    (stub / "sitecustomize.py").write_text("import tflite_runtime.interpreter\n")
+    report = json.loads(run(whole, "--json", "-m", MODEL, env=no_runtime).stdout)
+    assert report["runtime"] == {"name": "tflite_runtime", "version": "2.5.0"}
+
+
+def test_model_that_the_runtime_refuses(bundle: Path) -> None:
+    """Whole by its hash, and yet no runtime takes it."""
+    data = (bundle / MODEL).read_bytes()
+    facts = json.loads((bundle / "model.json").read_text())
+    (bundle / MODEL).write_bytes(data[:4] + b"TFL3" + b"\xff" * (len(data) - 8))
+    entry = facts["variants"]["int8"]
+    entry["sha256"] = example.hashlib.sha256((bundle / MODEL).read_bytes()).hexdigest()
+    (bundle / "model.json").write_text(json.dumps(facts))
+    said = refused(bundle, "-m", MODEL, code=3)
+    assert "cannot run demo_nearest_int8.tflite" in said
+
+
+# --- the verdict
+
+GOLDEN = np.asarray([[10, -20, 100], [-90, 50, 0], [7, 8, 9]], np.int8)
+REAL = GOLDEN.astype(np.float32) / 128
+
+
+def test_pass_and_its_numbers() -> None:
+    outputs = GOLDEN + np.asarray([[0, 3, 0], [0, 0, 0], [0, 0, -6]], np.int8)
+    check = example.judge(outputs, GOLDEN, 6)
+    assert check == {
+        "verdict": "PASS", "inputs": 3, "top1_agreement": pytest.approx(2 / 3), "max_error": 6,
+        "mean_error": 1, "tolerance": 6, "unit": "steps",
+    }  # fmt: skip
+    assert example.judge(outputs, GOLDEN, 5)["verdict"] == "MISMATCH"
+
+
+FIXED = np.repeat(GOLDEN[:1], 3, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "golden", "tolerance", "verdict"),
+    [
+        (GOLDEN, GOLDEN, 0, "PASS"),
+        (REAL, REAL, 0, "PASS"),
+        (REAL + 0.5e-3, REAL, 1e-3, "PASS"),
+        (REAL + 2e-3, REAL, 1e-3, "MISMATCH"),
+        (GOLDEN[::-1], GOLDEN, 10, "MISMATCH"),
+        (FIXED, GOLDEN, 10, "FIXED_OUTPUT"),
+        (REAL[[1, 1, 1]], REAL, 1e-3, "FIXED_OUTPUT"),
+        (np.full((3, 3), -128, np.int8), GOLDEN, 10, "FIXED_OUTPUT"),  # fixed says more than saturated
+        (FIXED, FIXED, 10, "PASS"),  # the model itself answers all these inputs alike
+        (FIXED + 20, FIXED, 10, "MISMATCH"),
+        (GOLDEN[1:2], GOLDEN[:1], 10, "MISMATCH"),  # one input: nobody can tell that it is fixed
+        (GOLDEN[:1], GOLDEN[:1], 0, "PASS"),
+        (np.where(GOLDEN > 8, 127, -128).astype(np.int8), GOLDEN, 10, "SATURATED"),
+        (np.where(REAL > 0.06, 1, 0).astype(np.float32), REAL, 1e-3, "SATURATED"),
+        (np.where(REAL > 0.7, np.nan, REAL), REAL, 1e-3, "NAN"),
+        (np.where(REAL > 0.7, -np.inf, REAL), REAL, 1e-3, "NAN"),
+        (np.full_like(REAL, np.nan), REAL, 1e-3, "NAN"),
+    ],
+)
+def test_verdicts(outputs: np.ndarray, golden: np.ndarray, tolerance: float, verdict: str) -> None:
+    check = example.judge(outputs, golden, tolerance)
+    assert check["verdict"] == verdict
+    assert ("remedy" in check) is (verdict != "PASS")
+    assert (check["max_error"] is None) is (verdict == "NAN")
+    json.dumps(check, allow_nan=False)
+
+
+def test_errors_do_not_wrap() -> None:
+    low, high = np.full((2, 2), -128, np.int8), np.asarray([[127, 126], [125, 127]], np.int8)
+    assert example.judge(low, high, 10)["max_error"] == 255
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [({"upsampling": "nearest"}, "bilinear model"), ({}, "on the CPU"), (None, "on the CPU")]
+)
+def test_the_remedy_for_fixed_outputs(body: dict[str, str] | None, said: str) -> None:
+    remedy = example.judge(FIXED, GOLDEN, 10, body)["remedy"]
+    assert said in remedy
+    assert ("RESIZE_NEAREST_NEIGHBOR" in remedy) is (body == {"upsampling": "nearest"})
+
+
+def test_a_score_that_is_no_number_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    top = [{"label": "7", "score": 0.5}, {"label": "8", "score": None}]
+    steady = {"min": 1.0, "median": 1.0, "p90": 1.0, "runs": 1}
+    report = {"file": "m", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}
+    example.show({**report, "predictions": [{"input": "i", "top": top}]}, example.Runtime("r", "1", None))
+    assert "8                    not a number" in capsys.readouterr().out
+
+
+# --- the file
+
+
+def test_valid_python_3_8_that_imports_nothing_of_ours() -> None:
+    tree = ast.parse(paths.EXAMPLE.read_text(), feature_version=(3, 8))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(str(node.module).split(".")[0])
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "PIL"}
+    assert not imported & {"socket", "urllib", "http", "subprocess", "tempfile", "shutil"}
+
+
+def _python_3_8() -> str | None:
+    pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob("3.8.*/bin/python"))
+    return str(pyenv[-1]) if pyenv else shutil.which("python3.8")
+
+
+@pytest.mark.skipif(_python_3_8() is None, reason="no Python 3.8 here")
+def test_python_3_8_runs_it(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("")  # the wheel is not needed to read the command line
+    env = {**clean_env(), "PYTHONPATH": str(tmp_path)}
+    command = [str(_python_3_8()), str(paths.EXAMPLE), "--help"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: example.py")
+    assert "Run a model of this bundle on the board" in done.stdout

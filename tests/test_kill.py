@@ -1,0 +1,82 @@
+"""kill -9 at random moments of a build: the next doit ends with the same bytes, and nothing half-made was ever shown."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.conftest import Checkout, clean_env, copy_project, make_small
+
+
+KILLS = 20
+
+
+def check_no_half_made_bundle(checkout: Checkout) -> None:
+    """What is in artifacts/ is whole bundles, each true to its own SHA256SUMS."""
+    artifacts = checkout.root / "artifacts"
+    for bundle in artifacts.iterdir() if artifacts.is_dir() else ():
+        sums = dict(reversed(line.split("  ")) for line in (bundle / "SHA256SUMS").read_text().splitlines())
+        assert set(sums) == {file.name for file in bundle.iterdir()} - {"SHA256SUMS"}
+        for name, value in sums.items():
+            assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == value
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> None:
+    chance = random.Random(20)
+    checkout = make_small(copy_project(tmp_path / "zoo"))
+    for _ in range(KILLS):
+        build = subprocess.Popen(
+            [sys.executable, "-m", "doit", "demo"], cwd=checkout.root, env=clean_env(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            build.wait(timeout=chance.uniform(0.1, 12))
+        except subprocess.TimeoutExpired:
+            build.send_signal(signal.SIGKILL)  # doit alone: its steps must not live on
+            build.wait()
+        check_no_half_made_bundle(checkout)
+        if (checkout.root / "artifacts/demo_bilinear/SHA256SUMS").is_file() and chance.random() < 0.5:
+            victim = chance.choice(sorted((checkout.root / "build/demo_bilinear").glob("*.*")))
+            victim.unlink()  # so that there is something to build, and to kill
+    done = checkout.doit("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_no_half_made_bundle(checkout)
+    assert checkout.hashes("artifacts/*/*") == built_once.hashes("artifacts/*/*")
+    assert not list((checkout.root / "build").glob("*/records/.*"))
+
+
+def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
+    build = subprocess.Popen(
+        [sys.executable, "-m", "doit", "-n", "1", "demo_nearest:train"], cwd=small.root, env=clean_env(),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert build.stdout is not None
+    for line in build.stdout:
+        if "epoch 1" in line:
+            break
+    children = Path(f"/proc/{build.pid}/task").glob("*/children")
+    steps = [int(pid) for file in children for pid in file.read_text().split()]
+    assert steps
+    os.kill(build.pid, signal.SIGKILL)
+    build.wait()
+    deadline = time.monotonic() + 10
+    while any(_alive(pid) for pid in steps):
+        assert time.monotonic() < deadline, "a step outlived doit"
+        time.sleep(0.05)
+    build.stdout.close()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

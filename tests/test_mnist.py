@@ -1,0 +1,128 @@
+"""The main job on the real MNIST, where a mirror has it, and the result on the runtimes of old BSPs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import Checkout, copy_project
+
+from utils import tflite
+from utils.datasets import read_idx
+from utils.recipe import find
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+MODELS = ("mnist_nearest", "mnist_bilinear")
+
+#: Old runtimes with x86-64 wheels, and the Python that each was built for.
+OLD_RUNTIMES = {"2.7.0": "3.8", "2.10.0": "3.9", "2.13.0": "3.10", "2.14.0": "3.11"}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Both models, built from the real files."""
+    from tests.conftest import MIRROR
+
+    if not MIRROR.is_dir():
+        pytest.skip("no mirror beside the checkout: real MNIST is not here")
+    checkout = copy_project(tmp_path_factory.mktemp("mnist") / "zoo")
+    done = checkout.doit(*MODELS, env={"ZOO_MIRROR": str(MIRROR), "ZOO_OFFLINE": "1"}, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return checkout
+
+
+@pytest.mark.parametrize(("model", "least"), [("mnist_nearest", 98.6), ("mnist_bilinear", 98.3)])
+def test_accuracy_and_size(zoo: Checkout, model: str, least: float) -> None:
+    manifest = json.loads((zoo.root / "artifacts" / model / "manifest.json").read_text())
+    results = manifest["evaluation"]["variants"]
+    assert manifest["evaluation"]["count"] == 10_000
+    assert min(result["accuracy"] for result in results.values()) >= least
+    assert results["float32"]["accuracy"] - results["int8"]["accuracy"] <= 0.1
+    assert results["int8"]["size"] <= 34_080
+
+
+@pytest.mark.parametrize(("model", "resize"), [("mnist_nearest", "RESIZE_NEAREST_NEIGHBOR"), ("mnist_bilinear", "RESIZE_BILINEAR")])
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_operators(zoo: Checkout, model: str, resize: str, variant: str) -> None:
+    graph = tflite.read(zoo.root / "artifacts" / model / f"{model}_{variant}.tflite")
+    count = graph.count()
+    assert count[resize] == 3
+    assert count["CONV_2D"] == 7
+    assert sum(count.values()) == 16
+    assert tuple(int(part) for part in graph.min_runtime.split(".")) <= (2, 3, 0)
+
+
+#: Runs on the old Python with nothing but numpy and the runtime.
+COUNT = """
+import sys, numpy as np
+sys.path.insert(0, sys.argv[1])
+import example
+runtime = example.load_runtime()
+data = np.load(sys.argv[2])
+model = example.Model(sys.argv[3], runtime, threads=2)
+model.bind("image", "probabilities")
+spec = {"mean": [0.0], "std": [255.0]}
+tensors = model.quantise(example.normalise(data["images"], spec))
+right = sum(int(model.run(t[None]).argmax()) == l for t, l in zip(tensors, data["labels"]))
+print(runtime.name, runtime.version, right)
+"""
+
+
+@pytest.mark.runtimes
+@pytest.mark.parametrize("runtime", OLD_RUNTIMES)
+def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Path) -> None:
+    """An old runtime is validated by its answers, not by loading."""
+    venv = _old_runtime(runtime, tmp_path)
+    mnist = find("mnist_nearest")
+    cache = zoo.root / "build" / "cache"
+    images = read_idx(cache / str(mnist.sources["test_images"].sha256))
+    labels = read_idx(cache / str(mnist.sources["test_labels"].sha256))
+    np.savez(tmp_path / "test.npz", images=images[..., None], labels=labels)
+    for model in MODELS:
+        bundle = zoo.root / "artifacts" / model
+        own = json.loads((bundle / "manifest.json").read_text())["evaluation"]["variants"]["int8"]["accuracy"]
+        done = subprocess.run(
+            [str(venv / "bin/python"), "-c", COUNT, str(bundle), str(tmp_path / "test.npz"), str(bundle / f"{model}_int8.tflite")],
+            capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        name, version, right = done.stdout.split()
+        print(f"{model} int8 on {name} {version}: {int(right) / 100:.2f} %, the build's own {own:.2f} %")
+        assert (name, version) == ("tflite_runtime", runtime)
+        assert abs(int(right) / 100 - own) <= 0.2
+        check = subprocess.run(
+            [str(venv / "bin/python"), "example.py"], cwd=bundle, capture_output=True, text=True, timeout=600
+        )
+        assert check.returncode == 0, check.stdout + check.stderr
+        assert check.stdout.count("PASS") == 2
+
+
+def _old_runtime(runtime: str, tmp_path: Path) -> Path:
+    python = _python(OLD_RUNTIMES[runtime])
+    if python is None:
+        pytest.skip(f"no Python {OLD_RUNTIMES[runtime]} on this machine for tflite-runtime {runtime}")
+    venv = tmp_path / "venv"
+    subprocess.run([python, "-m", "venv", str(venv)], check=True)
+    install = [str(venv / "bin/python"), "-m", "pip", "install", "-q", "--only-binary", ":all:"]
+    done = subprocess.run([*install, f"tflite-runtime=={runtime}", "numpy<2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return venv
+
+
+def _python(version: str) -> str | None:
+    """An interpreter of that version that runs: from PATH, from pyenv, or this one."""
+    candidates = [shutil.which(f"python{version}"), *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
+        candidates.append(sys.executable)
+    for candidate in filter(None, candidates):
+        asked = subprocess.run([candidate, "-c", "import sys, ensurepip; print(sys.version)"], capture_output=True, text=True)
+        if asked.returncode == 0 and asked.stdout.startswith(f"{version}."):
+            return os.path.realpath(candidate)
+    return None

@@ -23,13 +23,17 @@ class Checkout:
 
     root: Path
 
-    def run(self, *command: str, env: dict[str, str] | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, env: dict[str, str] | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in it; never raises on an exit code."""
         return subprocess.run(
             command, cwd=self.root, env={**clean_env(), **(env or {})}, capture_output=True, text=True, timeout=timeout
         )
 
-    def doit(self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def doit(
+        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         """Run doit in it."""
         return self.run(sys.executable, "-m", "doit", *arguments, env=env, timeout=timeout)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Checkout, clean_env
 
 NOTHING = "nothing to do"
@@ -71,8 +72,8 @@ def test_a_lost_database_costs_nothing(built: Checkout) -> None:
 def test_touching_one_models_epochs_rebuilds_that_model_alone(built: Checkout) -> None:
     built.change(
         "recipes/demo/recipe.toml",
-        '[model.demo_bilinear]\n',
-        '[model.demo_bilinear]\ntrain = { epochs = 2 }\n',
+        "[model.demo_bilinear]\n",
+        "[model.demo_bilinear]\ntrain = { epochs = 2 }\n",
     )  # fmt: skip
     before = built.hashes()
     done = built.doit("demo")
@@ -148,9 +149,7 @@ def test_an_unknown_task_is_refused(built: Checkout) -> None:
 
 def test_another_lock_than_the_environments_is_refused(built: Checkout, tmp_path: Path) -> None:
     """Packages that the lock does not name must not make artifacts."""
-    code = (
-        "import pathlib, sys; sys.prefix = sys.argv[1]; from utils import environment; environment.require_lock()"
-    )
+    code = "import pathlib, sys; sys.prefix = sys.argv[1]; from utils import environment; environment.require_lock()"
     (tmp_path / "zoo-lock.sha256").write_text("0" * 64 + "\n")
     done = built.run(sys.executable, "-c", code, str(tmp_path))
     assert "made from other locked requirements" in done.stderr

@@ -71,6 +71,7 @@ GOOD = gzip.compress(idx(IMAGES))
         (GOOD[: len(GOOD) // 2], "images.gz: not a whole gzip file"),
         (GOOD[:-1], "images.gz: not a whole gzip file"),
         (GOOD[:100] + bytes([GOOD[100] ^ 0xFF]) + GOOD[101:], "images.gz: not a whole gzip file"),
+        (GOOD[:10] + b"\xff" + GOOD[11:], "images.gz: not a whole gzip file"),
         (GOOD + b"more", "images.gz: not a whole gzip file"),
         (gzip.compress(idx(IMAGES[:11])), "images.gz, labels.gz: images have shape (11, 28, 28) and labels (12,)"),
         (gzip.compress(idx(LABELS)), "images.gz, labels.gz: images have shape (12,) and labels (12,)"),

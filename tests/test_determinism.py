@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Checkout, copy_project, make_small
 
 pytestmark = pytest.mark.slow

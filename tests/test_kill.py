@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a build: the next doit ends with the same bytes, and nothing half-made was ever shown."""
+"""kill -9 at random moments: the next doit ends with the same bytes, and nothing half-made was ever shown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import Checkout, clean_env, copy_project, make_small
 
+from tests.conftest import Checkout, clean_env, copy_project, make_small
 
 KILLS = 20
 

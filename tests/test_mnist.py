@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import Checkout, copy_project
 
+from tests.conftest import Checkout, copy_project
 from utils import tflite
 from utils.datasets import read_idx
 from utils.recipe import find
@@ -48,7 +48,9 @@ def test_accuracy_and_size(zoo: Checkout, model: str, least: float) -> None:
     assert results["int8"]["size"] <= 34_080
 
 
-@pytest.mark.parametrize(("model", "resize"), [("mnist_nearest", "RESIZE_NEAREST_NEIGHBOR"), ("mnist_bilinear", "RESIZE_BILINEAR")])
+@pytest.mark.parametrize(
+    ("model", "resize"), [("mnist_nearest", "RESIZE_NEAREST_NEIGHBOR"), ("mnist_bilinear", "RESIZE_BILINEAR")]
+)
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_operators(zoo: Checkout, model: str, resize: str, variant: str) -> None:
     graph = tflite.read(zoo.root / "artifacts" / model / f"{model}_{variant}.tflite")
@@ -89,7 +91,7 @@ def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Pat
         bundle = zoo.root / "artifacts" / model
         own = json.loads((bundle / "manifest.json").read_text())["evaluation"]["variants"]["int8"]["accuracy"]
         done = subprocess.run(
-            [str(venv / "bin/python"), "-c", COUNT, str(bundle), str(tmp_path / "test.npz"), str(bundle / f"{model}_int8.tflite")],
+            [venv / "bin/python", "-c", COUNT, bundle, tmp_path / "test.npz", bundle / f"{model}_int8.tflite"],
             capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -118,11 +120,16 @@ def _old_runtime(runtime: str, tmp_path: Path) -> Path:
 
 def _python(version: str) -> str | None:
     """An interpreter of that version that runs: from PATH, from pyenv, or this one."""
-    candidates = [shutil.which(f"python{version}"), *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    candidates = [
+        shutil.which(f"python{version}"),
+        *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
+    ]
     if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
         candidates.append(sys.executable)
     for candidate in filter(None, candidates):
-        asked = subprocess.run([candidate, "-c", "import sys, ensurepip; print(sys.version)"], capture_output=True, text=True)
+        asked = subprocess.run(
+            [candidate, "-c", "import sys, ensurepip; print(sys.version)"], capture_output=True, text=True
+        )
         if asked.returncode == 0 and asked.stdout.startswith(f"{version}."):
             return os.path.realpath(candidate)
     return None

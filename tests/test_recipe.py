@@ -134,7 +134,11 @@ def test_everything_at_once(recipes: Path) -> None:
     message = refused()
     for said in ("train.epochs:", "input.fits:", "input.fit:", "output.shape:", "evaluation.gate.loss:"):
         assert message.count(said) == 1, said  # and what the two models share is said once
-    for said in ("labels: 9 labels", "evaluation.dataset: no [datasets.tset]", "datasets.test.labels: no [sources.labels]"):
+    for said in (
+        "labels: 9 labels",
+        "evaluation.dataset: no [datasets.tset]",
+        "datasets.test.labels: no [sources.labels]",
+    ):
         assert said in message
     assert "6 things to mend" not in message
     assert "5 things to mend" in message

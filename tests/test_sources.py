@@ -311,9 +311,7 @@ def test_retry_after(server: Server) -> None:
     get(source(url, name="other", md5=hashlib.md5(DATA).hexdigest()))
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"), [("3", 3.0), ("99", 60.0), ("", None), ("soon", None), ("-1", None)]
-)
+@pytest.mark.parametrize(("value", "seconds"), [("3", 3.0), ("99", 60.0), ("", None), ("soon", None), ("-1", None)])
 def test_retry_after_values(value: str, seconds: float | None) -> None:
     assert sources._retry_after(value, 60.0) == seconds
 
@@ -354,9 +352,7 @@ def test_no_server(url: str, why: str) -> None:
 def certificate(tmp_path: Path) -> Path:
     """Make a certificate that nobody has signed."""
     path = tmp_path / "certificate.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=zoo -addext subjectAltName=IP:127.0.0.1"
-    )
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=zoo -addext subjectAltName=IP:127.0.0.1"
     try:
         subprocess.run(
             [*command.split(), "-keyout", path, "-out", path.with_suffix(".crt")],
@@ -440,9 +436,7 @@ def test_mirror_without_the_file_is_passed_over(
 
 
 @pytest.mark.parametrize("wrong", [bytes(len(DATA)), DATA[:-1], DATA + b"x"])
-def test_corrupted_mirror_folder(
-    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes
-) -> None:
+def test_corrupted_mirror_folder(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes) -> None:
     (folder / SHA).write_bytes(wrong)
     monkeypatch.setenv("ZOO_MIRROR", str(folder))
     path, events = get(source(server.on("/a", full(DATA))))
@@ -469,9 +463,7 @@ def test_dead_mirror_is_asked_for_one_file_only(server: Server, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("record", ["<html>", '{"KEY": {"sha256": "SHA", "size": 7}}'])
-def test_wrong_record_of_a_mirror(
-    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, record: str
-) -> None:
+def test_wrong_record_of_a_mirror(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, record: str) -> None:
     wanted = source(server.on("/a", full(DATA)), sha256=None, size=None)
     text = record.replace("KEY", sources._key(wanted)).replace("SHA", "7" * 64)
     (folder / "unpinned.json").write_text(text)
@@ -662,9 +654,7 @@ def test_disk_full(server: Server, mount: Callable[[str], Path], monkeypatch: py
     assert len(server.requests) == 1
 
 
-def test_read_only_cache(
-    server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_cache(server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     place = mount("size=1m")
     monkeypatch.setenv("ZOO_CACHE", str(place))
     wanted = source(server.on("/a", full(DATA)))
@@ -683,9 +673,7 @@ def test_no_permission(server: Server, cache: Path) -> None:
     process = program(server.on("/a", full(DATA)), user=0 if os.geteuid() else 65534)
     _, err = process.communicate(timeout=15)
     assert "Traceback" not in err
-    assert re.search(
-        r"StorageError: .*/cache/locks: no permission to write\n  -> make the folder writable", err
-    )
+    assert re.search(r"StorageError: .*/cache/locks: no permission to write\n  -> make the folder writable", err)
     assert server.requests == []
 
 

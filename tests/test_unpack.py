@@ -42,16 +42,12 @@ def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2"])
 def test_tar_without_a_suffix(tmp_path: Path, mode: Mode) -> None:
-    archive = tar(
-        tmp_path / "0123", ("m/saved_model.pb", b"graph"), ("m/latest", "saved_model.pb"), mode=mode
-    )
+    archive = tar(tmp_path / "0123", ("m/saved_model.pb", b"graph"), ("m/latest", "saved_model.pb"), mode=mode)
     to = tmp_path / "deep" / "out"
     assert unpack(archive, to) == to
     assert tree(to) == {"m/saved_model.pb": b"graph", "m/latest": b"graph"}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from utils import datasets, environment, example, paths, plan, preprocess, record
+from utils.errors import BuildError
 from utils.recipe import Recipe
 
 __all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "save_npz", "showcase"]
@@ -35,6 +36,12 @@ def fill(recipe: Recipe, folder: Path) -> None:
     """Write everything of a bundle but the card into ``folder``: the files of ``plan.bundle_files``."""
     examples = datasets.load(recipe, recipe.evaluation.dataset)
     chosen = showcase(recipe, examples.labels)
+    if len(chosen) < recipe.examples:
+        raise BuildError(
+            f"{recipe.examples} example inputs wanted, the evaluation set has {len(chosen)} images",
+            where=f"recipes/{recipe.folder}/recipe.toml: examples",
+            hint="lower it, or name a larger evaluation set",
+        )
     shutil.copyfile(paths.EXAMPLE, folder / "example.py")
     (folder / "labels.txt").write_text("\n".join(recipe.labels) + "\n", encoding="utf-8")
     for number, index in enumerate(chosen):
@@ -98,7 +105,9 @@ def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def manifest(recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+def manifest(
+    recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], sources: dict[str, Any]
+) -> dict[str, Any]:
     """What the bundle was made from and with. Nothing in it differs between hosts, commits or days."""
     return {
         "format": 1,

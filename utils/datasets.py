@@ -138,7 +138,13 @@ def _digit(text: str, chance: random.Random) -> npt.NDArray[np.uint8]:
     font = ImageFont.load_default(size=chance.randint(17, 24) * _SCALE)
     sheet = Image.new("L", (edge, edge))
     ImageDraw.Draw(sheet).text(
-        (middle, middle), text, fill=255, font=font, anchor="mm", stroke_width=chance.randint(0, _SCALE), stroke_fill=255
+        (middle, middle),
+        text,
+        fill=255,
+        font=font,
+        anchor="mm",
+        stroke_width=chance.randint(0, _SCALE),
+        stroke_fill=255,
     )
     turn, slant = chance.uniform(-0.26, 0.26), chance.uniform(-0.3, 0.3)  # radians; share of the height
     wide, tall = chance.uniform(0.85, 1.2), chance.uniform(0.9, 1.15)

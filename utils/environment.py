@@ -17,7 +17,17 @@ from typing import Any
 from utils import paths
 from utils.errors import BuildError
 
-__all__ = ["PINS", "cores", "describe", "is_pinned", "lock_sha256", "pin_tensorflow", "pinned", "require_lock", "versions"]
+__all__ = [
+    "PINS",
+    "cores",
+    "describe",
+    "is_pinned",
+    "lock_sha256",
+    "pin_tensorflow",
+    "pinned",
+    "require_lock",
+    "versions",
+]
 
 #: Environment variables of every step. They must be there before the process starts.
 PINS = {
@@ -89,7 +99,7 @@ def require_lock() -> None:
         raise BuildError(
             "this environment was made from other locked requirements than the checkout's",
             where=paths.relative(paths.LOCK),
-            hint="make it again: docker/run does it by itself; else `docker build -t nxp-model-zoo -f docker/Dockerfile .`",
+            hint="docker/run makes it again by itself; else `docker build -t nxp-model-zoo -f docker/Dockerfile .`",
         )
 
 

@@ -275,7 +275,9 @@ def _named(details: List[Dict[str, Any]], name: str) -> Dict[str, Any]:
 # --- the verdict ---------------------------------------------------------------------------------------------------
 
 
-def judge(outputs: np.ndarray, golden: np.ndarray, tolerance: float, body: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+def judge(
+    outputs: np.ndarray, golden: np.ndarray, tolerance: float, body: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
     """Compare raw outputs with the golden ones.
 
     Args:
@@ -331,7 +333,7 @@ def _remedy(verdict: str, body: Dict[str, Any]) -> str:
             "delegate does not: use the bilinear model"
         )
     return {
-        "FIXED_OUTPUT": "the graph, or the part that decides, is not computed: run it on the CPU, and report the operator",
+        "FIXED_OUTPUT": "the part of the graph that decides is not computed: run on the CPU, and report the operator",
         "NAN": "the weights or the input are damaged: copy the bundle again (sha256sum -c SHA256SUMS)",
         "SATURATED": "the input is scaled wrongly, or the quantisation is not understood: update the runtime",
         "MISMATCH": "this runtime or delegate computes something else: update it, or run the model on the CPU",
@@ -365,7 +367,9 @@ class Bundle:
             if self.facts["format"] != 1 or not self.files:
                 raise ValueError
         except FileNotFoundError:
-            raise Problem("there is no model.json in %s" % folder, "copy the whole bundle, not the model alone") from None
+            raise Problem(
+                "there is no model.json in %s" % folder, "copy the whole bundle, not the model alone"
+            ) from None
         except OSError as error:
             raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -488,13 +492,22 @@ def show(report: Dict[str, Any], runtime: Runtime) -> None:
         error = "not a number" if check["max_error"] is None else "%.3g" % check["max_error"]
         print(
             "  golden    %s: %d inputs, top-1 agrees on %.0f %%, largest error %s (%s, %g allowed)"
-            % (check["verdict"], check["inputs"], 100 * check["top1_agreement"], error, check["unit"], check["tolerance"])
+            % (
+                check["verdict"],
+                check["inputs"],
+                100 * check["top1_agreement"],
+                error,
+                check["unit"],
+                check["tolerance"],
+            )
         )
         if "remedy" in check:
             print("            -> %s" % check["remedy"])
     if "samples" in report:
         samples = report["samples"]
-        print("  samples   %d of %d right (%.1f %%)" % (samples["correct"], samples["count"], 100 * samples["accuracy"]))
+        print(
+            "  samples   %d of %d right (%.1f %%)" % (samples["correct"], samples["count"], 100 * samples["accuracy"])
+        )
     for prediction in report.get("predictions", []):
         print("  %s" % prediction["input"])
         for line in prediction["top"]:
@@ -507,7 +520,9 @@ def show(report: Dict[str, Any], runtime: Runtime) -> None:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="example.py", description=(__doc__ or "").split("\n\n")[0], epilog="The file itself tells more: less example.py"
+        prog="example.py",
+        description=(__doc__ or "").split("\n\n")[0],
+        epilog="The file itself tells more: less example.py",
     )
     parser.add_argument("-m", "--model", help="a .tflite file of this bundle (default: all of them)")
     parser.add_argument("-i", "--input", nargs="+", action="extend", help="image files, or .npy files of pixels")

@@ -27,7 +27,9 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     import matplotlib.pyplot as plt
 
     mpl.rcdefaults()
-    mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    mpl.rcParams.update(
+        {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    )
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
     return figure, axes
 
@@ -42,9 +44,7 @@ def _save(figure: Any, file: Path) -> None:
         image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def digits(
-    file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str
-) -> None:
+def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str) -> None:
     """A strip of inputs, each with its label and every variant's answer; wrong answers are red.
 
     Args:
@@ -146,7 +146,9 @@ def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], titl
     low, high = float(maps.min()), float(maps.max())
     for place in range(len(images)):
         axes[0, place].imshow(images[place, ..., 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        axes[1, place].imshow(maps[place], cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        axes[1, place].imshow(
+            maps[place], cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest"
+        )
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])

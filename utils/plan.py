@@ -126,8 +126,12 @@ def steps_of(recipe: Recipe) -> list[Step]:
     steps: list[Step] = []
 
     def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: list[str]) -> None:
-        extra = {"train": [recipe.code_file], "convert": [recipe.code_file], "validate": [paths.EXAMPLE],
-                 "card": [paths.UTILS / "steps" / "card.md.j2"]}
+        extra = {
+            "train": [recipe.code_file],
+            "convert": [recipe.code_file],
+            "validate": [paths.EXAMPLE],
+            "card": [paths.UTILS / "steps" / "card.md.j2"],
+        }
         steps.append(
             Step(
                 model=recipe.name,

@@ -298,7 +298,9 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
             return []
         else:  # dict[str, X], list[X] or the union of datasets: the value type, or the tagged member
             members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
-            tagged = [m for m in members if get_args(getattr(m.model_fields.get("kind"), "annotation", None)) == (part,)]
+            tagged = [
+                m for m in members if get_args(getattr(m.model_fields.get("kind"), "annotation", None)) == (part,)
+            ]
             model = tagged[0] if tagged else (members[0] if len(members) == 1 else model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
@@ -393,9 +395,7 @@ def _read(file: Path) -> list[Recipe]:
             )
         recipes.append(recipe)
     if wrong:
-        lines = [
-            line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in wrong.items()
-        ]
+        lines = [line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in wrong.items()]
         things = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
         raise RecipeError(
             "\n  ".join([f"{things} to mend:", *lines]), where=where, hint="utils/recipe.py says what each key means"

@@ -13,7 +13,6 @@ another machine is such a folder. Its ``unpinned.json`` serves sources that nobo
 has named the one host to talk to, so no redirect is followed there and no other address is opened.
 """
 
-# ruff: noqa: PLC0415 - requests and tqdm take 0.2 s to import: planning a build does without them
 from __future__ import annotations
 
 import email.utils

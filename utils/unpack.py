@@ -110,9 +110,7 @@ def _untar(archive: Path, to: Path, max_bytes: int) -> None:
                 # "a/../b" is b only if a is a real folder: ".." may stand at the start alone.
                 if ".." in list(dropwhile("..".__eq__, PurePosixPath(member.linkname).parts)):
                     raise _hostile(archive, member.name, f"is a link by a detour, {member.linkname!r}")
-                target = (
-                    member.linkname if member.linkname[:1] == "/" else f"{place.parent}/{member.linkname}"
-                )
+                target = member.linkname if member.linkname[:1] == "/" else f"{place.parent}/{member.linkname}"
                 ways.update(_inside(archive, member.name, os.path.normpath(target)).parents)
             elif member.islnk():
                 target_place = _inside(archive, member.name, member.linkname)

@@ -1,7 +1,7 @@
 """The demo notebook's procedure, for comparison: both networks one after the other, default threads, no pins.
 
-Written anew from the notebook's facts: keras' UpSampling2D, 5 epochs of Adam, batches of 32, pixels / 255, 1000 training
-images for calibration, int8 inside with float32 input and output.
+Written anew from the notebook's facts: keras' UpSampling2D, 5 epochs of Adam, batches of 32, pixels / 255, 1000
+training images for calibration, int8 inside with float32 input and output.
 
     python -m tests.bench.notebook_recipe IDX_FOLDER OUT_FOLDER
 
@@ -20,12 +20,12 @@ import tensorflow as tf
 from utils.datasets import read_idx
 
 
-def network(interpolation: str) -> keras.Model:
+def network(interpolation: str, batch: int | None = None) -> keras.Model:
     conv, layers = keras.layers.Conv2D, keras.layers
     same = {"activation": "relu", "kernel_initializer": "he_uniform", "padding": "same"}
     return keras.Sequential(
         [
-            keras.Input((28, 28, 1), batch_size=None),
+            keras.Input((28, 28, 1), batch_size=batch),
             conv(32, 2, **same),
             layers.MaxPooling2D(2, padding="same"),
             conv(32, 2, **same),
@@ -53,7 +53,9 @@ def main(idx: Path, out: Path) -> None:
         model = network(interpolation)
         model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         model.fit(images, labels, epochs=5, batch_size=32, verbose=0)
-        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        single = network(interpolation, batch=1)  # as the notebook does: no dynamic shapes in the file
+        single.set_weights(model.get_weights())
+        converter = tf.lite.TFLiteConverter.from_keras_model(single)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([images[i : i + 1]] for i in range(1000))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

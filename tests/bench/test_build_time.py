@@ -1,6 +1,6 @@
 """How long the two MNIST models take, against the demo notebook's procedure on the same machine in the same run.
 
-    ZOO_MIRROR=../shared/mirror docker/run pytest -m bench -s tests/bench/test_build_time.py
+ZOO_MIRROR=../shared/mirror docker/run pytest -m bench -s tests/bench/test_build_time.py
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import ROOT, Checkout
 
+from tests.conftest import ROOT, Checkout
 from utils.recipe import find
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
@@ -33,7 +33,13 @@ def test_both_models_against_the_notebook(project: Checkout, mirror: Path, tmp_p
     for source in find("mnist_nearest").sources.values():
         (idx / source.file).symlink_to(mirror.resolve() / str(source.sha256))
     notebook, said = measure(
-        project, sys.executable, "-m", "tests.bench.notebook_recipe", str(idx), str(tmp_path), env={"PYTHONPATH": str(ROOT)}
+        project,
+        sys.executable,
+        "-m",
+        "tests.bench.notebook_recipe",
+        str(idx),
+        str(tmp_path),
+        env={"PYTHONPATH": str(ROOT)},
     )
     print("\n" + said, end="")
     models = ("mnist_nearest", "mnist_bilinear")

@@ -19,6 +19,7 @@ from utils.recipe import find
 
 __all__ = ["main", "say"]
 
+
 def say(text: str) -> None:
     """Tell the user how far the step is; one line, with the step's name before it."""
     print(f"{':'.join(sys.argv[1:])} {text}", flush=True)

@@ -97,7 +97,11 @@ def _feature_maps(recipe: Recipe, graph: tflite.Graph, images: npt.NDArray[np.ui
 
 def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False  # noqa: S701  # Markdown, of our own facts
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # Markdown, of our own facts
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         check, samples = entry["check"], entry["samples"]
         say(
             f"{entry['variant']}: {check['verdict']}, largest error {check['max_error']:.3g} "
-            f"({check['unit']}, {check['tolerance']:g} allowed), {samples['correct']} of {samples['count']} samples right"
+            f"({check['unit']}, {check['tolerance']:g} allowed), {samples['correct']}/{samples['count']} samples right"
         )
         for timing in ("first_ms", "steady_ms"):  # of this machine and this hour: not of the model
             del entry[timing]

@@ -1,0 +1,139 @@
+"""The steps of every model: exact about what they read, write and depend on; planned without heavy imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Checkout, clean_env
+from utils import paths, plan, recipe
+from utils.recipe import Recipe
+
+MODELS = sorted(recipe.load_all())
+
+
+def names(files: tuple[Path, ...]) -> set[str]:
+    return {paths.relative(file) for file in files}
+
+
+def test_no_two_steps_write_one_file() -> None:
+    written = [file for found in recipe.load_all().values() for step in plan.steps_of(found) for file in step.writes]
+    assert len(written) == len(set(written))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_read_is_written_before(model: str) -> None:
+    written = {paths.LOCK}
+    for step in plan.steps_of(recipe.find(model)):
+        assert set(step.reads) <= written, step.name
+        assert paths.LOCK in step.reads
+        assert all(file.is_file() for file in step.code)
+        written |= set(step.writes)
+    bundle = {file for file in written if file.is_relative_to(paths.bundle(model))}
+    assert {file.name for file in bundle} >= {"README.md", "SHA256SUMS", "manifest.json", "model.json", "example.py"}
+
+
+@pytest.mark.parametrize("model", ["demo_nearest", "demo_bilinear"])
+def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> None:
+    """And nothing else but records, logs and locks."""
+    planned = {Path(paths.relative(file)) for step in plan.steps_of(recipe.find(model)) for file in step.writes}
+    for folder in ("artifacts", "build"):
+        there = {file.relative_to(built_once.root) for file in (built_once.root / folder / model).rglob("*")}
+        files = {file for file in there if (built_once.root / file).is_file() and file.parent.name != "records"}
+        assert files == {file for file in planned if file.parts[0] == folder}
+
+
+@pytest.mark.parametrize(
+    ("module", "within", "without"),
+    [
+        ("train", ["preprocess", "example", "datasets", "network", "environment"], ["tflite", "bundle", "pictures"]),
+        ("convert", ["preprocess", "example", "datasets", "network", "environment", "tflite"], ["bundle", "pictures"]),
+        ("evaluate", ["preprocess", "example", "datasets"], ["network", "tflite", "pictures"]),
+        ("validate", ["bundle", "preprocess", "example", "datasets"], ["network", "pictures"]),
+        ("card", ["bundle", "pictures", "preprocess", "tflite"], ["network"]),
+        ("download", [], ["preprocess", "example", "datasets"]),
+    ],
+)
+def test_code_of(module: str, within: list[str], without: list[str]) -> None:
+    code = names(plan.code_of(f"utils.steps.{module}"))
+    assert f"utils/steps/{module}.py" in code
+    assert {f"utils/{name}.py" for name in within} <= code
+    house = ["errors", "paths", "plan", "recipe", "record", "sources", "__init__", "steps/__init__", "report"]
+    assert not {f"utils/{name}.py" for name in [*without, *house]} & code
+
+
+def test_code_that_is_imported_late_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "utils/deep").mkdir(parents=True)
+    for name, text in (
+        ("utils/one.py", "def f():\n    from utils import two\n"),
+        ("utils/two.py", "import utils.deep.three as t\nimport os\n"),
+        ("utils/deep/__init__.py", ""),
+        ("utils/deep/three.py", "from utils.one import f\nfrom utils.errors import ZooError\n"),
+        ("utils/errors.py", ""),
+    ):
+        (tmp_path / name).write_text(text)
+    plan.code_of.cache_clear()
+    try:
+        assert names(plan.code_of("utils.one")) == {"utils/one.py", "utils/two.py", "utils/deep/three.py"}
+    finally:
+        plan.code_of.cache_clear()
+
+
+def test_the_recipe_s_own_code_counts() -> None:
+    steps = {step.name: names(step.code) for step in plan.steps_of(recipe.find("demo_nearest"))}
+    users = {name for name, code in steps.items() if "recipes/mnist/model.py" in code}
+    assert users == {"train", "float32", "int8"}
+    assert "utils/steps/card.md.j2" in steps["card"]
+    assert "utils/example.py" in steps["validate"]
+
+
+def changed(**updates: dict[str, Any]) -> set[str]:
+    """The steps whose configuration differs when keys of these tables have other values."""
+    found = recipe.find("mnist_nearest")
+    tables = {key: getattr(found, key).model_copy(update=values) for key, values in updates.items()}
+    return _differ(found, found.model_copy(update=tables))
+
+
+def _differ(one: Recipe, other: Recipe) -> set[str]:
+    pairs = zip(plan.steps_of(one), plan.steps_of(other), strict=True)
+    return {a.name for a, b in pairs if (a.config, a.code, a.reads, a.writes) != (b.config, b.code, b.reads, b.writes)}
+
+
+@pytest.mark.parametrize(
+    ("updates", "steps"),
+    [
+        ({}, set()),
+        ({"train": {"label_smoothing": 0.1}}, {"train"}),
+        ({"train": {"epochs": 1}}, {"train"}),
+        ({"calibration": {"count": 7}}, {"int8"}),
+        ({"tolerance": {"int8_steps": 1}}, {"validate"}),
+        ({"evaluation": {"gate": recipe.Gate(float32=1, int8=1, loss=1)}}, {"evaluate"}),
+        ({"expected": {"int8_bytes": 1}}, {"float32", "int8"}),
+        ({"expected": {"parameters": 1}}, {"train", "float32", "int8"}),
+        ({"card": {"introduction": "x"}}, set()),
+        ({"input": {"std": [1.0]}}, {"train", "float32", "int8", "evaluate", "validate"}),
+    ],
+)
+def test_a_change_touches_what_depends_on_it(updates: dict[str, Any], steps: set[str]) -> None:
+    """Besides these only the card, which shows the whole recipe."""
+    assert changed(**updates) == (steps | {"card"} if updates else set())
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    """What `doit` does before it knows that there is nothing to do."""
+    code = (
+        "import sys, dodo\n"
+        "tasks = [*dodo.task_models(), dodo.task_demo()]\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'PIL', 'matplotlib', 'ai_edge_litert', 'requests', 'jinja2'}\n"
+        "print(len(tasks), sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, heavy = done.stdout.split(maxsplit=1)
+    assert int(count) > len(MODELS) * 6
+    assert heavy == "[]\n"

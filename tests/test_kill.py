@@ -75,6 +75,22 @@ def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
     build.stdout.close()
 
 
+def test_ctrl_c_is_answered_in_one_line(small: Checkout) -> None:
+    build = subprocess.Popen(
+        [sys.executable, "-m", "doit", "demo"], cwd=small.root, env=clean_env(), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert build.stdout is not None
+    said = ""
+    while "epoch 1" not in said:
+        said += build.stdout.readline()
+    os.killpg(build.pid, signal.SIGINT)  # as a terminal does: doit and its steps
+    said, _ = build.communicate(timeout=30)
+    assert "interrupted: finished steps are kept" in said
+    assert "Traceback" not in said
+    assert build.returncode == -signal.SIGINT
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"

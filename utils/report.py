@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+from types import TracebackType
 from typing import Any
 
 from doit.reporter import ConsoleReporter
@@ -20,6 +22,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         super().__init__(outstream, options)
         self._begin = time.monotonic()
         self._ran = self._current = 0
+        sys.excepthook = _on_error
 
     def execute_task(self, task: Any) -> None:
         """A step begins."""
@@ -51,6 +54,14 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             self.write(f"done: {self._ran} steps run, {self._current} up to date, {seconds:.0f} s\n")
         elif self._current:
             self.write(f"nothing to do: {self._current} steps are up to date\n")
+
+
+def _on_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C is no defect: doit would show where in itself it waited."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("\ninterrupted: finished steps are kept, the next doit goes on from there\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _why(task: Any, fail: Any) -> str:

@@ -50,7 +50,7 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [config_changed(step.config), step.is_intact],
         "io": {"capture": False},  # steps speak to the terminal themselves
-        "clean": True,
+        "clean": [step.clean],
     }
 
 

@@ -69,6 +69,16 @@ def test_a_lost_database_costs_nothing(built: Checkout) -> None:
     assert done.stdout.count("is up to date") == 2 * 6
 
 
+def test_clean_takes_away_what_was_made_and_no_more(built: Checkout) -> None:
+    done = built.doit("clean", "demo_nearest")
+    assert done.returncode == 0, done.stderr
+    assert not (built.root / "artifacts/demo_nearest").exists()
+    assert not list((built.root / "build/demo_nearest").glob("*.tflite"))
+    assert (built.root / "artifacts/demo_bilinear/SHA256SUMS").is_file()
+    listed = built.doit("list", "--all", "--status", "demo_nearest").stdout
+    assert "R demo_nearest:train" in listed
+
+
 def test_touching_one_models_epochs_rebuilds_that_model_alone(built: Checkout) -> None:
     built.change(
         "recipes/demo/recipe.toml",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,14 @@ class Step:
     def is_intact(self) -> bool:
         """Whether its targets are as it left them."""
         return self._is_cached() and record.intact(self.record, self.writes)
+
+    def clean(self) -> None:
+        """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
+        for file in (self.record, *self.writes):
+            file.unlink(missing_ok=True)
+        for folder in {file.parent for file in self.writes}:
+            with contextlib.suppress(OSError):  # not empty, or not there
+                folder.rmdir()
 
     def _is_cached(self) -> bool:
         return all(cached(source) is not None for source in self.fetches)

@@ -65,7 +65,7 @@ def test_no_arguments_checks_everything(whole: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("golden    PASS: 10 inputs, top-1 agrees on 100 %") == 2
     assert "demo_nearest_float32.tflite on cpu (ai_edge_litert " in done.stdout
-    assert "(steps, 40 allowed)" in done.stdout
+    assert "(steps, 20 allowed)" in done.stdout
     assert "->" not in done.stdout
     assert done.stderr.count("Traceback") == 0
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ from utils.sources import (
 ROOT = Path(__file__).resolve().parent.parent
 DATA = bytes(i * i % 251 for i in range(200_000))
 SHA = hashlib.sha256(DATA).hexdigest()
-QUICK = Limits(connect=2.0, read=0.25, tries=4, backoff=0.01, longest=0.3)
+QUICK = Limits(connect=20.0, read=20.0, tries=4, backoff=0.01, longest=0.3)  # a busy machine must not look dead
+IMPATIENT = replace(QUICK, read=1.0)  # where silence is what is tested
 
 
 @pytest.fixture(autouse=True)
@@ -89,9 +91,9 @@ def get(wanted: Source, limits: Limits = QUICK) -> tuple[Path, list[Event]]:
     return fetch(wanted, report=events.append, limits=limits), events
 
 
-def refused(wanted: Source, kind: type[SourceError] = SourceError) -> str:
+def refused(wanted: Source, kind: type[SourceError] = SourceError, limits: Limits = QUICK) -> str:
     with pytest.raises(SourceError) as caught:
-        get(wanted)
+        get(wanted, limits)
     assert type(caught.value) is kind
     return str(caught.value)
 
@@ -317,11 +319,11 @@ def test_retry_after_values(value: str, seconds: float | None) -> None:
 
 
 def test_stalled_body(server: Server) -> None:
-    url = server.on("/a", stall(DATA, 70_000, 1.0), full(DATA))
-    assert get(source(url))[0].read_bytes() == DATA
+    url = server.on("/a", stall(DATA, 70_000, 3.0), full(DATA))
+    assert get(source(url), IMPATIENT)[0].read_bytes() == DATA
     assert ranges(server) == [None, "bytes=70000-"]
-    text = refused(source(server.on("/b", stall(b"x", 0, 1.0)), sha256="5" * 64))
-    assert "no data for 0.25 s (4 tries)" in text
+    text = refused(source(server.on("/b", stall(b"x", 0, 3.0)), sha256="5" * 64), limits=IMPATIENT)
+    assert "no data for 1 s (4 tries)" in text
 
 
 def test_redirects(server: Server) -> None:

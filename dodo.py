@@ -6,9 +6,10 @@ doit mnist_bilinear      one model
 doit demo                both upsampling models on digits that it draws: no download
 doit -n 1                one step at a time (otherwise one a core, at most four)
 doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
-doit forget MODEL        build it again next time
+doit clean MODEL         take away what was made of it
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +31,7 @@ except ZooError as error:
 DOIT_CONFIG = {
     "minversion": "0.37.0",
     "default_tasks": [name for name, found in RECIPES.items() if found.group == "zoo"],
-    "backend": "sqlite3",  # survives a kill
+    "backend": "sqlite3",  # a kill leaves it old, but readable
     "dep_file": str(paths.BUILD / "doit.db"),
     "reporter": Report,
     "num_process": environment.cores(),
@@ -40,7 +41,9 @@ DOIT_CONFIG = {
 
 
 def _task(step: plan.Step) -> dict[str, Any]:
-    run = CmdAction(step.command, shell=False, cwd=str(paths.ROOT), env=environment.pinned())
+    run = CmdAction(
+        step.command, shell=False, cwd=str(paths.ROOT), env=environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
+    )
     return {
         "basename": step.model,
         "name": step.name,
@@ -48,7 +51,10 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "actions": [run],
         "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [config_changed(step.config), step.is_intact],
+        "uptodate": [
+            config_changed(step.config),
+            step.is_current,
+        ],  # the second alone is the truth: see utils/record.py
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [step.clean],
     }

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The real upstream files, where a machine has them; nothing may need them.
-MIRROR = ROOT.parent / "shared" / "mirror"
+MIRROR = Path(os.environ.get("ZOO_MIRROR") or ROOT.parent / "shared" / "mirror")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,59 @@ def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, st
     assert path.read_bytes() == good
     assert built.hashes("*/*/*.tflite") == before
     assert NOTHING in built.doit("demo").stdout
+
+
+def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout) -> None:
+    """doit's database then tells of the older run, and half of the steps are of the newer recipe."""
+    before = built.hashes("artifacts/*/*")
+    built.change("recipes/demo/recipe.toml", "epochs = 3", "epochs = 2")
+    build = subprocess.Popen(
+        [sys.executable, "-m", "doit", "demo_nearest"],
+        cwd=built.root,
+        env=clean_env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert build.stdout is not None
+    while "float32 ... " not in build.stdout.readline():
+        pass
+    build.kill()
+    build.communicate()
+    built.change("recipes/demo/recipe.toml", "epochs = 2", "epochs = 3")
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert built.hashes("artifacts/*/*") == before
+
+
+def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
+    built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+    build = subprocess.Popen(
+        [sys.executable, "-m", "doit", "demo_nearest"],
+        cwd=built.root,
+        env=clean_env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert build.stdout is not None
+    while ":card ... " not in build.stdout.readline():
+        pass
+    time.sleep(0.7)  # the step has taken its key by now, and draws
+    built.change("utils/pictures.py", "DPI = 110", "DPI = 100")
+    build.communicate(timeout=60)
+    assert ran(built.doit("demo_nearest")) == {"demo_nearest:card"}
+    assert NOTHING in built.doit("demo_nearest").stdout
+
+
+def test_a_bundle_holds_what_the_recipe_says_and_nothing_older(built: Checkout) -> None:
+    built.change("recipes/demo/recipe.toml", "examples = 10", "examples = 4")
+    (built.root / "build/demo_nearest/bundle/__pycache__").mkdir()
+    done = built.doit("demo_nearest")
+    assert done.returncode == 0, done.stderr
+    bundle = built.root / "artifacts/demo_nearest"
+    assert sorted(file.name for file in bundle.glob("example_*.png")) == [
+        "example_1.png", "example_2.png", "example_3.png", "example_input.png"
+    ]  # fmt: skip
+    assert "example_4" not in (bundle / "SHA256SUMS").read_text()
 
 
 def test_a_new_model_is_one_folder(built: Checkout) -> None:

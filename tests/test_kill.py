@@ -75,6 +75,14 @@ def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
     build.stdout.close()
 
 
+def test_a_step_whose_doit_is_gone_ends_by_itself(small: Checkout) -> None:
+    """doit may die before the step can ask the kernel to tell it."""
+    env = {"ZOO_PARENT": "1"}
+    done = small.run(sys.executable, "-m", "utils.steps.train", "demo_nearest", "train", env=env, timeout=60)
+    assert done.returncode == 137
+    assert not (small.root / "build").exists()
+
+
 def test_ctrl_c_is_answered_in_one_line(small: Checkout) -> None:
     build = subprocess.Popen(
         [sys.executable, "-m", "doit", "demo"], cwd=small.root, env=clean_env(), start_new_session=True,

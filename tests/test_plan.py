@@ -59,7 +59,7 @@ def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> 
     ],
 )
 def test_code_of(module: str, within: list[str], without: list[str]) -> None:
-    code = names(plan.code_of(f"utils.steps.{module}"))
+    code = names(plan.code_of(paths.UTILS / "steps" / f"{module}.py"))
     assert f"utils/steps/{module}.py" in code
     assert {f"utils/{name}.py" for name in within} <= code
     house = ["errors", "paths", "plan", "recipe", "record", "sources", "__init__", "steps/__init__", "report"]
@@ -79,7 +79,7 @@ def test_code_that_is_imported_late_counts(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name).write_text(text)
     plan.code_of.cache_clear()
     try:
-        assert names(plan.code_of("utils.one")) == {"utils/one.py", "utils/two.py", "utils/deep/three.py"}
+        assert names(plan.code_of(tmp_path / "utils/one.py")) == {"utils/one.py", "utils/two.py", "utils/deep/three.py"}
     finally:
         plan.code_of.cache_clear()
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from utils import datasets, environment, example, paths, plan, preprocess, record
+from utils import datasets, environment, example, files, paths, plan, preprocess, record
 from utils.errors import BuildError
 from utils.recipe import Recipe
 
@@ -54,15 +55,15 @@ def fill(recipe: Recipe, folder: Path) -> None:
     golden = preprocess.tensor_of(examples.images[chosen], recipe.input)
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
-        name = f"{recipe.name}_{variant}.tflite"
+        name = plan.model_name(recipe.name, variant)
         shutil.copyfile(plan.model_file(recipe.name, variant), folder / name)
         variants[variant] = {
             "file": name,
-            **record.file_facts(folder / name),
+            **files.facts(folder / name),
             "golden": f"golden_{variant}.npz",
         }
         save_npz(folder / f"golden_{variant}.npz", **_golden(recipe, folder / name, golden))
-    (folder / "model.json").write_text(record.dump_json(_model_json(recipe, variants)), encoding="utf-8")
+    (folder / "model.json").write_text(files.dump_json(_model_json(recipe, variants)), encoding="utf-8")
 
 
 def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
@@ -123,15 +124,15 @@ def manifest(
 
 def check_sums(folder: Path) -> str:
     """The text of SHA256SUMS: every other file of the folder, sorted, as ``sha256sum -c`` reads it."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "SHA256SUMS")
-    return "".join(f"{record.sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
+    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "SHA256SUMS")
+    return "".join(f"{files.sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
 
 
-def copy_files(folder: Path, to: Path) -> None:
-    """Copy the files of a bundle, which has no folders in it, into the new folder ``to``."""
+def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
+    """Copy the named files, and no other that may lie in ``folder``, into the new folder ``to``."""
     to.mkdir(parents=True)
-    for file in sorted(folder.iterdir()):
-        shutil.copyfile(file, to / file.name)
+    for name in names:
+        shutil.copyfile(folder / name, to / name)
 
 
 def publish(folder: Path, final: Path) -> None:
@@ -147,7 +148,7 @@ def publish(folder: Path, final: Path) -> None:
             shutil.rmtree(stale, ignore_errors=True)
         near = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
-            copy_files(folder, near / final.name)
+            copy_files(folder, near / final.name, [file.name for file in folder.iterdir()])
             _swap(near / final.name, final)
         finally:
             shutil.rmtree(near, ignore_errors=True)
@@ -160,7 +161,11 @@ def _swap(new: Path, final: Path) -> None:
     if final.exists() or final.is_symlink():
         old = Path(tempfile.mkdtemp(prefix="old.", dir=new.parent))
         final.rename(old / final.name)
-        new.rename(final)
+        try:
+            new.rename(final)
+        except OSError:
+            (old / final.name).rename(final)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     else:
         new.rename(final)

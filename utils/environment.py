@@ -1,7 +1,7 @@
 """What a step runs in: the pins that make its bytes repeatable, and the facts a manifest records.
 
 The same training gave five different hashes under one core, two cores, AVX2 and oneDNN on or off; with all of these
-pins the bytes were equal on AVX2 and AVX-512 machines of both vendors. The promise is for x86-64 with AVX2.
+pins the bytes were equal on an AVX-512 machine and on emulated AVX2 ones. The promise is for x86-64 with AVX2.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PINS = {
 THREADS = 1
 
 #: The packages whose versions decide what an artifact looks like.
-PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "matplotlib")
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "flatbuffers", "numpy", "pillow", "matplotlib", "jinja2")
 
 
 def cores() -> int:
@@ -59,14 +59,18 @@ def cores() -> int:
     return min(allowed, 4)
 
 
+#: Variables that would reach the numbers; those of the user's shell stay outside.
+_STRAY = ("TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NPY_", "OMP_", "MKL_", "OPENBLAS_", "PYTHON")
+
+
 def pinned() -> dict[str, str]:
     """The environment for a step: this one with the pins laid over it."""
-    return {**os.environ, **PINS}
+    return {key: value for key, value in os.environ.items() if not key.startswith(_STRAY)} | PINS
 
 
 def is_pinned() -> bool:
     """Whether this process was started with the pins."""
-    return all(os.environ.get(key) == value for key, value in PINS.items())
+    return dict(os.environ) == pinned()
 
 
 def pin_tensorflow(seed: int) -> Any:
@@ -76,6 +80,9 @@ def pin_tensorflow(seed: int) -> Any:
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.config.experimental.enable_op_determinism()
+    tf.keras.config.set_floatx("float32")  # the user's ~/.keras/keras.json may say otherwise
+    tf.keras.config.set_epsilon(1e-7)
+    tf.keras.config.set_image_data_format("channels_last")
     tf.keras.utils.set_random_seed(seed)
     return tf
 
@@ -108,6 +115,14 @@ def _made_from() -> str | None:
     return stamp.read_text(encoding="ascii").split()[0] if stamp.is_file() else None
 
 
+def _has_avx2() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return {"avx2", "fma"} <= set(flags)
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what an artifact looks like."""
     found = {"python": platform.python_version()}
@@ -123,7 +138,7 @@ def versions() -> dict[str, str]:
 
 def describe() -> dict[str, Any]:
     """What a manifest says of the environment: nothing in it differs from one x86-64 host to the next."""
-    promise = platform.machine() == "x86_64" and _made_from() is not None
+    promise = platform.machine() == "x86_64" and _has_avx2() and _made_from() is not None
     return {
         "machine": platform.machine(),
         "bit_identical": promise,  # aarch64 hosts and home-made environments build without the promise

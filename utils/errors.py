@@ -22,7 +22,11 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+#: What a disk says that is full, read-only or another's.
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
 __all__ = [
+    "STORAGE",
     "BuildError",
     "CorruptError",
     "DataError",

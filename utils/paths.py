@@ -1,4 +1,4 @@
-"""Where everything is. No other module builds a path of the project by hand."""
+"""Where everything is; `utils/plan.py` names the files of each step in it."""
 
 from __future__ import annotations
 

@@ -65,11 +65,10 @@ class Step:
 
     def is_current(self) -> bool:
         """Whether it ran with exactly these inputs and left what is there now."""
-        return self._is_cached() and record.is_current(self.record, self.key(), self.writes)
-
-    def is_intact(self) -> bool:
-        """Whether its targets are as it left them."""
-        return self._is_cached() and record.intact(self.record, self.writes)
+        try:
+            return self._is_cached() and record.is_current(self.record, self.key(), self.writes)
+        except FileNotFoundError:  # a step before it has not run
+            return False
 
     def clean(self) -> None:
         """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
@@ -88,35 +87,50 @@ _HOUSE = {f"utils.{name}" for name in ("errors", "paths", "plan", "recipe", "rec
 
 
 @cache
-def code_of(module: str) -> tuple[Path, ...]:
-    """The file of a module of ours and of every module of ours that it imports, however deep and however late."""
+def code_of(start: Path) -> tuple[Path, ...]:
+    """The file ``start`` and every module of ours that it imports, however deep and however late."""
     found: set[Path] = set()
-    waiting = [module]
+    waiting = [start]
     while waiting:
-        name = waiting.pop()
-        if name in _HOUSE or name == "utils":
-            continue
-        stem = paths.ROOT.joinpath(*name.split("."))
-        file = next((f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f.is_file()), None)
-        if file is None or file in found:
+        file = waiting.pop()
+        if file in found:
             continue
         found.add(file)
         for node in ast.walk(ast.parse(file.read_bytes())):
+            names: list[str] = []
             if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if alias.name.startswith("utils")]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("utils"):
-                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            waiting += [module for name in names if name not in _HOUSE and (module := _module(name))]
     return tuple(sorted(found))
+
+
+def _module(name: str) -> Path | None:
+    """The file of a module of ours; None for another's, or for a name in a module."""
+    stem = paths.ROOT.joinpath(*name.split("."))
+    file = stem.with_suffix(".py")
+    return file if name.startswith("utils.") and file.is_file() else None
+
+
+def model_name(model: str, variant: str) -> str:
+    """The file name of a converted model, here and in the bundle."""
+    return f"{model}_{variant}.tflite"
 
 
 def model_file(model: str, variant: str) -> Path:
     """The converted model among the intermediate files."""
-    return paths.work(model) / f"{model}_{variant}.tflite"
+    return paths.work(model) / model_name(model, variant)
+
+
+def source_mark(recipe: Recipe, key: str) -> Path:
+    """The file that holds the sha256 of one source: who reads the source depends on it, and not on words about it."""
+    return paths.work(recipe.name) / "sources" / f"{key}.sha256"
 
 
 def bundle_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of the files that are validated on the way into a bundle; the card adds its own."""
-    variants = [name for v in recipe.variants for name in (f"{recipe.name}_{v}.tflite", f"golden_{v}.npz")]
+    variants = [name for v in recipe.variants for name in (model_name(recipe.name, v), f"golden_{v}.npz")]
     examples = [f"example_{number}.png" for number in range(1, recipe.examples)]
     return ("example.py", "model.json", "labels.txt", "samples.npz", "example_input.png", *examples, *variants)
 
@@ -136,10 +150,10 @@ def steps_of(recipe: Recipe) -> list[Step]:
 
     def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: list[str]) -> None:
         extra = {
-            "train": [recipe.code_file],
-            "convert": [recipe.code_file],
-            "validate": [paths.EXAMPLE],
-            "card": [paths.UTILS / "steps" / "card.md.j2"],
+            "train": code_of(recipe.code_file),
+            "convert": code_of(recipe.code_file),
+            "validate": (paths.EXAMPLE,),
+            "card": (paths.UTILS / "steps" / "card.md.j2",),
         }
         steps.append(
             Step(
@@ -148,23 +162,27 @@ def steps_of(recipe: Recipe) -> list[Step]:
                 module=f"utils.steps.{module}",
                 doc=doc,
                 reads=(*reads, paths.LOCK),
-                code=(*code_of(f"utils.steps.{module}"), *extra.get(module, [])),
+                code=tuple(dict.fromkeys((*code_of(paths.UTILS / "steps" / f"{module}.py"), *extra.get(module, ())))),
                 writes=tuple(writes),
                 facts=recipe.part(*facts),
                 fetches=tuple(s.source() for s in recipe.sources.values()) if name == "download" else (),
             )
         )
 
-    sources: list[Path] = []
+    sources = [work / "sources.json"] if recipe.sources else []
     if recipe.sources:
-        sources = [work / "sources.json"]
-        add("download", "download", "fetch and check the sources", sources, [], ["sources"])
+        marks = [source_mark(recipe, key) for key in recipe.sources]
+        add("download", "download", "fetch and check the sources", [*sources, *marks], [], ["sources"])
+    trained, calibrated, measured = (
+        [source_mark(recipe, key) for key in recipe.sources_of(part.dataset)]
+        for part in (recipe.train, recipe.calibration, recipe.evaluation)
+    )
     weights = work / "model.weights.h5"
     history = work / "history.json"
     net = ["parameters", "input", "output"]
     learns, measures = f"datasets.{recipe.train.dataset}", f"datasets.{recipe.evaluation.dataset}"
     facts = [*net, "labels", learns, "train", "expected.parameters"]
-    add("train", "train", "train the network", [weights, history], sources, facts)
+    add("train", "train", "train the network", [weights, history], trained, facts)
     for variant in recipe.variants:
         calibrates = variant == "int8"
         add(
@@ -172,7 +190,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
             "convert",
             f"convert to {variant} TFLite",
             [model_file(recipe.name, variant)],
-            [weights, *(sources if calibrates else [])],
+            [weights, *(calibrated if calibrates else [])],
             [*net, "expected", *([f"datasets.{recipe.calibration.dataset}", "calibration"] if calibrates else [])],
         )
     models = [model_file(recipe.name, variant) for variant in recipe.variants]
@@ -182,7 +200,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "evaluate",
         "measure the accuracy, hold it against the gate",
         [evaluation],
-        [*models, *sources],
+        [*models, *measured],
         ["input", "output", "labels", measures, "evaluation", "variants"],
     )
     staged = [work / "bundle" / name for name in bundle_files(recipe)]
@@ -192,7 +210,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "validate",
         "run example.py in the bundle, compare with the golden tensors",
         [*staged, validation],
-        [*models, *sources],
+        [*models, evaluation, *measured],
         ["title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance", measures,
          "evaluation.dataset", "parameters"],
     )  # fmt: skip
@@ -202,7 +220,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "card",
         "draw the card and put the bundle into artifacts/",
         finished,
-        [*staged, validation, evaluation, history, *sources],
+        [*staged, validation, evaluation, history, *sources, *measured],
         list(Recipe.model_fields),
     )
     return steps

@@ -32,7 +32,20 @@ _NAME = r"^[a-z][a-z0-9_]*$"
 #: Names that are taken: tasks beside the models, commands of doit, and the folder build/cache.
 _TASKS = frozenset(
     [
-        *("demo", "vela", "board", "verify", "lock", "mirror", "report", "release", "publish", "compat", "cache"),
+        *(
+            "demo",
+            "vela",
+            "board",
+            "verify",
+            "lock",
+            "mirror",
+            "report",
+            "release",
+            "publish",
+            "compat",
+            "cache",
+            "venv",
+        ),
         *("auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "run", "strace", "tabcompletion"),
     ]
 )

@@ -2,7 +2,7 @@
 
 doit checks that targets exist; a record notices that one was damaged or edited. It is removed before a step touches
 its targets and written last, so a step that was killed is a step that was not run. The record, not doit's own
-database, is the truth: with the database lost, a step sees that its work is done and does not do it again.
+database, is the truth: doit writes that at its end, so after a kill it tells of an older run.
 """
 
 from __future__ import annotations
@@ -15,49 +15,26 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from utils import paths
-from utils.errors import storage_error
+from utils import files, paths
+from utils.errors import STORAGE, storage_error
 
-__all__ = ["Outputs", "dump_json", "file_facts", "intact", "is_current", "key_of", "locked", "sha256_of", "writing"]
+__all__ = ["Outputs", "intact", "is_current", "key_of", "locked", "writing"]
 
 FORMAT = 1
-
-
-def sha256_of(file: Path) -> str:
-    """The sha256 of a file, in hex."""
-    stat = file.stat()
-    return _sha256(str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read once in one process
-    with Path(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def file_facts(file: Path) -> dict[str, Any]:
-    """``{"size": bytes, "sha256": hex}`` of a file."""
-    return {"size": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def dump_json(value: Any) -> str:
-    """JSON as this project writes it: sorted, indented, one newline at the end; the same bytes for the same value."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def key_of(config: dict[str, Any], reads: tuple[Path, ...]) -> str:
     """One hash over everything a step's result depends on.
 
     Args:
-        config: the part of the recipe, the pins, the code's hashes.
-        reads: the files it reads; by content, not by time.
+        config: the part of the recipe, and the pins.
+        reads: the files it reads and the code that runs; by content, not by time.
     """
-    content = {paths.relative(file): sha256_of(file) for file in reads}
-    return hashlib.sha256(dump_json({"format": FORMAT, "config": config, "reads": content}).encode()).hexdigest()
+    content = {paths.relative(file): files.sha256(file) for file in reads}
+    return hashlib.sha256(files.dump_json({"format": FORMAT, "config": config, "reads": content}).encode()).hexdigest()
 
 
 def _load(record: Path) -> dict[str, Any]:
@@ -74,7 +51,7 @@ def intact(record: Path, targets: tuple[Path, ...]) -> bool:
     try:
         return set(written) == {paths.relative(file) for file in targets} and all(
             file.stat().st_size == written[paths.relative(file)]["size"]
-            and sha256_of(file) == written[paths.relative(file)]["sha256"]
+            and files.sha256(file) == written[paths.relative(file)]["sha256"]
             for file in targets
         )
     except OSError:
@@ -143,11 +120,13 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
         outputs = Outputs(staging)
         yield outputs
         outputs.move()
-        writes = {paths.relative(file): file_facts(file) for file in targets}
+        writes = {paths.relative(file): files.facts(file) for file in targets}
         mark = staging / "record"
-        mark.write_text(dump_json({"format": FORMAT, "key": key, "writes": writes}), encoding="utf-8")
+        mark.write_text(files.dump_json({"format": FORMAT, "key": key, "writes": writes}), encoding="utf-8")
         mark.replace(record)
     except OSError as error:
+        if error.errno not in STORAGE:  # a defect of ours: its traceback is wanted
+            raise
         raise storage_error(error) from error
     finally:
         if staging is not None:

@@ -1,6 +1,6 @@
 """How long the two MNIST models take, against the demo notebook's procedure on the same machine in the same run.
 
-ZOO_MIRROR=../shared/mirror docker/run pytest -m bench -s tests/bench/test_build_time.py
+ZOO_MIRROR=/path/to/mirror docker/run pytest -m bench -s tests/bench/test_build_time.py
 """
 
 from __future__ import annotations

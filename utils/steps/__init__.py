@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from utils import environment, paths, plan, record
-from utils.errors import ZooError
+from utils.errors import BuildError, ZooError
 from utils.recipe import find
 
 __all__ = ["main", "say"]
@@ -32,10 +32,10 @@ def main(work: plan.Work) -> None:
     """
     if len(sys.argv) != 3:
         sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
+    _die_with_parent()
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
         os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
     model, name = sys.argv[1:]
-    _die_with_parent()
     _hush(paths.work(model) / "records" / f"{name}.log")
     begin = time.monotonic()
     try:
@@ -46,6 +46,9 @@ def main(work: plan.Work) -> None:
             if step.is_current():
                 say("is up to date")
                 return
+            missing = [paths.relative(file) for file in step.reads if not file.is_file()]
+            if missing:
+                raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}:{name}")
             with record.writing(step.record, step.key(), step.writes) as outputs:
                 work(recipe, step, outputs)
         say(f"done in {time.monotonic() - begin:.1f} s")
@@ -62,9 +65,14 @@ def _module() -> str:
 
 
 def _die_with_parent() -> None:
-    """A killed doit must not leave a step running behind it (Linux only; elsewhere it ends by itself)."""
+    """A killed doit must not leave a step behind it, with yesterday's recipe in its memory.
+
+    The kernel tells us of a parent's death only from here on (Linux only); whether it lives still, its pid tells.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>
+    if os.environ.get("ZOO_PARENT", str(os.getppid())) != str(os.getppid()):
+        os._exit(137)
 
 
 def _hush(log: Path) -> None:

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from utils import bundle, datasets, example, paths, pictures, plan, preprocess, record, tflite
+from utils import bundle, datasets, example, files, paths, pictures, plan, preprocess, record, tflite
 from utils.errors import BuildError
 from utils.recipe import Recipe
 from utils.steps import main, say
@@ -26,11 +26,11 @@ def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
     history = _json(home / "history.json")
     sources = _json(home / "sources.json") if recipe.sources else {}
     folder = outputs.staging / recipe.name
-    bundle.copy_files(home / "bundle", folder)
-    graph = tflite.read(plan.model_file(recipe.name, recipe.variants[-1]))
+    bundle.copy_files(home / "bundle", folder, plan.bundle_files(recipe))
+    graph = tflite.read(folder / plan.model_name(recipe.name, recipe.variants[-1]))
     _draw(recipe, folder, evaluation, history, graph)
     facts = bundle.manifest(recipe, evaluation, validation, sources)
-    (folder / "manifest.json").write_text(record.dump_json(facts), encoding="utf-8")
+    (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "README.md").write_text(_text(recipe, facts, graph), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
     bundle.publish(folder, paths.bundle(recipe.name))
@@ -72,13 +72,16 @@ def _draw(
     )
     if recipe.card.feature_map:
         shown = chosen[:10]
-        maps = _feature_maps(recipe, graph, examples.images[shown])
+        file = folder / plan.model_name(recipe.name, variant)
+        maps = _feature_maps(recipe, file, graph, examples.images[shown])
         pictures.feature_maps(
             folder / "feature_map.png", examples.images[shown], maps, f"what the {variant} body makes of the input"
         )
 
 
-def _feature_maps(recipe: Recipe, graph: tflite.Graph, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _feature_maps(
+    recipe: Recipe, file: Path, graph: tflite.Graph, images: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
     """Outputs of the operator that the recipe names, computed by the reference kernels: float32 (N, H, W)."""
     found = [operator for operator in graph.operators if operator.name == recipe.card.feature_map]
     if not found:
@@ -87,7 +90,6 @@ def _feature_maps(recipe: Recipe, graph: tflite.Graph, images: npt.NDArray[np.ui
             where=f"recipes/{recipe.folder}/recipe.toml: card.feature_map",
             hint=f"name one of {', '.join(graph.count())}",
         )
-    file = plan.model_file(recipe.name, recipe.variants[-1])
     model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
     model.bind(recipe.input.name, recipe.output.name)
     inputs = model.quantise(preprocess.tensor_of(images, recipe.input))

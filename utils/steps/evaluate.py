@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from utils import datasets, example, plan, preprocess, record
+from utils import datasets, example, files, plan, preprocess, record
 from utils.errors import GateError
 from utils.recipe import Recipe
 from utils.steps import main, say
@@ -25,14 +25,14 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     runtime = example.load_runtime()
     results: dict[str, Any] = {}
     for variant in recipe.variants:
-        file = next(file for file in step.reads if file == plan.model_file(recipe.name, variant))
+        file = plan.model_file(recipe.name, variant)
         answers = _answers(recipe, file, runtime, inputs)
         correct = int((answers == examples.labels).sum())
         confusion = np.zeros((len(recipe.labels), len(recipe.labels)), int)
         np.add.at(confusion, (examples.labels, answers), 1)
         wrong = np.flatnonzero(answers != examples.labels)
         results[variant] = {
-            **record.file_facts(file),
+            **files.facts(file),
             "correct": correct,
             "accuracy": round(100 * correct / len(answers), 4),
             "confusion": confusion.tolist(),
@@ -47,7 +47,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         "runtime": {"name": runtime.name, "version": runtime.version},
         "variants": results,
     }
-    outputs.new(step.writes[0]).write_text(record.dump_json(report), encoding="utf-8")
+    outputs.new(step.writes[0]).write_text(files.dump_json(report), encoding="utf-8")
 
 
 def _answers(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import datasets, environment, network, plan, preprocess, record
+from utils import datasets, environment, files, network, plan, preprocess, record
 from utils.errors import BuildError, GateError
 from utils.recipe import Recipe
 from utils.steps import main, say
@@ -37,12 +37,18 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
             hint="lower it",
         )
     model.save_weights(outputs.new(weights))
-    outputs.new(history).write_text(record.dump_json(curve), encoding="utf-8")
+    outputs.new(history).write_text(files.dump_json(curve), encoding="utf-8")
 
 
 def _fit(tf: Any, model: Any, recipe: Recipe, inputs: Any, targets: Any) -> dict[str, list[float]]:
     how = recipe.train
     steps = len(inputs) // how.batch_size * how.epochs
+    if not steps:
+        raise BuildError(
+            f"a batch of {how.batch_size} images, but the training set has {len(inputs)}",
+            where=f"recipes/{recipe.folder}/recipe.toml: train.batch_size",
+            hint="lower it",
+        )
     if steps <= how.warmup_steps:
         raise BuildError(
             f"{steps} training steps are not more than {how.warmup_steps} of warm-up",

@@ -1,0 +1,33 @@
+"""Files by content, and JSON whose bytes say nothing but its values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["dump_json", "facts", "sha256"]
+
+
+def sha256(file: Path) -> str:
+    """The sha256 of a file, in hex."""
+    stat = file.stat()
+    return _sha256(str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read once in one process
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def facts(file: Path) -> dict[str, Any]:
+    """``{"size": bytes, "sha256": hex}`` of a file."""
+    return {"size": file.stat().st_size, "sha256": sha256(file)}
+
+
+def dump_json(value: Any) -> str:
+    """JSON as this project writes it: sorted, indented, one newline at the end; the same bytes for the same value."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -23,7 +23,7 @@ from utils.report import Report
 
 try:
     RECIPES = recipe.load_all()
-    paths.make_build_folder()
+    DATABASE = paths.state()
 except ZooError as error:
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(error.exit_code) from None
@@ -32,7 +32,7 @@ DOIT_CONFIG = {
     "minversion": "0.37.0",
     "default_tasks": [name for name, found in RECIPES.items() if found.group == "zoo"],
     "backend": "sqlite3",  # a kill leaves it old, but readable
-    "dep_file": str(paths.BUILD / "doit.db"),
+    "dep_file": str(DATABASE),
     "reporter": Report,
     "num_process": environment.cores(),
     "par_type": "thread",  # every step is a process of its own already

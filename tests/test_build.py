@@ -205,6 +205,25 @@ def test_a_graph_that_is_not_the_expected_one_fails(built: Checkout) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("parameters", ['upsamplng = "nearest"', 'upsampling = "nearst"'])
+def test_a_parameter_that_the_network_does_not_know_is_a_clear_error(built: Checkout, parameters: str) -> None:
+    built.change(
+        "recipes/demo/recipe.toml", 'parameters = { upsampling = "nearest" }', f"parameters = {{ {parameters} }}"
+    )
+    done = built.doit("demo_nearest:train")
+    assert done.returncode == 1
+    assert "build() fails" in done.stderr
+    assert "parameters in recipes/demo/recipe.toml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_database_is_no_error(built: Checkout) -> None:
+    (built.root / "build/doit.db").write_bytes(b"no database" * 100)
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is up to date") == 12
+
+
 def test_an_unknown_task_is_refused(built: Checkout) -> None:
     done = built.doit("demo_nearst")
     assert done.returncode != 0

@@ -302,7 +302,7 @@ def test_golden_tensors_of_another_model(bundle: Path, built_once: Checkout) -> 
     ("name", "content", "said"),
     [
         ("none.png", None, "there is no file none.png"),
-        (".", None, "there is no file ."),
+        (".", None, ". is a folder"),
         ("text.png", b"no picture", "text.png cannot be read: not an image"),
         ("empty.png", b"", "empty.png cannot be read: not an image"),
         ("half.png", "half", "half.png cannot be read: "),
@@ -464,6 +464,18 @@ def test_outputs_that_hardly_change_are_fixed_and_right_ones_are_not() -> None:
     assert example.judge(trembling, REAL, 0.001)["verdict"] == "FIXED_OUTPUT"
     steady = np.asarray([[10, 0], [10, 0]], np.int8)
     assert example.judge(steady, steady + np.asarray([[0, 0], [1, 0]], np.int8), 20)["verdict"] == "PASS"
+
+
+def test_without_numpy(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('not on this board', name='numpy')\n")
+    env = {"PYTHONPATH": str(tmp_path)}
+    assert "numpy is not installed" in refused(whole, code=3, env=env)
+    assert "--check" in run(whole, "--help", env=env).stdout
+
+
+def test_scaled_floats_are_refused(bundle: Path) -> None:
+    np.save(bundle / "scaled.npy", np.full((28, 28, 1), 0.5, np.float32))
+    assert "values up to 1" in refused(bundle, "-m", MODEL, "-i", "scaled.npy")
 
 
 def test_tensorflow_is_the_last_resort(whole: Path, no_runtime: dict[str, str]) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -88,20 +90,50 @@ def test_damage_is_noticed(home: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_broken_step_leaves_nothing(home: Path, error: type[BaseException]) -> None:
-    """No file of its own, no record; what was there before stays, but no longer counts as made."""
+    """No file of its own; what was there before stays, and counts for the inputs that it was made from."""
     mark, targets = step(home, "old")
 
     def work() -> None:
         with record.locked(mark), record.writing(mark, "new", targets) as outputs:
             outputs.new(targets[0]).write_text("half")
-            assert not mark.exists()  # before a target is touched
             raise error
 
     with pytest.raises(error):
         work()
     assert [file.read_text() for file in targets] == ["old", "old"]
-    assert not record.intact(mark, targets)
-    assert [file.name for file in mark.parent.iterdir()] == ["train.lock"]
+    assert record.is_current(mark, "key", targets)
+    assert not record.is_current(mark, "new", targets)
+    assert sorted(file.name for file in mark.parent.iterdir()) == ["train.json", "train.lock"]
+
+
+def test_the_record_is_gone_before_a_target_is_touched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, targets = step(home, "old")
+
+    def killed(_: record.Outputs) -> None:
+        assert not mark.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record.Outputs, "move", killed)
+    with pytest.raises(KeyboardInterrupt), record.locked(mark), record.writing(mark, "new", targets) as outputs:
+        outputs.new(targets[0]).write_text("new")
+    assert not record.is_current(mark, "key", targets)
+
+
+def test_who_waits_says_so(home: Path) -> None:
+    mark, said = home / "records/train.json", []
+
+    def wait() -> None:
+        with record.locked(mark, lambda: said.append("waits")):
+            said.append("goes on")
+
+    with record.locked(mark):
+        other = threading.Thread(target=wait)
+        other.start()
+        while not said:
+            time.sleep(0.01)
+        assert said == ["waits"]
+    other.join(timeout=10)
+    assert said == ["waits", "goes on"]
 
 
 def test_a_file_that_was_promised_and_not_written(home: Path) -> None:

@@ -38,7 +38,10 @@ import sys
 import time
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:  # said in main(), after --help
+    np = None  # type: ignore[assignment]
 
 USAGE, RUNTIME, VERDICT = 2, 3, 4
 
@@ -67,7 +70,8 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
         uint8, shape (H, W, C).
     """
     if not os.path.isfile(path):
-        raise Problem("there is no file %s" % path, "give the path of an image with -i")
+        what = "%s is a folder" if os.path.isdir(path) else "there is no file %s"
+        raise Problem(what % path, "give the path of an image with -i")
     if path.endswith(".npy"):
         return _read_npy(path, spec)
     try:
@@ -82,8 +86,12 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
             image.load()
         return fit_image(image, spec)
     except Exception as error:  # Pillow raises what its codecs raise: OSError, ValueError, SyntaxError, ...
-        reason = "not an image" if "cannot identify" in str(error) else str(error)
-        raise Problem("%s cannot be read: %s" % (path, reason), "give a JPEG, PNG or BMP file") from None
+        reason, remedy = str(error), "give a whole JPEG, PNG or BMP file"
+        if "cannot identify" in reason:
+            reason = "not an image"
+        elif "bomb" in reason:
+            reason, remedy = "more pixels than Pillow opens", "make it smaller"
+        raise Problem("%s cannot be read: %s" % (path, reason), remedy) from None
 
 
 def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
@@ -91,9 +99,12 @@ def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
             pixels = np.load(stream, allow_pickle=False)
+        scaled = np.issubdtype(np.asarray(pixels).dtype, np.floating) and 0 < np.max(pixels) <= 1
         pixels = np.asarray(pixels).reshape(height, width, channels).astype(np.float64, casting="same_kind")
         if not np.isfinite(pixels).all():
             raise ValueError("it holds numbers that are none")
+        if scaled:
+            raise ValueError("it holds values up to 1, not up to 255: model.json says how pixels are scaled")
     except Exception as error:  # OSError, ValueError, TypeError, EOFError, and BadZipFile for an .npz in disguise
         raise Problem(
             "%s cannot be read: %s" % (path, error),
@@ -563,14 +574,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("%r is not a whole number above 0" % text)
+    if not text.isdecimal() or not 1 <= int(text) <= 10000:
+        raise argparse.ArgumentTypeError("%r is not a whole number from 1 to 10000" % text)
     return int(text)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program; returns the exit code."""
     options = parse(arguments)
+    if np is None:
+        raise Problem("numpy is not installed", "NXP's BSPs ship it; elsewhere: pip install numpy", RUNTIME)
     folder = os.path.dirname(os.path.abspath(options.model)) if options.model else HERE
     if not os.path.isfile(os.path.join(folder, "model.json")):
         folder = HERE

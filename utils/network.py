@@ -26,7 +26,14 @@ def build(recipe: Recipe) -> Any:
     spec.loader.exec_module(module)
     if not hasattr(module, "build"):
         raise BuildError("has no build(parameters, shape)", where=where, hint="write one that returns a keras.Model")
-    model = module.build(dict(recipe.parameters), tuple(recipe.input.shape[1:]))
+    try:
+        model = module.build(dict(recipe.parameters), tuple(recipe.input.shape[1:]))
+    except Exception as error:  # whatever the recipe's code and Keras raise
+        raise BuildError(
+            f"build() fails: {type(error).__name__}: {str(error).strip()[:500]}",
+            where=f"{where}, with parameters = {dict(recipe.parameters)}",
+            hint=f"mend it, or parameters in recipes/{recipe.folder}/recipe.toml",
+        ) from error
     for what, ours, wanted in (
         ("input", model.input_shape, recipe.input.shape),
         ("output", model.output_shape, recipe.output.shape),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 from utils.errors import storage_error
@@ -50,13 +52,20 @@ def relative(path: Path) -> str:
         return str(path)
 
 
-def make_build_folder() -> None:
-    """Make ``build/``, where the task graph keeps its state.
+def state() -> Path:
+    """Doit's database in ``build/``; a damaged one is taken away, for the records tell what is up to date.
 
     Raises:
         StorageError: the checkout cannot be written.
     """
+    database = BUILD / "doit.db"
     try:
         BUILD.mkdir(exist_ok=True)
+        if database.is_file():
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                connection.execute("select count(*) from sqlite_master")
+    except sqlite3.DatabaseError:
+        database.unlink()
     except OSError as error:
         raise storage_error(error) from None
+    return database

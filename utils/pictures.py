@@ -61,7 +61,7 @@ def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, lis
         axis.axis("off")
         if place >= len(images):
             continue
-        axis.imshow(images[place, ..., 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axis.imshow(images[place, ..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(f"is {labels[place]}", fontsize=8)
         for line, (variant, given) in enumerate(answers.items()):
             right = given[place] == labels[place]
@@ -145,7 +145,7 @@ def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], titl
     figure, axes = _figure(0.85 * len(images), 2.1, 2, len(images))
     low, high = float(maps.min()), float(maps.max())
     for place in range(len(images)):
-        axes[0, place].imshow(images[place, ..., 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes[0, place].imshow(images[place, ..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes[1, place].imshow(
             maps[place], cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest"
         )

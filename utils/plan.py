@@ -18,7 +18,7 @@ from utils.sources import Source, cached
 __all__ = ["Step", "step_of", "steps_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One step of one model.
 
@@ -43,6 +43,9 @@ class Step:
     writes: tuple[Path, ...]
     facts: dict[str, Any]
     fetches: tuple[Source, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.model}:{self.name}"
 
     @property
     def command(self) -> list[str]:

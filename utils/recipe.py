@@ -374,7 +374,7 @@ def _merge(shared: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _read(file: Path) -> list[Recipe]:
     where = paths.relative(file)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"not valid TOML: {error}", where=where, hint="mend the line it names") from None
     except OSError as error:

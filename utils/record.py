@@ -1,8 +1,8 @@
 """What a step leaves behind: a record of what it read and what it wrote, by sha256.
 
-doit checks that targets exist; a record notices that one was damaged or edited. It is removed before a step touches
-its targets and written last, so a step that was killed is a step that was not run. The record, not doit's own
-database, is the truth: doit writes that at its end, so after a kill it tells of an older run.
+doit checks that targets exist; a record notices that one was damaged or edited. It is removed before a step's files
+are put in their places and written last, so a step that was killed is a step that was not run. The record, not doit's
+own database, is the truth: doit writes that at its end, so after a kill it tells of an older run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,12 @@ def is_current(record: Path, key: str, targets: tuple[Path, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def locked(record: Path) -> Iterator[None]:
+def locked(record: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Let one process at a time run a step; the kernel frees the lock of a killed one.
+
+    Args:
+        record: of the step.
+        waits: called once when another process holds the lock.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -76,7 +80,11 @@ def locked(record: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(error) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -115,10 +123,10 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
     try:
         for stale in record.parent.glob(f".{record.stem}.*/"):  # left by a killed run: we hold the lock
             shutil.rmtree(stale, ignore_errors=True)
-        record.unlink(missing_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{record.stem}.", dir=record.parent))
         outputs = Outputs(staging)
         yield outputs
+        record.unlink(missing_ok=True)
         outputs.move()
         writes = {paths.relative(file): files.facts(file) for file in targets}
         mark = staging / "record"

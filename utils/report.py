@@ -44,6 +44,8 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
 
     def complete_run(self) -> None:
         """All is done that can be done."""
+        if sys.exc_info()[0] is not None:  # Ctrl-C: nothing is done
+            return
         for line in self.runtime_errors:
             self.write(f"{line}\n")
         seconds = time.monotonic() - self._begin

@@ -20,6 +20,8 @@ def build(parameters: dict[str, Any], shape: tuple[int, int, int]) -> Any:
 
     layers = keras.layers
     upsampling = parameters["upsampling"]
+    if upsampling not in ("nearest", "bilinear"):
+        raise ValueError(f"upsampling is {upsampling!r}, not 'nearest' or 'bilinear'")
 
     class Double(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
         """Twice the height and width: keras' own UpSampling2D("nearest") becomes TILE, not a resize operator."""

@@ -42,7 +42,7 @@ def main(work: plan.Work) -> None:
         environment.require_lock()
         recipe = find(model)
         step = plan.step_of(recipe, name)
-        with record.locked(step.record):
+        with record.locked(step.record, lambda: say("waits: another doit runs this step")):
             if step.is_current():
                 say("is up to date")
                 return

@@ -51,10 +51,7 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "actions": [run],
         "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [
-            config_changed(step.config),
-            step.is_current,
-        ],  # the second alone is the truth: see utils/record.py
+        "uptodate": [config_changed(step.config), step.is_current],  # the second is the truth: utils/record.py
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [step.clean],
     }

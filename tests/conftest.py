@@ -37,6 +37,13 @@ class Checkout:
         """Run doit in it."""
         return self.run(sys.executable, "-m", "doit", *arguments, env=env, timeout=timeout)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start doit in it, in a session of its own; what it and its steps say comes through one pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "doit", *arguments], cwd=self.root, env=clean_env(), start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
     def change(self, file: str, old: str, new: str) -> None:
         """Replace text that must be there."""
         path = self.root / file
@@ -52,6 +59,17 @@ class Checkout:
             file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
             for file in sorted(self.root.glob(pattern))
         }
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    """Read what a process says until a line holds ``text``; a process that ends without it fails the test."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if text in line:
+            return
+    pytest.fail(f"ended without {text!r}:\n{''.join(said)}")
 
 
 def clean_env() -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout, clean_env
+from tests.conftest import Checkout, clean_env, read_until
 
 NOTHING = "nothing to do"
 MODELS = ("demo_nearest", "demo_bilinear")
@@ -127,16 +127,8 @@ def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout
     """doit's database then tells of the older run, and half of the steps are of the newer recipe."""
     before = built.hashes("artifacts/*/*")
     built.change("recipes/demo/recipe.toml", "epochs = 3", "epochs = 2")
-    build = subprocess.Popen(
-        [sys.executable, "-m", "doit", "demo_nearest"],
-        cwd=built.root,
-        env=clean_env(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert build.stdout is not None
-    while "float32 ... " not in build.stdout.readline():
-        pass
+    build = built.start("demo_nearest")
+    read_until(build, "float32 ... ")
     build.kill()
     build.communicate()
     built.change("recipes/demo/recipe.toml", "epochs = 2", "epochs = 3")
@@ -147,17 +139,11 @@ def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout
 
 def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
-    build = subprocess.Popen(
-        [sys.executable, "-m", "doit", "demo_nearest"],
-        cwd=built.root,
-        env=clean_env(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert build.stdout is not None
-    while ":card ... " not in build.stdout.readline():
-        pass
-    time.sleep(0.7)  # the step has taken its key by now, and draws
+    build = built.start("demo_nearest")
+    read_until(build, ":card ... ")
+    while not list((built.root / "build/demo_nearest/records").glob(".card.*")):
+        assert build.poll() is None
+        time.sleep(0.002)  # once its staging folder is there, the step has taken its key
     built.change("utils/pictures.py", "DPI = 110", "DPI = 100")
     build.communicate(timeout=60)
     assert ran(built.doit("demo_nearest")) == {"demo_nearest:card"}

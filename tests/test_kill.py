@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout, clean_env, copy_project, make_small
+from tests.conftest import Checkout, clean_env, copy_project, make_small, read_until
 
 KILLS = 20
 
@@ -55,14 +55,8 @@ def test_twenty_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> No
 
 
 def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
-    build = subprocess.Popen(
-        [sys.executable, "-m", "doit", "-n", "1", "demo_nearest:train"], cwd=small.root, env=clean_env(),
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert build.stdout is not None
-    for line in build.stdout:
-        if "epoch 1" in line:
-            break
+    build = small.start("-n", "1", "demo_nearest:train")
+    read_until(build, "epoch 1")
     children = Path(f"/proc/{build.pid}/task").glob("*/children")
     steps = [int(pid) for file in children for pid in file.read_text().split()]
     assert steps
@@ -72,7 +66,7 @@ def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
     while any(_alive(pid) for pid in steps):
         assert time.monotonic() < deadline, "a step outlived doit"
         time.sleep(0.05)
-    build.stdout.close()
+    build.communicate()
 
 
 def test_a_step_whose_doit_is_gone_ends_by_itself(small: Checkout) -> None:
@@ -84,14 +78,8 @@ def test_a_step_whose_doit_is_gone_ends_by_itself(small: Checkout) -> None:
 
 
 def test_ctrl_c_is_answered_in_one_line(small: Checkout) -> None:
-    build = subprocess.Popen(
-        [sys.executable, "-m", "doit", "demo"], cwd=small.root, env=clean_env(), start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert build.stdout is not None
-    said = ""
-    while "epoch 1" not in said:
-        said += build.stdout.readline()
+    build = small.start("demo")
+    read_until(build, "epoch 1")
     os.killpg(build.pid, signal.SIGINT)  # as a terminal does: doit and its steps
     said, _ = build.communicate(timeout=30)
     assert "interrupted: finished steps are kept" in said

@@ -124,8 +124,8 @@ def _has_avx2() -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what an artifact looks like."""
-    found = {"python": platform.python_version()}
+    """Versions of the packages that decide what an artifact looks like."""
+    found = {}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):
             try:
@@ -145,5 +145,5 @@ def describe() -> dict[str, Any]:
         "pins": PINS,
         "threads": THREADS,
         "requirements_sha256": lock_sha256(),
-        "tools": {key: value for key, value in versions().items() if key != "python"},
+        "tools": versions(),
     }

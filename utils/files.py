@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["dump_json", "facts", "sha256"]
+__all__ = ["dump_json", "facts", "load_json", "sha256"]
 
 
 def sha256(file: Path) -> str:
@@ -31,3 +31,9 @@ def facts(file: Path) -> dict[str, Any]:
 def dump_json(value: Any) -> str:
     """JSON as this project writes it: sorted, indented, one newline at the end; the same bytes for the same value."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def load_json(file: Path) -> dict[str, Any]:
+    """The object that ``dump_json`` wrote."""
+    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return value

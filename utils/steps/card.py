@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ TEMPLATE = Path(__file__).with_name("card.md.j2")
 def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
     """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
     home = paths.work(recipe.name)
-    evaluation, validation = _json(home / "evaluation.json"), _json(home / "validation.json")
-    history = _json(home / "history.json")
-    sources = _json(home / "sources.json") if recipe.sources else {}
+    evaluation, validation = files.load_json(home / "evaluation.json"), files.load_json(home / "validation.json")
+    history = files.load_json(home / "history.json")
+    sources = files.load_json(home / "sources.json") if recipe.sources else {}
     folder = outputs.staging / recipe.name
     bundle.copy_files(home / "bundle", folder, plan.bundle_files(recipe))
     graph = tflite.read(folder / plan.model_name(recipe.name, recipe.variants[-1]))
@@ -36,11 +35,6 @@ def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
     bundle.publish(folder, paths.bundle(recipe.name))
     size = sum(file.stat().st_size for file in paths.bundle(recipe.name).iterdir())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
-
-
-def _json(file: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return value
 
 
 def _draw(

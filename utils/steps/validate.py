@@ -45,7 +45,7 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any]) ->
 
     The golden inputs and the evaluation never were a picture: a slip in reading one shows only here.
     """
-    evaluation = json.loads((paths.work(recipe.name) / "evaluation.json").read_text(encoding="utf-8"))
+    evaluation = files.load_json(paths.work(recipe.name) / "evaluation.json")
     wrong = []
     for entry in report["models"]:
         variant = entry["variant"]

@@ -77,6 +77,49 @@ def test_the_demo_s_own_command_line(whole: Path) -> None:
     assert "golden" not in done.stdout
 
 
+def test_the_seeds_own_command_line(bundle: Path) -> None:
+    """``python3 utils/example.py``, with another name that users know the file by."""
+    (bundle / "utils").mkdir()
+    (bundle / "example.py").rename(bundle / "utils/example.py")
+    facts = json.loads((bundle / "model.json").read_text())
+    facts["variants"]["int8"]["aliases"] = ["demo_quant_int8.tflite"]
+    (bundle / "model.json").write_text(json.dumps(facts))
+    command = [sys.executable, "utils/example.py", "-i", "example_3.png", "-m", "demo_quant_int8.tflite", "-q"]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("demo_nearest_int8.tflite on cpu")
+    del command[2:]
+    assert subprocess.run(command, cwd=bundle, capture_output=True, check=False).returncode == 0
+    command[1] = str(bundle / "utils/example.py")
+    assert subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0
+
+
+def test_a_folder_of_images(bundle: Path) -> None:
+    (bundle / "in").mkdir()
+    for name in ("b.png", "a.PNG", ".c.png", "d_overlay.png", "e.txt"):
+        shutil.copy(bundle / "example_input.png", bundle / "in" / name)
+    entry = json.loads(run(bundle, "--json", "-m", MODEL, "-i", "in", "example_1.png").stdout)["models"][0]
+    assert [prediction["input"] for prediction in entry["predictions"]] == ["in/a.PNG", "in/b.png", "example_1.png"]
+    assert len(entry["predictions"][0]["top"]) == 5
+
+
+def test_a_bundle_without_samples(bundle: Path) -> None:
+    facts = json.loads((bundle / "model.json").read_text())
+    facts["samples"] = None
+    (bundle / "model.json").write_text(json.dumps(facts))
+    (bundle / "samples.npz").unlink()
+    assert run(bundle).returncode == 0
+    assert "this bundle carries no samples: their licence does not allow it" in refused(bundle, "--samples")
+
+
+def test_a_variant_s_own_tolerance(bundle: Path) -> None:
+    facts = json.loads((bundle / "model.json").read_text())
+    facts["variants"]["int8"]["tolerance"] = 33
+    (bundle / "model.json").write_text(json.dumps(facts))
+    checks = {entry["variant"]: entry["check"] for entry in json.loads(run(bundle, "--json").stdout)["models"]}
+    assert {name: check["tolerance"] for name, check in checks.items()} == {"float32": 0.001, "int8": 33}
+
+
 def test_from_another_folder(whole: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(whole / "example.py"), "-m", str(whole / MODEL), "-n", "1"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
@@ -227,6 +270,7 @@ def test_model_that_is_none(bundle: Path, built_once: Checkout) -> None:
         lambda facts: facts["input"].pop("std"),
         lambda facts: facts.pop("tolerance"),
         lambda facts: facts.pop("labels"),
+        lambda facts: facts.update(task="detection"),
         lambda facts: facts["variants"]["int8"].pop("golden"),
         lambda facts: facts["variants"].clear(),  # nothing to check is not a pass
         lambda facts: facts.update(format=2),
@@ -302,7 +346,7 @@ def test_golden_tensors_of_another_model(bundle: Path, built_once: Checkout) -> 
     ("name", "content", "said"),
     [
         ("none.png", None, "there is no file none.png"),
-        (".", None, ". is a folder"),
+        ("golden", "folder", "there is no image in the folder golden"),
         ("text.png", b"no picture", "text.png cannot be read: not an image"),
         ("empty.png", b"", "empty.png cannot be read: not an image"),
         ("half.png", "half", "half.png cannot be read: "),
@@ -313,6 +357,8 @@ def test_wrong_input(bundle: Path, name: str, content: bytes | str | None, said:
     if content == "half":
         Image.fromarray(np.random.default_rng(1).integers(0, 256, (99, 99), np.uint8)).save(bundle / name)
         content = (bundle / name).read_bytes()[:5000]
+    if content == "folder":
+        (bundle / name).mkdir()
     if isinstance(content, bytes):
         (bundle / name).write_bytes(content)
     assert said in refused(bundle, "-m", MODEL, "-i", name)
@@ -422,6 +468,7 @@ FIXED = np.repeat(GOLDEN[:1], 3, axis=0)
         (np.where(REAL > 0.7, np.nan, REAL), REAL, 1e-3, "NAN"),
         (np.where(REAL > 0.7, -np.inf, REAL), REAL, 1e-3, "NAN"),
         (np.full_like(REAL, np.nan), REAL, 1e-3, "NAN"),
+        (np.where(REAL > 0.06, 5, -3).astype(np.float32), 9 * REAL, 1e-3, "SATURATED"),  # logits
     ],
 )
 def test_verdicts(outputs: np.ndarray, golden: np.ndarray, tolerance: float, verdict: str) -> None:
@@ -492,6 +539,172 @@ def test_a_score_that_is_no_number_is_shown(capsys: pytest.CaptureFixture[str]) 
     report = {"file": "m", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}
     example.show({**report, "predictions": [{"input": "i", "top": top}]}, example.Runtime("r", "1", None))
     assert "8                    not a number" in capsys.readouterr().out
+
+
+# --- segmentation
+
+GRID = (np.arange(2 * 20 * 20 * 3).reshape(2, 1, 20, 20, 3) * 7919 % 251 - 125).astype(np.int8)
+
+
+def test_pixels_are_judged_one_by_one() -> None:
+    turned = GRID.copy()
+    turned[0, 0, 0, :8] = GRID[0, 0, 0, :8, ::-1]  # 8 of 800 pixels answer otherwise
+    check = example.judge(turned, GRID, 255)
+    assert check["verdict"] == "PASS"
+    assert 0.99 <= check["top1_agreement"] < 1
+    turned[0, 0, 1] = GRID[0, 0, 1, :, ::-1]
+    assert example.judge(turned, GRID, 255)["verdict"] == "MISMATCH"
+    assert example.judge(np.repeat(GRID[:1], 2, axis=0), GRID, 3)["verdict"] == "FIXED_OUTPUT"
+    real = GRID.astype(np.float32)
+    assert example.judge(np.where(real == real.max(), np.nan, real), real, 300)["verdict"] == "NAN"
+    assert example.judge(np.where(real > 0, 9, -9).astype(np.float32), real, 3)["verdict"] == "SATURATED"
+
+
+def test_judge_needs_little_memory() -> None:
+    """DeepLabV3's output, whole, is 22 MB; the board has 512 MB."""
+    code = (
+        "import resource, sys; import numpy as np; from utils import example\n"
+        "one = np.random.default_rng(1).random((1, 513, 513, 21), np.float32)\n"
+        "outputs = np.stack([one, one]); golden = outputs + np.float32(1e-6)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert example.judge(outputs, golden, 1e-3)['verdict'] == 'PASS'\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200  # MB
+
+
+def test_the_palette_of_pascal() -> None:
+    colours = [tuple(colour) for colour in example.palette(21).tolist()]
+    assert colours[0] == (0, 0, 0)
+    assert colours[8] == (64, 0, 0)  # cat
+    assert colours[15] == (192, 128, 128)  # person
+    assert colours[20] == (0, 64, 128)  # tv/monitor
+    assert len({tuple(colour) for colour in example.palette(256).tolist()}) == 256
+
+
+def test_class_map_and_shares() -> None:
+    scores = np.zeros((1, 4, 5, 3), np.int8)
+    scores[0, :2, :, 2] = 1
+    classes = example.class_map(scores)
+    assert classes.tolist() == [[2] * 5] * 2 + [[0] * 5] * 2
+    assert (example.class_map(scores[0]) == classes).all()
+    classes[3] = -1
+    assert example.shares(classes, ["none", "left", "up"]) == [("up", 50.0), ("none", 25.0)]
+
+
+def test_overlay() -> None:
+    pixels = np.full((40, 60, 3), 200, np.uint8)
+    classes = np.zeros((40, 60), np.int64)
+    classes[:, 30:] = 2
+    classes[:5] = 255
+    image = example.overlay(pixels, classes, ["background", "plane", "bicycle"])
+    drawn = np.asarray(image)
+    assert image.mode == "RGB"
+    assert image.width > 60
+    assert image.height >= 40
+    assert drawn[0, 0].tolist() == [200, 200, 200]  # no class: bare
+    assert drawn[20, 10].tolist() == [100, 100, 100]
+    assert drawn[20, 40].tolist() == [100, 164, 100]
+    legend = {tuple(colour) for colour in drawn[:, 60:].reshape(-1, 3).tolist()}
+    assert {(0, 0, 0), (0, 128, 0), (255, 255, 255)} <= legend
+    assert (128, 0, 0) not in legend  # no plane is there
+
+
+#: A segmentation model of one convolution: the class is the strongest colour. Float and with int8 inside.
+SEGMENT = """
+import sys, numpy as np, tensorflow as tf
+kernel = np.zeros((1, 1, 3, 4), np.float32)
+kernel[0, 0] = [[0, 9, -3, -3], [0, -3, 9, -3], [0, -3, -3, 9]]
+@tf.function(input_signature=[tf.TensorSpec([1, 20, 20, 3], tf.float32, name="image")])
+def graph(image):
+    return {"logits": tf.nn.conv2d(image, kernel, 1, "SAME") + [1.0, 0.0, 0.0, 0.0]}
+module = tf.Module()
+module.graph = graph
+def converter():
+    return tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], module)
+open(sys.argv[1] + "/seg_float32.tflite", "wb").write(converter().convert())
+quantised = converter()
+quantised.optimizations = [tf.lite.Optimize.DEFAULT]
+chance = np.random.default_rng(1)
+quantised.representative_dataset = lambda: ([chance.random((1, 20, 20, 3), np.float32)] for _ in range(20))
+open(sys.argv[1] + "/seg_int8_float_io.tflite", "wb").write(quantised.convert())
+"""
+
+
+@pytest.fixture(scope="module")
+def segmentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a segmentation, with its golden outputs at a stride, without samples: look, do not touch."""
+    folder = tmp_path_factory.mktemp("seg")
+    done = subprocess.run([sys.executable, "-c", SEGMENT, folder], env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shutil.copy(paths.EXAMPLE, folder / "example.py")
+    (folder / "labels.txt").write_text("none\nred\ngreen\nblue\n")
+    picture = np.zeros((60, 120, 3), np.uint8)
+    picture[:, 30:60, 0] = picture[30:, 60:90, 2] = 255  # of the centre: half red, a quarter blue
+    Image.fromarray(picture).save(folder / "wide.png")
+    inputs = np.random.default_rng(2).random((3, 1, 20, 20, 3), np.float32)
+    variants = {}
+    runtime = example.load_runtime()
+    for variant, tolerance in (("float32", {}), ("int8_float_io", {"tolerance": 0.2})):
+        file = folder / f"seg_{variant}.tflite"
+        model = example.Model(str(file), runtime, reference=True)
+        outputs = np.stack([model.run(tensor)[:, ::8, ::8] for tensor in inputs])
+        np.savez(folder / f"golden_{variant}.npz", input=inputs, output=outputs)
+        sha256 = example.hashlib.sha256(file.read_bytes()).hexdigest()
+        facts = {"file": file.name, "size": file.stat().st_size, "sha256": sha256, **tolerance}
+        variants[variant] = {**facts, "golden": f"golden_{variant}.npz"}
+        names = {"input": model.input["name"], "output": model.output["name"]}
+    channels = {"mean": [0.0] * 3, "std": [255.0] * 3, "colour": "rgb", "resize": "nearest", "fit": "crop"}
+    facts = {
+        "format": 1, "task": "segmentation", "labels": "labels.txt", "samples": None,
+        "input": {"name": names["input"], "shape": [1, 20, 20, 3], **channels},
+        "output": {"name": names["output"], "shape": [1, 20, 20, 4], "kind": "logits", "golden_stride": 8},
+        "tolerance": {"int8_steps": 2, "float32": 0.001}, "variants": variants,
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_segmentation(segmentation: Path, tmp_path: Path) -> None:
+    report = json.loads(run(segmentation, "--json", "--check", "-i", "wide.png").stdout)
+    for entry, tolerance in zip(report["models"], (0.001, 0.2), strict=True):
+        check = entry["check"]
+        assert (check["verdict"], check["inputs"], check["tolerance"]) == ("PASS", 3, tolerance)
+        assert check["top1_agreement"] > 0.9
+        (prediction,) = entry["predictions"]
+        assert prediction == {"input": "wide.png", "overlay": None, "classes": [
+            {"label": "red", "share": 50.0}, {"label": "none", "share": 25.0}, {"label": "blue", "share": 25.0}
+        ]}  # fmt: skip
+    out = tmp_path / "out"
+    done = run(segmentation, "-m", "seg_float32.tflite", "--top", "1", "-i", "wide.png", "-o", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "    red                   50.0 % of the pixels\n    -> " in done.stdout
+    drawn = np.asarray(Image.open(out / "wide_overlay.png"))
+    assert drawn[5, 5].tolist() == [0, 0, 0]  # left of what the graph sees
+    assert drawn[50, 20].tolist() == [0, 0, 0]
+    assert drawn[10, 45].tolist() == [127 + 64, 0, 0]
+    assert drawn[50, 75].tolist() == [64, 64, 127]  # palette(4)[3] is olive
+    assert drawn[50, 100].tolist() == [0, 0, 0]
+
+
+def test_segmentation_of_an_array(segmentation: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "green.npy", np.tile(np.uint8([0, 255, 0]), (20, 20, 1)))
+    arguments = ["-m", "seg_float32.tflite", "-i", str(tmp_path / "green.npy"), "-o", str(tmp_path), "--json"]
+    (prediction,) = json.loads(run(segmentation, *arguments).stdout)["models"][0]["predictions"]
+    assert prediction["classes"] == [{"label": "green", "share": 100.0}]
+    assert Image.open(prediction["overlay"]).getpixel((3, 3)) == (0, 127 + 64, 0)
+
+
+def test_overlays_that_cannot_be_written(segmentation: Path, whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one = ("-m", "seg_float32.tflite", "-i", "wide.png")
+    assert "wide_overlay.png cannot be written: " in refused(segmentation, *one, "-o", str(tmp_path / "file"))
+    assert "written over another" in refused(segmentation, *one, "wide.png", "-o", str(tmp_path))
+    assert "written over another" in refused(segmentation, "-i", "wide.png", "-o", str(tmp_path))
+    assert "-o/--output is for segmentation" in refused(whole, "-i", "example_input.png", "-o", str(tmp_path))
+    assert not list(tmp_path.glob("*.png"))
 
 
 # --- the file

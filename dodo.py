@@ -3,6 +3,7 @@
 doit                     every model of the zoo
 doit list                what can be built, a line each
 doit mnist_bilinear      one model
+doit mobilenet_v2 weights=FILE   the same network with your own weights
 doit demo                both upsampling models on digits that it draws: no download
 doit -n 1                one step at a time (otherwise one a core, at most four)
 doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
@@ -14,16 +15,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from doit import get_var
 from doit.action import CmdAction
 from doit.tools import config_changed
 
-from utils import environment, paths, plan, recipe
+from utils import environment, own_weights, paths, plan, recipe
 from utils.errors import ZooError
 from utils.report import Report
 
 try:
     RECIPES = recipe.load_all()
     DATABASE = paths.state()
+    own_weights.choose(RECIPES, get_var("weights"), get_var("weights_licence"), sys.argv[1:])
 except ZooError as error:
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(error.exit_code) from None
@@ -33,6 +36,7 @@ DOIT_CONFIG = {
     "default_tasks": [name for name, found in RECIPES.items() if found.group == "zoo"],
     "backend": "sqlite3",  # a kill leaves it old, but readable
     "dep_file": str(DATABASE),
+    "continue": True,  # the models need nothing of each other: what can be built is built
     "reporter": Report,
     "num_process": environment.cores(),
     "par_type": "thread",  # every step is a process of its own already

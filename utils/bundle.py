@@ -16,43 +16,34 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from utils import datasets, environment, example, files, paths, plan, preprocess, record
-from utils.errors import BuildError
+from utils import datasets, environment, example, files, own_weights, paths, plan, preprocess, record, sources
 from utils.recipe import Recipe
 
-__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "save_npz", "showcase"]
+__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "save_npz"]
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
 
 
-def showcase(recipe: Recipe, labels: npt.NDArray[np.int64]) -> list[int]:
-    """Indices of the example inputs: the first image of each label in turn, then the second, ..."""
-    by_label = [list(np.flatnonzero(labels == label)) for label in range(len(recipe.labels))]
-    turns = [int(found[turn]) for turn in range(len(labels)) for found in by_label if turn < len(found)]
-    return turns[: recipe.examples]
-
-
 def fill(recipe: Recipe, folder: Path) -> None:
     """Write everything of a bundle but the card into ``folder``: the files of ``plan.bundle_files``."""
-    examples = datasets.load(recipe, recipe.evaluation.dataset)
-    chosen = showcase(recipe, examples.labels)
-    if len(chosen) < recipe.examples:
-        raise BuildError(
-            f"{recipe.examples} example inputs wanted, the evaluation set has {len(chosen)} images",
-            where=f"recipes/{recipe.folder}/recipe.toml: examples",
-            hint="lower it, or name a larger evaluation set",
-        )
     shutil.copyfile(paths.EXAMPLE, folder / "example.py")
-    (folder / "labels.txt").write_text("\n".join(recipe.labels) + "\n", encoding="utf-8")
-    for number, index in enumerate(chosen):
-        name = "example_input.png" if number == 0 else f"example_{number}.png"
-        pixels = examples.images[index]
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)
-    save_npz(
-        folder / "samples.npz", images=examples.images[:SAMPLES], labels=examples.labels[:SAMPLES].astype(np.int32)
-    )
-    golden = preprocess.tensor_of(examples.images[chosen], recipe.input)
+    labels = datasets.labels(recipe)
+    (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    shown = datasets.examples(recipe)
+    pictures = datasets.pictures(recipe)
+    for number, name in enumerate(plan.example_files(recipe)):
+        if pictures:
+            shutil.copyfile(sources.fetch(pictures[number]), folder / name)
+        else:
+            pixels = shown.images[number]
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)
+    if plan.has_samples(recipe):
+        examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
+        save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
+    golden = preprocess.tensor_of(shown.images, recipe.input)
+    if pictures and recipe.task == "classification":  # few pictures: their mirror images are inputs too
+        golden = np.concatenate([golden, golden[:, :, ::-1]])
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
         name = plan.model_name(recipe.name, variant)
@@ -61,9 +52,17 @@ def fill(recipe: Recipe, folder: Path) -> None:
             "file": name,
             **files.facts(folder / name),
             "golden": f"golden_{variant}.npz",
+            "tolerance": _tolerance(recipe, variant),
         }
         save_npz(folder / f"golden_{variant}.npz", **_golden(recipe, folder / name, golden))
     (folder / "model.json").write_text(files.dump_json(_model_json(recipe, variants)), encoding="utf-8")
+
+
+def _tolerance(recipe: Recipe, variant: str) -> float:
+    """How far a right runtime may be from the golden tensors: steps of integers, or absolute."""
+    if variant == "int8":
+        return float(recipe.tolerance.int8_steps)
+    return recipe.tolerance.int8_float_io or recipe.tolerance.float32
 
 
 def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
@@ -81,11 +80,16 @@ def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
 
 
 def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Raw input and output tensors of the reference kernels, which no accelerator and no compiler has touched."""
+    """Raw input and output tensors of the reference kernels, which no accelerator and no compiler has touched.
+
+    Every ``golden_stride``-th row and column of a segmentation's output is kept: a class map is smooth.
+    """
     reference = example.Model(str(model), example.load_runtime(), threads=1, reference=True)
     reference.bind(recipe.input.name, recipe.output.name)
     tensors = reference.quantise(inputs)[:, np.newaxis]
-    return {"input": tensors, "output": np.stack([reference.run(tensor) for tensor in tensors])}
+    step = recipe.output.golden_stride
+    outputs = [reference.run(tensor) for tensor in tensors]
+    return {"input": tensors, "output": np.stack([o[:, ::step, ::step] if step > 1 else o for o in outputs])}
 
 
 def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +103,8 @@ def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
         "input": preprocess.spec_of(recipe.input),
         "output": recipe.output.model_dump(mode="json"),
         "labels": "labels.txt",
-        "samples": "samples.npz",
+        "samples": "samples.npz" if plan.has_samples(recipe) else None,
+        "weights": "the user's own" if own_weights.find(recipe) else "as published" if recipe.load else "trained here",
         "body": recipe.parameters,
         "tolerance": {"int8_steps": recipe.tolerance.int8_steps, "float32": recipe.tolerance.float32},
         "variants": variants,
@@ -107,16 +112,18 @@ def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
 
 
 def manifest(
-    recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], sources: dict[str, Any]
+    recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], parity: Any, sources: dict[str, Any]
 ) -> dict[str, Any]:
     """What the bundle was made from and with. Nothing in it differs between hosts, commits or days."""
+    code = (recipe.code_file,) if recipe.code_file else ()
     return {
         "format": 1,
         "model": recipe.name,
         "licence": recipe.licence,
-        "recipe_sha256": record.key_of(recipe.model_dump(mode="json"), (recipe.code_file,)),
+        "recipe_sha256": record.key_of(recipe.model_dump(mode="json"), code),
         "sources": sources,
         "environment": environment.describe(),
+        "parity": parity,
         "evaluation": evaluation,
         "validation": validation,
     }

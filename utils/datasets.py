@@ -1,12 +1,15 @@
-"""Data sets: images and labels, from pinned sources or drawn by the pipeline itself."""
+"""Data sets: images with labels or masks, from pinned sources or drawn by the pipeline itself."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import random
 import struct
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,36 +17,73 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from utils import sources
-from utils.errors import DataError
-from utils.recipe import DrawnSet, IdxSet, Recipe
+from utils import environment, example, lists, preprocess, sources
+from utils.errors import BuildError, DataError
+from utils.recipe import DrawnSet, IdxSet, ImageSet, Recipe
 
-__all__ = ["Examples", "draw", "load", "read_idx"]
+__all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
+
+#: The mask value of pixels that are not counted, in PASCAL VOC's masks.
+IGNORED = 255
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images with labels.
+    """Images with labels, or with masks.
 
     Attributes:
-        images: uint8, shape (N, height, width, channels), pixel values 0..255.
-        labels: int64, shape (N,), index into the recipe's labels.
+        images: uint8, shape (N, height, width, channels), pixel values 0..255, at the graph's size.
+        labels: int64, shape (N,), index into the recipe's labels; shape (0,) where there are masks.
+        masks: uint8, shape (height, width) of the file, each pixel an index into the labels or ``IGNORED``.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
+    masks: tuple[npt.NDArray[np.uint8], ...] = ()
 
 
-def load(recipe: Recipe, name: str) -> Examples:
-    """The data set that the recipe calls ``name``; missing sources are fetched.
+def labels(recipe: Recipe) -> list[str]:
+    """The names of the outputs, in their order; from the recipe, or from Keras's class index.
+
+    That file (https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json) holds
+    ``{"0": ["n01440764", "tench"], ...}``. Words are joined by blanks here, as people write them.
+
+    Raises:
+        DataError: the source is no class index, or has another number of classes.
+    """
+    if isinstance(recipe.labels, list):
+        return recipe.labels
+    entry = recipe.sources[recipe.labels]
+    try:
+        table = json.loads(sources.fetch(entry.source()).read_text(encoding="utf-8"))
+        names = [str(table[str(index)][1]).replace("_", " ") for index in range(len(table))]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise DataError(
+            f"not a class index: {type(error).__name__} {error}",
+            where=entry.file,
+            hint="the recipe names the wrong file",
+        ) from None
+    if len(names) != recipe.output.shape[-1]:
+        raise DataError(
+            f"{len(names)} labels for {recipe.output.shape[-1]} outputs", where=entry.file, hint="mend labels"
+        )
+    return names
+
+
+def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
+    """The data set that the recipe calls ``name``, or its first ``count`` images; missing sources are fetched.
 
     Raises:
         DataError: a file is not what it should be.
         SourceError: a file cannot be had.
     """
     dataset = recipe.datasets[name]
-    where = f"recipes/{recipe.folder}/recipe.toml: datasets.{name}"
-    examples = draw(dataset) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
+    where = f"{recipe.where}: datasets.{name}"
+    if isinstance(dataset, ImageSet):
+        examples = _images(recipe, recipe.rows(name)[:count])
+    else:
+        examples = draw(dataset) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
+        examples = Examples(examples.images[:count], examples.labels[:count])
     _, height, width, channels = recipe.input.shape
     if examples.images.shape[1:] != (height, width, channels):
         raise DataError(
@@ -53,13 +93,81 @@ def load(recipe: Recipe, name: str) -> Examples:
         )
     if not len(examples.images):
         raise DataError("has no images", where=where, hint="name another data set")
-    if examples.labels.max(initial=0) >= len(recipe.labels):
+    known = recipe.output.shape[-1]
+    if examples.labels.max(initial=0) >= known:
         raise DataError(
-            f"a label is {examples.labels.max()}, but the recipe has {len(recipe.labels)} labels",
+            f"a label is {examples.labels.max()}, but the recipe has {known} labels",
             where=where,
             hint="mend labels, or name another data set",
         )
     return examples
+
+
+def examples(recipe: Recipe) -> Examples:
+    """The example inputs: the recipe's pictures, or the first image of each label in turn, then the second, ...
+
+    Raises:
+        BuildError: the evaluation set has fewer images than wanted.
+    """
+    if isinstance(recipe.examples, list):
+        names = labels(recipe)
+        return Examples(
+            np.stack([preprocess.read(sources.fetch(source), recipe.input) for source in pictures(recipe)]),
+            np.asarray([names.index(entry.label) for entry in recipe.examples], np.int64),
+        )
+    found = load(recipe, recipe.evaluation.dataset)
+    chosen = showcase(recipe, found.labels)
+    if len(chosen) < recipe.examples:
+        raise BuildError(
+            f"{recipe.examples} example inputs wanted, the evaluation set has {len(chosen)} images",
+            where=f"{recipe.where}: examples",
+            hint="lower it, or name a larger evaluation set",
+        )
+    return Examples(found.images[chosen], found.labels[chosen])
+
+
+def showcase(recipe: Recipe, given: npt.NDArray[np.int64]) -> list[int]:
+    """Indices of the example inputs: the first image of each label in turn, then the second, ..."""
+    by_label = [list(np.flatnonzero(given == label)) for label in range(recipe.output.shape[-1])]
+    turns = [int(of[turn]) for turn in range(len(given)) for of in by_label if turn < len(of)]
+    return turns[: recipe.examples if isinstance(recipe.examples, int) else None]
+
+
+def pictures(recipe: Recipe) -> list[sources.Source]:
+    """The sources of the recipe's own example pictures; empty where examples come from the evaluation set."""
+    chosen = recipe.examples if isinstance(recipe.examples, list) else []
+    return [recipe.sources[entry.source].source() for entry in chosen]
+
+
+def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
+    found = sources.fetch_all([source for row in rows for source in row.sources])
+
+    def read(row: lists.Row) -> npt.NDArray[np.uint8]:
+        try:
+            return preprocess.read(found[row.source.name], recipe.input)
+        except example.Problem as error:
+            raise DataError(f"cannot be read: {error}", where=row.source.name, hint="list another image") from None
+
+    with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow decodes without Python's lock
+        images = np.stack(list(pool.map(read, rows)))
+    masks = tuple(_mask(recipe, row.mask, found[row.mask.name]) for row in rows if row.mask)
+    return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
+
+
+def _mask(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            mode, mask = image.mode, np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"cannot be read: {error}", where=source.name, hint="list another mask") from None
+    counted = mask[mask != IGNORED]
+    if mode not in ("P", "L") or counted.max(initial=0) >= recipe.output.shape[-1]:
+        raise DataError(
+            f"not a mask of {recipe.output.shape[-1]} classes: an image of mode {mode}, values up to {mask.max()}",
+            where=source.name,
+            hint="a mask is a PNG whose palette indices are labels, 255 for what is not counted",
+        )
+    return np.asarray(mask, np.uint8)
 
 
 def _idx(recipe: Recipe, dataset: IdxSet) -> Examples:

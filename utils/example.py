@@ -246,7 +246,7 @@ def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> A
 LARGEST = 2048
 
 
-def _at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """The input as RGB at its own size, and the classes of its pixels: -1 where the graph did not look."""
     from PIL import Image
 
@@ -403,7 +403,7 @@ def _named(details: List[Dict[str, Any]], name: str) -> Dict[str, Any]:
 # --- the verdict ---------------------------------------------------------------------------------------------------
 
 
-#: Share of the clear pixels that a right runtime may still answer otherwise: along edges, many are nearly ties.
+#: Share of the clear pixels that a right runtime may still answer otherwise.
 PIXELS_THAT_MAY_TURN = 0.01
 
 
@@ -438,6 +438,8 @@ def judge(
     ours_spread, golden_spread, ours_at_ends, golden_at_ends, broken = 0.0, 0.0, True, True, False
     first, golden_first = _positions(outputs[0]), _positions(golden[0])
     positions = len(golden_first)
+    # golden answers that lead by so much cannot be turned by rounding alone; along edges, many pixels are nearly ties
+    margin = 2 * noise if positions == 1 else tolerance / 2
     for number, raw in enumerate(golden):  # one by one: an output may be 22 MB, the board's memory 512
         ours, theirs = _positions(outputs[number]), _positions(raw)
         broken = broken or not bool(np.isfinite(ours).all())
@@ -445,7 +447,7 @@ def judge(
         worst, total = max(worst, float(errors.max())), total + float(errors.sum(dtype=np.float64))
         same = np.nan_to_num(ours).argmax(1) == theirs.argmax(1)
         best = np.partition(theirs, max(theirs.shape[1] - 2, 0), axis=1)[:, -2:]
-        certain = best[:, -1] - best.min(1) > 2 * noise  # golden answers that rounding alone cannot turn
+        certain = best[:, -1] - best.min(1) > margin
         agree, clear = agree + int(same.sum()), clear + int(certain.sum())
         turned += int((certain & ~same).sum())
         if not broken:
@@ -685,7 +687,7 @@ def _segments(
         path = os.path.join(options.output, os.path.splitext(os.path.basename(name))[0] + OVERLAY)
         try:
             os.makedirs(options.output, exist_ok=True)
-            overlay(*_at_own_size(name, spec, classes), labels).save(path)
+            overlay(*at_own_size(name, spec, classes), labels).save(path)
         except ImportError:
             raise Problem("Pillow is not installed, so no overlay can be drawn", "pip install pillow") from None
         except OSError as error:

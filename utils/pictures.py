@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["confusion", "digits", "feature_maps", "training"]
+__all__ = ["answers", "confusion", "digits", "feature_maps", "stack", "training"]
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito's palette).
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
@@ -34,14 +34,14 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, axes
 
 
-def _save(figure: Any, file: Path) -> None:
+def _save(figure: Any, file: Path, colours: int = 64) -> None:
     import matplotlib.pyplot as plt
     from PIL import Image
 
     figure.savefig(file, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     with Image.open(file) as image:  # few colours: a palette makes the file a third of the size
-        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str) -> None:
@@ -71,6 +71,42 @@ def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, lis
             )  # fmt: skip
     figure.suptitle(title, fontsize=9)
     _save(figure, file)
+
+
+def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], title: str) -> None:
+    """Example inputs, and beside each the best answers as bars.
+
+    Args:
+        file: the PNG to write.
+        images: uint8, shape (N, H, W, 3).
+        given: for each image label and score in %, best first.
+        title: a sentence above the bars.
+    """
+    figure, axes = _figure(7.0, 1.9 * len(images) + 0.3, len(images), 2, width_ratios=[1, 2])
+    for (left, right), image, best in zip(axes, images, given, strict=True):
+        left.imshow(image)
+        left.axis("off")
+        places = range(len(best))
+        right.barh(places, [score for _, score in best], color=[BLUE, *[GREY] * (len(best) - 1)])
+        for place, (_, score) in enumerate(best):
+            right.text(min(score + 1, 88), place, f"{score:.1f} %", va="center", fontsize=8)
+        right.set_yticks(places, [label for label, _ in best])
+        right.invert_yaxis()
+        right.set_xlim(0, 100)
+        right.tick_params(length=0)
+    figure.suptitle(title, fontsize=9)
+    _save(figure, file, colours=256)
+
+
+def stack(file: Path, sheets: list[Any], width: int = 900) -> None:
+    """Pictures below each other, all ``width`` pixels wide: Pillow images in, a PNG out."""
+    from PIL import Image
+
+    scaled = [sheet.convert("RGB").resize((width, round(sheet.height * width / sheet.width))) for sheet in sheets]
+    whole = Image.new("RGB", (width, sum(sheet.height for sheet in scaled)), "white")
+    for number, sheet in enumerate(scaled):
+        whole.paste(sheet, (0, sum(above.height for above in scaled[:number])))
+    whole.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def training(file: Path, history: dict[str, list[float]], final: dict[str, float]) -> None:

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from utils import environment, paths, record
-from utils.recipe import Recipe
+from utils import environment, own_weights, paths, record
+from utils.errors import BuildError
+from utils.recipe import LoadSavedModel, LoadTflite, Recipe
 from utils.sources import Source, cached
 
 __all__ = ["Step", "step_of", "steps_of"]
@@ -24,7 +25,7 @@ class Step:
 
     Attributes:
         model: name of the model.
-        name: ``download``, ``train``, ``float32``, ``int8``, ``evaluate``, ``validate`` or ``card``.
+        name: ``download``, ``train`` or ``load``, a variant, ``evaluate``, ``validate`` or ``card``.
         module: the program: ``python -m <module> <model> <name>``.
         doc: one line for people.
         reads: files that other steps wrote, and the lock.
@@ -86,7 +87,10 @@ class Step:
 
 
 #: Modules that decide when a step runs and where, not what it writes: a change in them rebuilds nothing.
-_HOUSE = {f"utils.{name}" for name in ("errors", "paths", "plan", "recipe", "record", "sources", "steps")}
+_HOUSE = {
+    f"utils.{name}"
+    for name in ("errors", "lists", "own_weights", "paths", "plan", "recipe", "record", "sources", "steps")
+}
 
 
 @cache
@@ -131,30 +135,58 @@ def source_mark(recipe: Recipe, key: str) -> Path:
     return paths.work(recipe.name) / "sources" / f"{key}.sha256"
 
 
+def example_files(recipe: Recipe) -> tuple[str, ...]:
+    """The names of a bundle's example inputs, ``example_input`` first."""
+    if isinstance(recipe.examples, int):
+        ends = [".png"] * recipe.examples
+    else:
+        ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
+    return tuple(f"example_{number or 'input'}{end}" for number, end in enumerate(ends))
+
+
+def has_samples(recipe: Recipe) -> bool:
+    """Whether a bundle may carry images of the evaluation set."""
+    return recipe.list_file(recipe.evaluation.dataset) is None
+
+
 def bundle_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of the files that are validated on the way into a bundle; the card adds its own."""
     variants = [name for v in recipe.variants for name in (model_name(recipe.name, v), f"golden_{v}.npz")]
-    examples = [f"example_{number}.png" for number in range(1, recipe.examples)]
-    return ("example.py", "model.json", "labels.txt", "samples.npz", "example_input.png", *examples, *variants)
+    samples = ["samples.npz"] if has_samples(recipe) else []
+    return ("example.py", "model.json", "labels.txt", *samples, *example_files(recipe), *variants)
 
 
 def card_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of the files that the card adds to a bundle."""
-    pictures = ["digits.png", "training.png", "confusion.png"]
+    pictures = ["training.png"] if recipe.train else []
+    if isinstance(recipe.examples, int):
+        pictures += ["digits.png", "confusion.png"]
+    else:
+        pictures += ["result.png"]
     if recipe.card.feature_map:
         pictures.append("feature_map.png")
     return ("README.md", "manifest.json", "SHA256SUMS", *pictures)
 
 
-def steps_of(recipe: Recipe) -> list[Step]:
+def network_file(recipe: Recipe) -> Path | None:
+    """What ``train`` or ``load`` leaves for the conversions: Keras weights, or a frozen graph."""
+    if isinstance(recipe.load, LoadTflite):
+        return None
+    return paths.work(recipe.name) / ("graph.pb" if isinstance(recipe.load, LoadSavedModel) else "model.weights.h5")
+
+
+def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
     """The steps of one model, in the order of the data's flow."""
     work = paths.work(recipe.name)
     steps: list[Step] = []
+    own = own_weights.find(recipe)
+    network_code = code_of(recipe.code_file) if recipe.code_file else ()
 
-    def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: list[str]) -> None:
+    def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: dict[str, Any]) -> None:
         extra = {
-            "train": code_of(recipe.code_file),
-            "convert": code_of(recipe.code_file),
+            "train": network_code,
+            "load": network_code,
+            "convert": network_code,
             "validate": (paths.EXAMPLE,),
             "card": (paths.UTILS / "steps" / "card.md.j2",),
         }
@@ -164,47 +196,69 @@ def steps_of(recipe: Recipe) -> list[Step]:
                 name=name,
                 module=f"utils.steps.{module}",
                 doc=doc,
-                reads=(*reads, paths.LOCK),
+                reads=(*dict.fromkeys(reads), paths.LOCK),
                 code=tuple(dict.fromkeys((*code_of(paths.UTILS / "steps" / f"{module}.py"), *extra.get(module, ())))),
                 writes=tuple(writes),
-                facts=recipe.part(*facts),
-                fetches=tuple(s.source() for s in recipe.sources.values()) if name == "download" else (),
+                facts=facts,
+                fetches=fetches(recipe, own) if name == "download" else (),
             )
         )
 
+    def marks(*keys: str | None) -> list[Path]:
+        return [source_mark(recipe, key) for key in keys if key]
+
+    def images(part: Any) -> list[Path]:
+        """What the images of a data set depend on."""
+        listed = recipe.list_file(part.dataset)
+        return [listed] if listed else marks(*recipe.sources_of(part.dataset))
+
+    named = marks(recipe.labels) if isinstance(recipe.labels, str) else []
     sources = [work / "sources.json"] if recipe.sources else []
     if recipe.sources:
-        marks = [source_mark(recipe, key) for key in recipe.sources]
-        add("download", "download", "fetch and check the sources", [*sources, *marks], [], ["sources"])
-    trained, calibrated, measured = (
-        [source_mark(recipe, key) for key in recipe.sources_of(part.dataset)]
-        for part in (recipe.train, recipe.calibration, recipe.evaluation)
-    )
-    weights = work / "model.weights.h5"
-    history = work / "history.json"
-    net = ["parameters", "input", "output"]
-    learns, measures = f"datasets.{recipe.train.dataset}", f"datasets.{recipe.evaluation.dataset}"
-    facts = [*net, "labels", learns, "train", "expected.parameters"]
-    add("train", "train", "train the network", [weights, history], trained, facts)
-    for variant in recipe.variants:
-        calibrates = variant == "int8"
+        lists = [file for key in recipe.datasets if (file := recipe.list_file(key))]
         add(
-            variant,
-            "convert",
-            f"convert to {variant} TFLite",
-            [model_file(recipe.name, variant)],
-            [weights, *(calibrated if calibrates else [])],
-            [*net, "expected", *([f"datasets.{recipe.calibration.dataset}", "calibration"] if calibrates else [])],
+            "download",
+            "download",
+            "fetch and check the sources",
+            [*sources, *marks(*recipe.sources)],
+            lists,
+            recipe.part("sources", "datasets") | ({"own weights": own.fingerprint()} if own else {}),
         )
-    models = [model_file(recipe.name, variant) for variant in recipe.variants]
+    pictures = marks(*(entry.source for entry in recipe.examples)) if isinstance(recipe.examples, list) else []
+    shown = [*(pictures or images(recipe.evaluation)), *named]  # what the example inputs depend on
+    measures = f"datasets.{recipe.evaluation.dataset}"
+    net = ["parameters", "input", "output"]
+    network, models = network_file(recipe), [model_file(recipe.name, variant) for variant in recipe.variants]
+    history: list[Path] = []
+    variants = list(recipe.variants)
+    if recipe.train:
+        history = [work / "history.json"]
+        learns = f"datasets.{recipe.train.dataset}"
+        facts = recipe.part(*net, "labels", learns, "train", "expected.parameters")
+        add("train", "train", "train the network", [work / "model.weights.h5", *history], images(recipe.train), facts)
+    elif recipe.load:
+        taken = [network] if network else [model_file(recipe.name, variants.pop(0))]
+        facts = recipe.part(*net, "load", "expected", "variants")
+        add("load", "load", "load the published model", taken, marks(recipe.load.source), facts)
+    parity = [work / "parity.json"] if "float32" in variants else []
+    for variant in variants:
+        reads, facts = [network or models[0]], recipe.part(*net, "expected", "variants")
+        if variant == "float32":
+            reads += shown
+            facts |= recipe.part("tolerance.conversion", "examples", "labels", measures, "evaluation.dataset")
+        elif network and recipe.calibration:
+            reads += images(recipe.calibration)
+            facts |= recipe.part(f"datasets.{recipe.calibration.dataset}", "calibration")
+        written = [model_file(recipe.name, variant), *(parity if variant == "float32" else [])]
+        add(variant, "convert", f"convert to {variant} TFLite", written, reads, facts)
     evaluation = work / "evaluation.json"
     add(
         "evaluate",
         "evaluate",
         "measure the accuracy, hold it against the gate",
         [evaluation],
-        [*models, *measured],
-        ["input", "output", "labels", measures, "evaluation", "variants"],
+        [*models, *images(recipe.evaluation), *named],
+        recipe.part("input", "output", "labels", measures, "evaluation", "variants") | {"own weights": own is not None},
     )
     staged = [work / "bundle" / name for name in bundle_files(recipe)]
     validation = work / "validation.json"
@@ -213,9 +267,9 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "validate",
         "run example.py in the bundle, compare with the golden tensors",
         [*staged, validation],
-        [*models, evaluation, *measured],
-        ["title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance", measures,
-         "evaluation.dataset", "parameters"],
+        [*models, evaluation, *images(recipe.evaluation), *shown],
+        recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance",
+                    measures, "evaluation.dataset", "parameters") | {"own weights": own is not None},
     )  # fmt: skip
     finished = [paths.bundle(recipe.name) / name for name in (*bundle_files(recipe), *card_files(recipe))]
     add(
@@ -223,15 +277,25 @@ def steps_of(recipe: Recipe) -> list[Step]:
         "card",
         "draw the card and put the bundle into artifacts/",
         finished,
-        [*staged, validation, evaluation, history, *sources, *measured],
-        list(Recipe.model_fields),
+        [*staged, validation, evaluation, *parity, *history, *sources, *images(recipe.evaluation), *named],
+        recipe.part(*Recipe.model_fields) | {"own weights": own is not None},
     )
     return steps
 
 
+def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
+    """Every file from outside that a build needs; a user's own weights take the place of the published ones."""
+    replaced = recipe.load.source if own and recipe.load else None
+    named = [entry.source() for key, entry in recipe.sources.items() if key != replaced]
+    return (*named, *(source for key in recipe.datasets for row in recipe.rows(key) for source in row.sources))
+
+
 def step_of(recipe: Recipe, name: str) -> Step:
     """The step called ``name``."""
-    return next(step for step in steps_of(recipe) if step.name == name)
+    steps = {step.name: step for step in steps_of(recipe)}
+    if name not in steps:
+        raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")
+    return steps[name]
 
 
 #: A step's work: given the recipe, the step and where to write.

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from utils import paths
+from utils import lists, paths
 from utils.errors import RecipeError
 from utils.sources import Source
 
@@ -50,7 +50,8 @@ _TASKS = frozenset(
     ]
 )
 
-Variant = Literal["float32", "int8"]
+#: int8_float_io: int8 inside, float32 input and output, as some publish their models.
+Variant = Literal["float32", "int8", "int8_float_io"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -95,7 +96,7 @@ class Input(_Closed):
     shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=4, max_length=4)]  # N, H, W, C
     colour: Literal["gray", "rgb"]
     resize: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    fit: Literal["stretch", "crop"]  # crop: the short side is resized, the centre is kept
+    fit: Literal["stretch", "crop"]  # crop: the largest centred part with the graph's proportions
     mean: list[float]  # one a channel, in pixel values 0..255
     std: list[Annotated[float, Field(gt=0)]]  # one a channel, in pixel values 0..255
 
@@ -114,8 +115,9 @@ class Output(_Closed):
     """The graph's one output."""
 
     name: str  # of the signature's output
-    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2)]
-    kind: Literal["probabilities"]
+    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2)]  # the last number: one a label
+    kind: Literal["probabilities", "logits"]
+    golden_stride: Annotated[int, Field(gt=0)] = 1  # segmentation: golden tensors keep every n-th row and column
 
 
 class IdxSet(_Closed):
@@ -134,7 +136,43 @@ class DrawnSet(_Closed):
     seed: Annotated[int, Field(ge=0)]  # two sets with different seeds share no image; Python takes -1 for 1
 
 
-Dataset = Annotated[IdxSet | DrawnSet, Field(discriminator="kind")]
+class ImageSet(_Closed):
+    """Single image files, each a pinned source, named by a list in git with their labels or masks."""
+
+    kind: Literal["images"]
+    file: str  # CSV list, seen from the recipe's folder; utils/lists.py says what stands in it
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S*\{file\}\S*$")]], Field(min_length=1)]
+    licence: str
+    redistribute: Literal[False] = False  # for measuring only: no image goes into a bundle
+    what: str
+
+
+Dataset = Annotated[IdxSet | DrawnSet | ImageSet, Field(discriminator="kind")]
+
+
+class LoadKeras(_Closed):
+    """The network of the recipe's code with weights from a Keras file."""
+
+    kind: Literal["keras"]
+    source: str  # key in [sources]: .h5, .weights.h5 or .keras
+
+
+class LoadSavedModel(_Closed):
+    """One signature of a SavedModel in a .tgz."""
+
+    kind: Literal["saved_model"]
+    source: str  # key in [sources]
+    signature: str  # its one input is the image, its outputs have names
+
+
+class LoadTflite(_Closed):
+    """A published TFLite file, taken as it is."""
+
+    kind: Literal["tflite"]
+    source: str  # key in [sources]
+
+
+Load = Annotated[LoadKeras | LoadSavedModel | LoadTflite, Field(discriminator="kind")]
 
 
 class Train(_Closed):
@@ -157,26 +195,33 @@ class Calibration(_Closed):
 
 
 class Gate(_Closed):
-    """The least accuracy that may be published, per variant, and the most that int8 may lose."""
+    """The least that may be published, per variant, and the most that int8 may lose against the variant before it."""
 
-    float32: Percent  # % top-1, at least
-    int8: Percent  # % top-1, at least
-    loss: Percent  # points, float32 minus int8, at most
+    float32: Percent | None = None  # % of the metric, at least
+    int8_float_io: Percent | None = None  # % of the metric, at least
+    int8: Percent | None = None  # % of the metric, at least
+    loss: Percent  # points, at most
+    agreement: Percent = 0.0  # % of the answers (images, or pixels) that both give alike, at least
 
 
 class Evaluation(_Closed):
     """The images that the accuracy is measured on; never used for training or calibration."""
 
     dataset: str  # key in [datasets]
-    metric: Literal["top1"]  # share of images whose highest output is the label
+    metric: Literal["top1", "miou"]  # highest output is the label; intersection over union, mean of classes present
     gate: Gate
+
+
+#: An exact number, or [least, most] where upstream publishes a rounded one.
+Count = Annotated[int, Field(gt=0)] | Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)]
 
 
 class Expected(_Closed):
     """What the artifacts must look like; a build that differs fails."""
 
-    parameters: Annotated[int, Field(gt=0)]  # trained numbers, exact
-    operators: dict[str, int]  # TFLite operator -> count, in the float32 and the int8 graph alike, exact
+    parameters: Count  # numbers that were learnt
+    macs: Count  # multiply-accumulates of one inference, of convolutions and dense layers
+    operators: dict[str, int] | None = None  # TFLite operator -> count, in every variant with its own I/O type, exact
     int8_bytes: Annotated[int, Field(gt=0)]  # at most
     min_runtime: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]  # TFLite version, at most
 
@@ -186,6 +231,8 @@ class Tolerance(_Closed):
 
     int8_steps: Annotated[int, Field(ge=0)]  # quantisation steps of the output
     float32: Annotated[float, Field(ge=0)]  # absolute, in the output's unit
+    int8_float_io: Annotated[float, Field(ge=0)] | None = None  # absolute, in the output's unit
+    conversion: Annotated[float, Field(ge=0)] = 1e-4  # absolute: the float32 file against the network it was made from
     source: str  # why this much
 
 
@@ -207,6 +254,14 @@ class Target(_Closed):
     source: str
 
 
+class Example(_Closed):
+    """A picture that goes into the bundle, and what the model must say to it."""
+
+    source: str  # key in [sources]
+    label: str  # the answer; segmentation: the class with the largest share beside the background
+    share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None  # segmentation: % of pixels
+
+
 class Card(_Closed):
     """What the model card shows beyond the numbers."""
 
@@ -224,19 +279,20 @@ class Recipe(_Closed):
     title: str  # for people
     summary: str  # one line, for `doit list`
     group: Literal["zoo", "demo"] = "zoo"  # `doit` builds the zoo; `doit demo` the demo
-    task: Literal["classification"]
+    task: Literal["classification", "segmentation"]
     licence: str  # of the artifacts: SPDX id or a plain name
-    code: str  # the Python file that builds the network, from the recipe's folder
+    code: str | None = None  # the Python file that builds the network, from the recipe's folder
     parameters: dict[str, str | int | float] = {}  # given to the code's build()
-    labels: Annotated[list[str], Field(min_length=2)]  # in the order of the output
+    labels: Annotated[list[str], Field(min_length=2)] | str  # in the order of the output; or a source that has them
     variants: Annotated[list[Variant], Field(min_length=1)]
-    examples: Annotated[int, Field(gt=0, le=100)]  # example inputs taken from the evaluation set
+    examples: Annotated[int, Field(gt=0, le=100)] | list[Example]  # how many of the evaluation set; or pictures
     input: Input
     output: Output
     sources: dict[str, SourceFile] = {}
     datasets: dict[str, Dataset]
-    train: Train
-    calibration: Calibration
+    train: Train | None = None
+    load: Load | None = None
+    calibration: Calibration | None = None
     evaluation: Evaluation
     expected: Expected
     tolerance: Tolerance
@@ -247,40 +303,107 @@ class Recipe(_Closed):
     @model_validator(mode="after")
     def _references(self) -> Recipe:
         wrong = []
+        if (self.train is None) == (self.load is None):
+            wrong.append("load: a model is trained or loaded: give [train] or [load], not both")
+        if (self.code is None) != isinstance(self.load, LoadSavedModel | LoadTflite):
+            wrong.append("code: names the file that builds the network; a SavedModel or a TFLite file brings its own")
+        if self.calibration is None and self._calibrates():
+            wrong.append("calibration: is missing: int8 ranges come from images")
         for key in ("train", "calibration", "evaluation"):
-            name = getattr(self, key).dataset
-            if name not in self.datasets:
-                wrong.append(f"{key}.dataset: no [datasets.{name}]{_close(name, self.datasets)}")
-        for key, dataset in self.datasets.items():
-            if isinstance(dataset, IdxSet):
-                for field in ("images", "labels"):
-                    name = getattr(dataset, field)
-                    if name not in self.sources:
-                        wrong.append(f"datasets.{key}.{field}: no [sources.{name}]{_close(name, self.sources)}")
-        images = self._images(self.evaluation.dataset)
-        if images and images in (self._images(self.train.dataset), self._images(self.calibration.dataset)):
-            wrong.append("evaluation.dataset: the evaluation set must not be trained or calibrated on")
-        if len(self.labels) != self.output.shape[-1]:
+            part = getattr(self, key)
+            if part is not None and part.dataset not in self.datasets:
+                wrong.append(f"{key}.dataset: no [datasets.{part.dataset}]{_close(part.dataset, self.datasets)}")
+        wrong += [
+            f"{place}: no [sources.{name}]{_close(name, self.sources)}"
+            for place, name in self._named_sources()
+            if name not in self.sources
+        ]
+        _refuse(wrong)
+        wrong += self._overlaps()
+        if isinstance(self.labels, list) and len(self.labels) != self.output.shape[-1]:
             wrong.append(f"labels: {len(self.labels)} labels for {self.output.shape[-1]} outputs")
         if len(set(self.variants)) != len(self.variants):
             wrong.append("variants: one is named twice")
+        wrong += [
+            f"evaluation.gate.{variant}: is missing"
+            for variant in self.variants
+            if getattr(self.evaluation.gate, variant) is None
+        ]
+        if self.evaluation.metric != {"classification": "top1", "segmentation": "miou"}[self.task]:
+            wrong.append(f"evaluation.metric: {self.evaluation.metric!r} does not measure {self.task}")
         _refuse(wrong)
         return self
 
-    def _images(self, name: str) -> tuple[str, str | int] | None:
-        """What the images of a data set come from: the same under two names is the same set."""
-        dataset = self.datasets.get(name)
-        if dataset is None:
-            return None
-        return ("idx", dataset.images) if isinstance(dataset, IdxSet) else ("drawn", dataset.seed)
+    def _calibrates(self) -> bool:
+        return "int8" in self.variants and not isinstance(self.load, LoadTflite)
+
+    def _named_sources(self) -> list[tuple[str, str]]:
+        """Every place that names a source, and the name."""
+        found = [
+            (f"datasets.{key}.{field}", getattr(dataset, field))
+            for key, dataset in self.datasets.items()
+            if isinstance(dataset, IdxSet)
+            for field in ("images", "labels")
+        ]
+        if self.load is not None:
+            found.append(("load.source", self.load.source))
+        if isinstance(self.labels, str):
+            found.append(("labels", self.labels))
+        if isinstance(self.examples, list):
+            found += [(f"examples.{number}.source", entry.source) for number, entry in enumerate(self.examples)]
+        return found
+
+    def _overlaps(self) -> list[str]:
+        """Evaluation images that the model is trained or calibrated on, which would flatter it."""
+        wrong = []
+        measured = self._images(self.evaluation.dataset)
+        for key in ("train", "calibration"):
+            part = getattr(self, key)
+            both = measured.keys() & self._images(part.dataset).keys() if part else set()
+            if both:
+                wrong.append(
+                    f"evaluation.dataset: the evaluation set must not be trained or calibrated on, but {key} has "
+                    f"{len(both)} of its images, {measured[min(both)]} first"
+                )
+        return wrong
+
+    def _images(self, name: str) -> dict[str, str]:
+        """What the images of a data set are told apart by -> how to call it in a message."""
+        dataset = self.datasets[name]
+        if isinstance(dataset, ImageSet):
+            return {row.source.sha256 or "": row.source.name for row in self.rows(name)}
+        if isinstance(dataset, IdxSet):
+            return {f"idx {dataset.images}": f"those of {dataset.images}"}
+        return {f"drawn {dataset.seed}": f"those of seed {dataset.seed}"}
 
     @property
-    def code_file(self) -> Path:
-        """The Python file that builds the network."""
-        return (paths.RECIPES / self.folder / self.code).resolve()
+    def code_file(self) -> Path | None:
+        """The Python file that builds the network, if the recipe has one."""
+        return (paths.RECIPES / self.folder / self.code).resolve() if self.code else None
+
+    @property
+    def where(self) -> str:
+        """The recipe's file, for messages."""
+        return f"recipes/{self.folder}/recipe.toml"
+
+    def list_file(self, dataset: str) -> Path | None:
+        """The CSV file that lists a data set's images, if it has one."""
+        found = self.datasets[dataset]
+        return (paths.RECIPES / self.folder / found.file).resolve() if isinstance(found, ImageSet) else None
+
+    def rows(self, dataset: str) -> tuple[lists.Row, ...]:
+        """The images that a data set of single files lists: empty for another kind.
+
+        Raises:
+            RecipeError: the list is wrong.
+        """
+        found, file = self.datasets[dataset], self.list_file(dataset)
+        if not isinstance(found, ImageSet) or file is None:
+            return ()
+        return lists.read(file, tuple(found.urls), found.licence, found.what)
 
     def sources_of(self, *datasets: str) -> dict[str, SourceFile]:
-        """The sources that the named datasets are made of, by key."""
+        """The sources in ``[sources]`` that the named datasets are made of, by key."""
         keys: list[str] = []
         for name in datasets:
             dataset = self.datasets[name]
@@ -400,7 +523,7 @@ def _read(file: Path) -> list[Recipe]:
             for line in _explain(error):
                 wrong.setdefault(line, []).append(name)
             continue
-        if not recipe.code_file.is_file():
+        if recipe.code_file and not recipe.code_file.is_file():
             raise RecipeError(
                 f"there is no file {recipe.code!r}",
                 where=f"{where}: code",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +11,14 @@ from typing import Any
 
 from utils.errors import DataError
 
-__all__ = ["Graph", "Operator", "Tensor", "read", "tidy"]
+__all__ = ["Graph", "Operator", "Tensor", "integer_io", "read", "tidy"]
 
 #: Weights begin at multiples of this many bytes, as the schema's force_align asks.
 ALIGNMENT = 16
+
+
+#: Operators that multiply -> the axis of their weights that makes the outputs.
+_MULTIPLY = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,33 @@ class Graph:
     def count(self) -> dict[str, int]:
         """Operator name -> how many there are, sorted by name."""
         return dict(sorted(Counter(operator.name for operator in self.operators).items()))
+
+    def tensor(self, name: str) -> Tensor:
+        """The input or output of that name: of the signature, or, without one, of the tensor.
+
+        Raises:
+            KeyError: there is none.
+        """
+        named = {self.tensors[index].name: index for index in (*self.inputs, *self.outputs)}
+        return self.tensors[(named | self.signature)[name]]
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference: of convolutions and dense layers, as papers count them."""
+        total = 0
+        for operator in self.operators:
+            if operator.name not in _MULTIPLY:
+                continue
+            weights, out = self.tensors[operator.inputs[1]].shape, self.tensors[operator.outputs[0]].shape
+            if operator.name == "TRANSPOSE_CONV":  # every input value meets every weight
+                out = (*self.tensors[operator.inputs[2]].shape[:-1], weights[0])
+            # what is summed up for one output value: all weights but the axis that makes the outputs
+            total += math.prod(out) * math.prod(weights) // weights[_MULTIPLY[operator.name]]
+        return total
+
+    def parameters(self) -> int:
+        """Numbers that were learnt, as far as the file shows them: the weights of the layers, biases among them."""
+        learnt = {index for operator in self.operators if operator.name in _MULTIPLY for index in operator.inputs[1:]}
+        return sum(math.prod(self.tensors[index].shape) for index in learnt if index >= 0 and self.tensors[index].data)
 
 
 def _model(data: bytes, where: str) -> Any:
@@ -153,11 +185,65 @@ def _graph(model: Any, where: str) -> Graph:
     )
 
 
+def integer_io(data: bytes) -> bytes:
+    """Take the QUANTIZE behind each float input and the DEQUANTIZE before each float output out of a graph.
+
+    What is left computes the same, on integers from end to end; inputs and outputs keep their names.
+
+    Raises:
+        DataError: the graph has no such operators at its ends.
+    """
+    model = _model(data, "the published model")
+    graph = model.subgraphs[0]
+    operators, _ = _names()
+
+    def outer(operator: Any, name: str) -> bool:
+        code = model.operatorCodes[operator.opcodeIndex]
+        return operators[max(code.builtinCode, code.deprecatedBuiltinCode)] == name
+
+    def replace(ends: list[int], name: str, ours: str, theirs: str) -> list[int]:
+        """Each of ``ends`` -> the tensor on the other side of its only operator, which goes."""
+        inner = []
+        for end in ends:
+            touching = [o for o in graph.operators if end in list(o.inputs) + list(o.outputs)]
+            if len(touching) != 1 or not outer(touching[0], name) or list(getattr(touching[0], ours)) != [end]:
+                raise DataError(
+                    f"no {name} between {graph.tensors[end].name.decode()!r} and the rest of the graph",
+                    hint="it has integer input and output already, or a float part",
+                )
+            graph.operators.remove(touching[0])
+            inner.append(int(getattr(touching[0], theirs)[0]))
+            graph.tensors[inner[-1]].name, graph.tensors[end].name = graph.tensors[end].name, b"unused"
+        return inner
+
+    graph.inputs = replace(list(graph.inputs), "QUANTIZE", "inputs", "outputs")
+    graph.outputs = replace(list(graph.outputs), "DEQUANTIZE", "outputs", "inputs")
+    return _pack(model, len(data))
+
+
 def tidy(data: bytes) -> bytes:
     """Leave out what a board never reads, and give inputs and outputs the names of the signature.
 
     The converter's own metadata goes; fused tensors keep the first of their names. Weights stay aligned.
     """
+    model = _model(data, "the converted model")
+    graph = model.subgraphs[0]
+    for tensor in graph.tensors:
+        if tensor.name:
+            tensor.name = tensor.name.split(b";")[0]
+    for signature in model.signatureDefs or []:
+        for entry in [*signature.inputs, *signature.outputs]:
+            graph.tensors[entry.tensorIndex].name = entry.name
+    kept = [entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"]
+    for entry in model.metadata or []:
+        if entry not in kept:
+            model.buffers[entry.buffer].data = None
+    model.metadata = kept
+    return _pack(model, len(data))
+
+
+def _pack(model: Any, size: int) -> bytes:
+    """The model as bytes, about ``size`` of them."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -177,22 +263,9 @@ def tidy(data: bytes) -> bytes:
                 schema.BufferAddData(builder, vector)
             return schema.BufferEnd(builder)
 
-    model = _model(data, "the converted model")
-    graph = model.subgraphs[0]
-    for tensor in graph.tensors:
-        if tensor.name:
-            tensor.name = tensor.name.split(b";")[0]
-    for signature in model.signatureDefs or []:
-        for entry in [*signature.inputs, *signature.outputs]:
-            graph.tensors[entry.tensorIndex].name = entry.name
-    kept = [entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"]
-    for entry in model.metadata or []:
-        if entry not in kept:
-            model.buffers[entry.buffer].data = None
-    model.metadata = kept
     for index, old in enumerate(model.buffers):
         model.buffers[index] = Aligned()
         model.buffers[index].data = old.data
-    builder = flatbuffers.Builder(len(data))
+    builder = flatbuffers.Builder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -22,7 +22,7 @@ __all__ = ["main", "say"]
 
 def say(text: str) -> None:
     """Tell the user how far the step is; one line, with the step's name before it."""
-    print(f"{':'.join(sys.argv[1:])} {text}", flush=True)
+    print(f"{':'.join(sys.argv[1:])} {text}", file=sys.__stdout__, flush=True)  # also while a converter is hushed
 
 
 def main(work: plan.Work) -> None:

@@ -18,17 +18,25 @@ from utils.steps import main, say
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
-def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
     home = paths.work(recipe.name)
-    evaluation, validation = files.load_json(home / "evaluation.json"), files.load_json(home / "validation.json")
-    history = files.load_json(home / "history.json")
-    sources = files.load_json(home / "sources.json") if recipe.sources else {}
+
+    def written(name: str) -> dict[str, Any]:
+        return files.load_json(home / name) if (home / name) in step.reads else {}
+
+    evaluation, validation = written("evaluation.json"), written("validation.json")
     folder = outputs.staging / recipe.name
     bundle.copy_files(home / "bundle", folder, plan.bundle_files(recipe))
     graph = tflite.read(folder / plan.model_name(recipe.name, recipe.variants[-1]))
-    _draw(recipe, folder, evaluation, history, graph)
-    facts = bundle.manifest(recipe, evaluation, validation, sources)
+    if isinstance(recipe.examples, list):
+        _draw_results(recipe, folder, validation)
+    else:
+        _draw_mistakes(recipe, folder, evaluation, graph)
+    if recipe.train:
+        accuracy = {variant: result["accuracy"] for variant, result in evaluation["variants"].items()}
+        pictures.training(folder / "training.png", written("history.json"), accuracy)
+    facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "README.md").write_text(_text(recipe, facts, graph), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
@@ -37,13 +45,34 @@ def work(recipe: Recipe, _step: plan.Step, outputs: record.Outputs) -> None:
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 
 
-def _draw(
-    recipe: Recipe, folder: Path, evaluation: dict[str, Any], history: dict[str, Any], graph: tflite.Graph
-) -> None:
+def _draw_results(recipe: Recipe, folder: Path, validation: dict[str, Any]) -> None:
+    """What the int8 model makes of the example pictures, in one picture."""
+    names = plan.example_files(recipe)
+    labels = datasets.labels(recipe)
+    entry = next(entry for entry in validation["models"] if entry["variant"] == recipe.variants[-1])
+    shown = datasets.examples(recipe)
+    if recipe.task == "classification":
+        answers = [[(line["label"], 100 * line["score"]) for line in p["top"][:5]] for p in entry["predictions"]]
+        pictures.answers(folder / "result.png", shown.images, answers, f"{entry['variant']}: the five best answers, %")
+        return
+    model = example.Model(str(folder / entry["file"]), example.load_runtime(), threads=1)
+    model.bind(recipe.input.name, recipe.output.name)
+    tensors = model.quantise(preprocess.tensor_of(shown.images, recipe.input))
+    maps = [model.run(tensor[np.newaxis])[0].argmax(-1) for tensor in tensors]
+    spec = preprocess.spec_of(recipe.input)
+    sheets = [
+        example.overlay(*example.at_own_size(str(folder / name), spec, classes), labels)
+        for name, classes in zip(names, maps, strict=True)
+    ]
+    pictures.stack(folder / "result.png", sheets)
+
+
+def _draw_mistakes(recipe: Recipe, folder: Path, evaluation: dict[str, Any], graph: tflite.Graph) -> None:
+    """One image of each label and the first mistakes, the confusion matrix, the feature map."""
     examples = datasets.load(recipe, recipe.evaluation.dataset)
-    names, results = recipe.labels, evaluation["variants"]
+    names, results = datasets.labels(recipe), evaluation["variants"]
     missed = sorted({int(index) for result in results.values() for index in result["wrong"]})
-    chosen = bundle.showcase(recipe, examples.labels)
+    chosen = datasets.showcase(recipe, examples.labels)
     chosen += [index for index in missed if index not in chosen][: max(20 - len(chosen), 0)]
     answers = {
         variant: [names[result["wrong"].get(str(index), examples.labels[index])] for index in chosen]
@@ -56,7 +85,6 @@ def _draw(
         answers,
         "one of each, then the first mistakes" if missed else "one of each; no mistakes to show",
     )
-    pictures.training(folder / "training.png", history, {v: r["accuracy"] for v, r in results.items()})
     variant = recipe.variants[-1]
     pictures.confusion(
         folder / "confusion.png",
@@ -81,7 +109,7 @@ def _feature_maps(
     if not found:
         raise BuildError(
             f"the graph has no operator {recipe.card.feature_map}",
-            where=f"recipes/{recipe.folder}/recipe.toml: card.feature_map",
+            where=f"{recipe.where}: card.feature_map",
             hint=f"name one of {', '.join(graph.count())}",
         )
     model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
@@ -101,7 +129,7 @@ def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(recipe=recipe, facts=facts, operators=graph.count(), min_runtime=graph.min_runtime)
+    return template.render(recipe=recipe, facts=facts, graph=graph, labels=datasets.labels(recipe), plan=plan)
 
 
 if __name__ == "__main__":

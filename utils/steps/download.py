@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from utils import files, plan, record, sources
+from typing import Any
+
+from utils import files, own_weights, plan, record, sources
 from utils.recipe import Recipe
 from utils.steps import main
 
 
 def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
-    """Fetch every source; write the marks and ``sources.json``: key -> name, size (bytes), sha256, licence, pinned."""
-    wanted = {key: entry.source() for key, entry in recipe.sources.items()}
-    found = sources.fetch_all(list(wanted.values()))
-    facts = {
-        key: {
-            "name": source.name,
-            **files.facts(found[source.name]),
-            "licence": source.licence,
-            "pinned": source.sha256 is not None,
-        }
-        for key, source in wanted.items()
-    }
+    """Fetch every source; write the marks and ``sources.json``.
+
+    It holds, by key in the recipe, name, size (bytes), sha256, licence, pinned, and own for a user's weights; for a
+    list of images name, sha256 and count, and the licence of its images.
+    """
+    own = own_weights.find(recipe)
+    found = sources.fetch_all(step.fetches)
+    facts: dict[str, Any] = {}
+    for key, entry in recipe.sources.items():
+        if entry.source() in step.fetches:
+            facts[key] = {
+                "name": entry.file,
+                **files.facts(found[entry.file]),
+                "licence": entry.licence,
+                "pinned": entry.sha256 is not None,
+            }
+        elif own:
+            facts[key] = own.fingerprint() | {"pinned": True, "own": True}
+        outputs.new(plan.source_mark(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
+    for key in recipe.datasets:
+        if listed := recipe.list_file(key):
+            rows = recipe.rows(key)
+            licence = rows[0].source.licence
+            facts[key] = {
+                "name": listed.name,
+                **files.facts(listed),
+                "count": len(rows),
+                "licence": licence,
+                "pinned": True,
+            }
     outputs.new(step.writes[0]).write_text(files.dump_json(facts), encoding="utf-8")
-    for key, fact in facts.items():
-        outputs.new(plan.source_mark(recipe, key)).write_text(f"{fact['sha256']}\n", encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from utils import datasets, environment, files, network, plan, preprocess, record
-from utils.errors import BuildError, GateError
-from utils.recipe import Recipe
+from utils import datasets, environment, expectations, files, network, plan, preprocess, record
+from utils.errors import BuildError
+from utils.recipe import Recipe, Train
 from utils.steps import main, say
 
 #: Training steps that TensorFlow runs between two looks at Python: a third less time an epoch.
@@ -17,42 +17,37 @@ BLOCK = 50
 
 def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     """Train; write the weights and ``history.json``: loss and accuracy for each block of steps."""
+    assert recipe.train is not None  # plan.steps_of asked
     tf = environment.pin_tensorflow(recipe.train.seed)
     weights, history = step.writes
     examples = datasets.load(recipe, recipe.train.dataset)
     inputs = preprocess.tensor_of(examples.images, recipe.input)
-    targets = tf.keras.utils.to_categorical(examples.labels, len(recipe.labels))
+    targets = tf.keras.utils.to_categorical(examples.labels, recipe.output.shape[-1])
     model = network.build(recipe)
-    if model.count_params() != recipe.expected.parameters:
-        raise GateError(
-            f"the network has {model.count_params():,} parameters, the recipe expects {recipe.expected.parameters:,}",
-            where=f"recipes/{recipe.folder}/recipe.toml: expected.parameters",
-            hint="mend the network or the expectation",
-        )
-    curve = _fit(tf, model, recipe, inputs, targets)
+    expectations.check_parameters(recipe, model.count_params())
+    curve = _fit(tf, model, recipe, recipe.train, inputs, targets)
     if not np.isfinite(curve["loss"]).all():
         raise BuildError(
             "the training diverged: the loss is not a number",
-            where=f"recipes/{recipe.folder}/recipe.toml: train.learning_rate",
+            where=f"{recipe.where}: train.learning_rate",
             hint="lower it",
         )
     model.save_weights(outputs.new(weights))
     outputs.new(history).write_text(files.dump_json(curve), encoding="utf-8")
 
 
-def _fit(tf: Any, model: Any, recipe: Recipe, inputs: Any, targets: Any) -> dict[str, list[float]]:
-    how = recipe.train
+def _fit(tf: Any, model: Any, recipe: Recipe, how: Train, inputs: Any, targets: Any) -> dict[str, list[float]]:
     steps = len(inputs) // how.batch_size * how.epochs
     if not steps:
         raise BuildError(
             f"a batch of {how.batch_size} images, but the training set has {len(inputs)}",
-            where=f"recipes/{recipe.folder}/recipe.toml: train.batch_size",
+            where=f"{recipe.where}: train.batch_size",
             hint="lower it",
         )
     if steps <= how.warmup_steps:
         raise BuildError(
             f"{steps} training steps are not more than {how.warmup_steps} of warm-up",
-            where=f"recipes/{recipe.folder}/recipe.toml: train.warmup_steps",
+            where=f"{recipe.where}: train.warmup_steps",
             hint="lower it, or train for more epochs",
         )
     rate = tf.keras.optimizers.schedules.CosineDecay(

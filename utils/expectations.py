@@ -1,0 +1,77 @@
+"""What the recipe says an artifact must look like, held against what was made: a build that differs fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils import tflite
+from utils.errors import GateError
+from utils.recipe import LoadTflite, Recipe
+
+__all__ = ["check_graph", "check_parameters"]
+
+
+def check_parameters(recipe: Recipe, count: int) -> None:
+    """Hold the number of parameters of a network against ``expected.parameters``.
+
+    Raises:
+        GateError: it is another.
+    """
+    if wrong := _off("parameters", count, recipe.expected.parameters):
+        raise GateError(
+            f"the network has {wrong}",
+            where=f"{recipe.where}: expected.parameters",
+            hint="mend the network or the expectation",
+        )
+
+
+def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
+    """Hold a TFLite file against ``[expected]``, and its input and output against the recipe's.
+
+    Raises:
+        DataError: the file cannot be read.
+        GateError: something differs; lists all of it.
+    """
+    graph, expected, wrong = tflite.read(file), recipe.expected, []
+    counted = graph.count()
+    if variant == "int8_float_io":  # what is between the float I/O and the graph of the int8 variant
+        counted = {name: count - (name in ("QUANTIZE", "DEQUANTIZE")) for name, count in counted.items()}
+        counted = {name: count for name, count in counted.items() if count}
+    if expected.operators is not None and counted != dict(sorted(expected.operators.items())):
+        wrong.append(f"operators: {counted}, expected {expected.operators}")
+    if off := _off("macs", graph.macs(), expected.macs):
+        wrong.append(off)
+    if isinstance(recipe.load, LoadTflite) and (off := _off("parameters", graph.parameters(), expected.parameters)):
+        wrong.append(off)
+    if _version(graph.min_runtime) > _version(expected.min_runtime):
+        wrong.append(f"min_runtime: the file asks for {graph.min_runtime}, at most {expected.min_runtime} is expected")
+    if variant != "float32" and file.stat().st_size > expected.int8_bytes:
+        wrong.append(f"int8_bytes: {file.stat().st_size:,}, at most {expected.int8_bytes:,} expected")
+    dtype = "INT8" if variant == "int8" else "FLOAT32"
+    for name, shape in ((recipe.input.name, recipe.input.shape), (recipe.output.name, recipe.output.shape)):
+        try:
+            tensor = graph.tensor(name)
+        except KeyError:
+            wrong.append(f"{name}: the graph has no input or output of that name")
+            continue
+        if list(tensor.shape) != list(shape) or tensor.dtype != dtype:
+            wrong.append(f"{name}: {tensor.dtype}{list(tensor.shape)}, expected {dtype}{list(shape)}")
+    if wrong:
+        raise GateError(
+            f"the {variant} graph is not what the recipe expects:\n  " + "\n  ".join(wrong),
+            where=f"{recipe.where}: expected",
+            hint="mend the network, or the expectation if the change is wanted",
+        )
+
+
+def _off(what: str, count: int, expected: int | list[int]) -> str:
+    """How a number misses what is expected; empty if it does not."""
+    least, most = expected if isinstance(expected, list) else (expected, expected)
+    if least <= count <= most:
+        return ""
+    wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{what}: {count:,}, expected {wanted}"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -1,0 +1,96 @@
+"""Image lists: the CSV files in ``recipes/lists/`` that name every image of a data set, with its hash.
+
+A row holds ``file,sha256,size`` and what is known of the image: ``label``, an index into the recipe's labels, or, for
+segmentation, ``mask,mask_sha256,mask_size``, a PNG whose palette indices are labels (255: not counted).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from utils import paths
+from utils.errors import RecipeError
+from utils.sources import Source
+
+__all__ = ["Row", "read"]
+
+#: The columns of a list: the first and one of the others.
+_ALWAYS, _LABELLED, _MASKED = {"file", "sha256", "size"}, {"label"}, {"mask", "mask_sha256", "mask_size"}
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._'-]*")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: its source, and its label or the source of its mask."""
+
+    source: Source
+    label: int | None
+    mask: Source | None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What has to be fetched."""
+        return (self.source, self.mask) if self.mask else (self.source,)
+
+
+@cache
+def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Row, ...]:
+    """Read a list.
+
+    Args:
+        file: the CSV file.
+        urls: addresses with ``{file}`` where the file's name goes.
+        licence: of every image.
+        what: of every image.
+
+    Raises:
+        RecipeError: not there, a wrong column, a hash or number that is none, an image twice.
+    """
+    where = paths.relative(file)
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            table = csv.DictReader(stream, strict=True)
+            found = list(table)
+            columns = set(table.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecipeError(f"the list cannot be read: {error}", where=where) from None
+    if columns not in (_ALWAYS | _LABELLED, _ALWAYS | _MASKED):
+        raise RecipeError(
+            f"the columns are {', '.join(sorted(columns))}",
+            where=where,
+            hint="a list has file,sha256,size and label, or mask,mask_sha256,mask_size",
+        )
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    for line, row in enumerate(found, start=2):
+        place = f"{where}, line {line}"
+
+        def source(key: str, row: dict[str, str] = row, place: str = place) -> Source:
+            prefix = "" if key == "file" else f"{key}_"
+            name, sha256, size = row[key], row[f"{prefix}sha256"], row[f"{prefix}size"]
+            if None in (name, sha256, size) or not (_FILE.fullmatch(name) and _HASH.fullmatch(sha256)):
+                raise RecipeError("no file name, or a sha256 that is none", where=place, hint="mend the line")
+            addresses = tuple(url.replace("{file}", quote(name)) for url in urls)
+            return Source(name, addresses, _number(size, place), sha256, None, licence, what)
+
+        label = _number(row["label"], place) if "label" in columns else None
+        rows.append(Row(source("file"), label, source("mask") if "mask" in columns else None))
+        digest = rows[-1].source.sha256 or ""
+        if digest in seen:
+            raise RecipeError(f"the same image as in line {seen[digest]}", where=place, hint="take one out")
+        seen[digest] = line
+    if not rows:
+        raise RecipeError("the list has no images", where=where)
+    return tuple(rows)
+
+
+def _number(text: str | None, where: str) -> int:
+    if text is None or not text.isascii() or not text.isdecimal():
+        raise RecipeError(f"{text!r} is not a whole number", where=where, hint="mend the line")
+    return int(text)

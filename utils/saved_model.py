@@ -1,0 +1,171 @@
+"""SavedModels from outside: one signature, frozen into one graph, after a look at what the graph would do."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from utils.errors import BuildError
+from utils.recipe import LoadSavedModel, Recipe
+
+__all__ = ["freeze", "function"]
+
+#: Operators that a network and the restoring of its weights are made of. All others are refused where they would run:
+#: some read and write files, or call Python.
+_HARMLESS = frozenset([
+    "Add", "AddN", "AddV2", "ArgMax", "Assign", "AssignVariableOp", "AvgPool", "BatchNormWithGlobalNormalization",
+    "BatchToSpaceND", "BiasAdd", "Cast", "ClipByValue", "ConcatV2", "Const", "Conv2D", "DepthToSpace",
+    "DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "Div", "Elu", "Exp", "ExpandDims", "Fill",
+    "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Greater", "GreaterEqual", "Identity", "IdentityN",
+    "IsFinite", "LeakyRelu", "Less", "LessEqual", "LogSoftmax", "MatMul", "Max", "MaxPool", "Maximum", "Mean",
+    "MergeV2Checkpoints", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NoOp", "OneHot", "Pack", "Pad", "PadV2",
+    "PartitionedCall", "Placeholder", "PlaceholderWithDefault", "Pow", "Prod", "Range", "Rank", "ReadVariableOp",
+    "RealDiv", "Relu", "Relu6", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor", "RestoreV2", "Rsqrt",
+    "SaveV2", "Select", "SelectV2", "Shape", "ShardedFilename", "Sigmoid", "Slice", "Softmax", "SpaceToBatchND",
+    "Split", "SplitV", "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall",
+    "StaticRegexFullMatch", "StopGradient", "StridedSlice", "StringJoin", "Sub", "Sum", "Swish", "Tanh", "Tile",
+    "TopKV2", "Transpose", "Unpack", "VarHandleOp", "VarIsInitializedOp", "Variable", "VariableV2", "ZerosLike",
+])  # fmt: skip
+
+
+def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: str) -> tuple[bytes, int]:
+    """Load one signature and make its variables constants.
+
+    Args:
+        tf: TensorFlow, pinned.
+        folder: holds one SavedModel, however deep.
+        recipe: says the names and shapes of input and output.
+        load: says the signature.
+        where: what to call the SavedModel in a message.
+
+    Returns:
+        A GraphDef from the recipe's input to its output, serialised the same way each time, and the number of
+        parameters that the output depends on.
+
+    Raises:
+        BuildError: no SavedModel, an operator that has no place in one, no such signature or output, other shapes.
+    """
+    home = _home(folder, where)
+    meta = _meta_graph(home, where)
+    source, target = _ends(tf, meta.signature_def, recipe, load, where)
+    _check_operators(meta, load.signature, where)
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        try:
+            v1.saved_model.load(session, list(meta.meta_info_def.tags), str(home))
+            output = target.partition(":")[0]
+            frozen = v1.graph_util.convert_variables_to_constants(session, session.graph_def, [output])
+        except Exception as error:  # what TensorFlow raises for missing or damaged variables
+            raise BuildError(
+                f"the SavedModel cannot be loaded: {str(error).strip()[:500]}", where=where, hint="is it whole?"
+            ) from error
+    with v1.Graph().as_default() as graph:
+        image = v1.placeholder(tf.float32, recipe.input.shape, name=recipe.input.name)
+        fed = tf.cast(image, v1.as_dtype(meta.signature_def[load.signature].inputs[source].dtype))
+        inner = meta.signature_def[load.signature].inputs[source].name
+        (scores,) = tf.graph_util.import_graph_def(frozen, {inner: fed}, [target], name="network")
+        tf.identity(scores, name=recipe.output.name)
+    if scores.shape.as_list() != recipe.output.shape:
+        raise BuildError(
+            f"the output {recipe.output.name} is {scores.shape.as_list()}, not {recipe.output.shape}",
+            where=where,
+            hint=f"mend output.shape in {recipe.where}",
+        )
+    variables = [node for node in _reached(meta, [target]) if node.op in ("Variable", "VariableV2", "VarHandleOp")]
+    count = sum(math.prod(dim.size for dim in node.attr["shape"].shape.dim) for node in variables)
+    return graph.as_graph_def().SerializeToString(deterministic=True), count
+
+
+def function(tf: Any, graph: bytes, recipe: Recipe) -> Any:
+    """The function of a frozen graph: float32 image tensor in, output tensor out; shapes as in the recipe."""
+    definition = tf.compat.v1.GraphDef.FromString(graph)
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
+    ends = [wrapped.graph.get_tensor_by_name(f"{name}:0") for name in (recipe.input.name, recipe.output.name)]
+    return wrapped.prune(*ends)
+
+
+def _home(folder: Path, where: str) -> Path:
+    found = sorted(file.parent for file in folder.rglob("saved_model.pb"))
+    if len(found) != 1:
+        raise BuildError(
+            f"the archive has {len(found)} SavedModels, not one", where=where, hint="one folder with saved_model.pb"
+        )
+    return found[0]
+
+
+def _meta_graph(home: Path, where: str) -> Any:
+    """The graph for serving, as the file has it: nothing of it is run yet."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel()
+    try:
+        model.ParseFromString((home / "saved_model.pb").read_bytes())
+    except DecodeError:
+        raise BuildError("saved_model.pb is damaged", where=where, hint="download it again") from None
+    for meta in model.meta_graphs:
+        if "serve" in meta.meta_info_def.tags:
+            return meta
+    raise BuildError("the SavedModel has no graph for serving", where=where, hint="export it with the tag 'serve'")
+
+
+def _reached(meta: Any, roots: list[str]) -> list[Any]:
+    """The nodes that run when those of ``roots`` do."""
+    nodes, found, waiting = {node.name: node for node in meta.graph_def.node}, set(), list(roots)
+    while waiting:
+        name = waiting.pop().removeprefix("^").partition(":")[0]
+        if name in nodes and name not in found:
+            found.add(name)
+            waiting += nodes[name].input
+    return [nodes[name] for name in sorted(found)]
+
+
+def _check_operators(meta: Any, signature: str, where: str) -> None:
+    """Refuse what would do more than compute, when the variables are restored or the signature is called."""
+    roots = [tensor.name for tensor in meta.signature_def[signature].outputs.values()]
+    roots += [tensor.name for tensor in meta.signature_def["__saved_model_init_op"].outputs.values()]
+    for key in ("saved_model_main_op", "legacy_init_op"):
+        roots += meta.collection_def[key].node_list.value
+    roots.append(meta.saver_def.restore_op_name)
+    library = meta.graph_def.library.function
+    nodes = [*_reached(meta, roots), *(node for entry in library for node in entry.node_def)]
+    strange = {node.op for node in nodes} - {entry.signature.name for entry in library} - _HARMLESS
+    if strange:
+        raise BuildError(
+            f"the graph has operators that no network needs: {', '.join(sorted(strange))}",
+            where=where,
+            hint="nothing of it was run; export the network alone, without reading of files or preprocessing in Python",
+        )
+
+
+def _ends(tf: Any, signatures: Any, recipe: Recipe, load: LoadSavedModel, where: str) -> tuple[str, str]:
+    """The name of the signature's one input, and the tensor of the recipe's output."""
+    if load.signature not in signatures:
+        known = sorted(name for name in signatures if not name.startswith("__"))
+        raise BuildError(
+            f"no signature {load.signature!r} (it has {', '.join(known) or 'none'})",
+            where=where,
+            hint=f"mend load.signature in {recipe.where}, or export the model with it",
+        )
+    inputs, outputs = signatures[load.signature].inputs, signatures[load.signature].outputs
+    if recipe.output.name not in outputs:
+        raise BuildError(
+            f"signature {load.signature!r} has no output {recipe.output.name!r} (it has {', '.join(sorted(outputs))})",
+            where=where,
+            hint=f"mend output.name in {recipe.where}",
+        )
+    fits = len(inputs) == 1 and all(
+        entry.dtype in (tf.float32.as_datatype_enum, tf.uint8.as_datatype_enum)
+        and tf.TensorShape(entry.tensor_shape).is_compatible_with(recipe.input.shape)
+        for entry in inputs.values()
+    )
+    if not fits:
+        listed = [f"{n}: {tf.as_dtype(e.dtype).name}{tf.TensorShape(e.tensor_shape)}" for n, e in inputs.items()]
+        raise BuildError(
+            f"signature {load.signature!r} takes {', '.join(sorted(listed)) or 'nothing'}, not one image "
+            f"{recipe.input.shape}",
+            where=where,
+            hint=f"mend input.shape in {recipe.where}",
+        )
+    return next(iter(inputs)), outputs[recipe.output.name].name

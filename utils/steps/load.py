@@ -1,0 +1,51 @@
+"""load: turn what upstream publishes, or a user's own weights, into what the conversions take."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from utils import environment, expectations, network, own_weights, plan, record, saved_model, sources, unpack, weights
+from utils.errors import BuildError
+from utils.recipe import Load, LoadKeras, LoadSavedModel, Recipe
+from utils.steps import main, say
+
+
+def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+    """Write Keras weights, a frozen graph, or the published TFLite file as it is."""
+    load = recipe.load
+    assert load is not None  # plan.steps_of asked
+    file, where = _file(recipe, load)
+    target = outputs.new(step.writes[0])
+    if isinstance(load, LoadKeras):
+        environment.pin_tensorflow(seed=0)
+        model = network.build(recipe)
+        weights.load_into(model, file, where)
+        expectations.check_parameters(recipe, model.count_params())
+        model.save_weights(target)
+    elif isinstance(load, LoadSavedModel):
+        tf = environment.pin_tensorflow(seed=0)
+        with tempfile.TemporaryDirectory(dir=outputs.staging) as folder:
+            graph, count = saved_model.freeze(tf, unpack.unpack(file, Path(folder) / "model"), recipe, load, where)
+        expectations.check_parameters(recipe, count)
+        target.write_bytes(graph)
+    else:
+        shutil.copyfile(file, target)
+        expectations.check_graph(recipe, recipe.variants[0], target)
+    say(f"{target.stat().st_size:,} bytes from {where}")
+
+
+def _file(recipe: Recipe, load: Load) -> tuple[Path, str]:
+    """The published file in the cache, or the user's own as the download step saw it; and what to call it."""
+    entry, own = recipe.sources[load.source], own_weights.find(recipe)
+    if own is None:
+        return sources.fetch(entry.source()), entry.file
+    noted = plan.source_mark(recipe, load.source).read_text(encoding="ascii").strip()
+    if own.fingerprint()["sha256"] != noted:
+        raise BuildError("the weights changed while the build ran", where=str(own.path), hint="run doit again")
+    return own.path, own.path.name
+
+
+if __name__ == "__main__":
+    main(work)

@@ -26,7 +26,9 @@ from utils.report import Report
 try:
     RECIPES = recipe.load_all()
     DATABASE = paths.state()
-    own_weights.choose(RECIPES, get_var("weights"), get_var("weights_licence"), sys.argv[1:])
+    own_weights.choose(
+        RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]
+    )
 except ZooError as error:
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(error.exit_code) from None

@@ -1,4 +1,4 @@
-"""What the recipe says an artifact must look like, held against what was made: a build that differs fails."""
+"""What the recipe says a TFLite file must look like, held against what was made: a build that differs fails."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from utils import tflite
 from utils.errors import GateError
 from utils.recipe import LoadTflite, Recipe
 
-__all__ = ["check_graph", "check_parameters"]
-
-
-def check_parameters(recipe: Recipe, count: int) -> None:
-    """Hold the number of parameters of a network against ``expected.parameters``.
-
-    Raises:
-        GateError: it is another.
-    """
-    if wrong := _off("parameters", count, recipe.expected.parameters):
-        raise GateError(
-            f"the network has {wrong}",
-            where=f"{recipe.where}: expected.parameters",
-            hint="mend the network or the expectation",
-        )
+__all__ = ["check_graph"]
 
 
 def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
@@ -39,9 +25,9 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
         counted = {name: count for name, count in counted.items() if count}
     if expected.operators is not None and counted != dict(sorted(expected.operators.items())):
         wrong.append(f"operators: {counted}, expected {expected.operators}")
-    if off := _off("macs", graph.macs(), expected.macs):
+    if off := expected.misses("macs", graph.macs()):
         wrong.append(off)
-    if isinstance(recipe.load, LoadTflite) and (off := _off("parameters", graph.parameters(), expected.parameters)):
+    if isinstance(recipe.load, LoadTflite) and (off := expected.misses("parameters", graph.parameters())):
         wrong.append(off)
     if _version(graph.min_runtime) > _version(expected.min_runtime):
         wrong.append(f"min_runtime: the file asks for {graph.min_runtime}, at most {expected.min_runtime} is expected")
@@ -62,15 +48,6 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
             where=f"{recipe.where}: expected",
             hint="mend the network, or the expectation if the change is wanted",
         )
-
-
-def _off(what: str, count: int, expected: int | list[int]) -> str:
-    """How a number misses what is expected; empty if it does not."""
-    least, most = expected if isinstance(expected, list) else (expected, expected)
-    if least <= count <= most:
-        return ""
-    wanted = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{what}: {count:,}, expected {wanted}"
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,15 +1,15 @@
-"""Networks: built by the recipe's own code, which says what TOML cannot, or loaded as ``load`` left them."""
+"""The recipe's own code: how a network that TOML cannot describe is built."""
 
 from __future__ import annotations
 
 import importlib.util
 from typing import Any
 
-from utils import paths, plan, saved_model
-from utils.errors import BuildError
-from utils.recipe import LoadSavedModel, Recipe
+from utils import paths
+from utils.errors import BuildError, GateError
+from utils.recipe import Recipe
 
-__all__ = ["build", "frozen"]
+__all__ = ["build", "check_parameters"]
 
 
 def build(recipe: Recipe) -> Any:
@@ -17,6 +17,7 @@ def build(recipe: Recipe) -> Any:
 
     Raises:
         BuildError: the code has no build(), or the model's shapes are not the recipe's.
+        GateError: it has more or fewer parameters than ``expected.parameters``.
     """
     if recipe.code_file is None:
         raise BuildError("has no code that builds a network", where=recipe.where, hint="name a Python file in `code`")
@@ -46,24 +47,15 @@ def build(recipe: Recipe) -> Any:
                 where=where,
                 hint=f"mend the network or {recipe.where}",
             )
+    check_parameters(recipe, model.count_params())
     return model
 
 
-def frozen(tf: Any, recipe: Recipe) -> Any:
-    """The trained or loaded network as a function without variables, which a converter could not read.
-
-    Returns:
-        A function of one float32 tensor, shape as ``input.shape``, that returns the output tensor.
-    """
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    file = plan.network_file(recipe)
-    assert file is not None  # the plan has no conversion of a published file
-    if isinstance(recipe.load, LoadSavedModel):
-        return saved_model.function(tf, file.read_bytes(), recipe)
-    model = build(recipe)
-    model.load_weights(file)
-    signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
-    whole = tf.function(lambda image: model(image, training=False), input_signature=signature)
-    function = convert_variables_to_constants_v2(whole.get_concrete_function())
-    return lambda image: function(image)[0]
+def check_parameters(recipe: Recipe, count: int) -> None:
+    """Hold a number of parameters against ``expected.parameters``; raises GateError."""
+    if wrong := recipe.expected.misses("parameters", count):
+        raise GateError(
+            f"the network has other {wrong}",
+            where=f"{recipe.where}: expected.parameters",
+            hint="mend the network or the expectation",
+        )

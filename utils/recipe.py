@@ -225,6 +225,14 @@ class Expected(_Closed):
     int8_bytes: Annotated[int, Field(gt=0)]  # at most
     min_runtime: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]  # TFLite version, at most
 
+    def misses(self, what: Literal["parameters", "macs"], count: int) -> str:
+        """How a number misses what is expected; empty if it does not."""
+        wanted = getattr(self, what)
+        least, most = wanted if isinstance(wanted, list) else (wanted, wanted)
+        if least <= count <= most:
+            return ""
+        return f"{what}: {count:,}, expected {f'{least:,}' if least == most else f'{least:,} to {most:,}'}"
+
 
 class Tolerance(_Closed):
     """How far a correct runtime may be from the golden tensors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,12 +22,13 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
     def __init__(self, outstream: Any, options: Any) -> None:
         super().__init__(outstream, options)
         self._begin = time.monotonic()
-        self._ran = self._current = 0
+        self._begun = self._ran = self._current = 0
         sys.excepthook = _on_error
 
     def execute_task(self, task: Any) -> None:
         """A step begins."""
         if task.actions:
+            self._begun += 1
             self.write(f"{task.name} ... {task.doc}\n")
             self.outstream.flush()
 
@@ -40,7 +42,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """A step failed, or another step that it needs did."""
-        self.failures.append({"task": task, "exception": fail})
+        self.failures.append({"task": task, "exception": fail, "begun": self._begun})
 
     def complete_run(self) -> None:
         """All is done that can be done."""
@@ -51,7 +53,13 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         seconds = time.monotonic() - self._begin
         if self.failures:
             for failure in self.failures:
-                self.write(f"FAILED {failure['task'].name}: {_why(failure['task'], failure['exception'])}\n")
+                if failure["task"].executed:
+                    recent = failure["begun"] == self._begun
+                    self.write(
+                        f"FAILED {failure['task'].name}: {_why(failure['task'], failure['exception'], recent)}\n"
+                    )
+            models = sorted({failure["task"].name.partition(":")[0] for failure in self.failures})
+            self.write(f"not finished: {', '.join(models)}; {self._ran} steps run, {self._current} up to date\n")
         elif self._ran:
             self.write(f"done: {self._ran} steps run, {self._current} up to date, {seconds:.0f} s\n")
         elif self._current:
@@ -66,13 +74,16 @@ def _on_error(kind: type[BaseException], error: BaseException, trace: TracebackT
         sys.__excepthook__(kind, error, trace)
 
 
-def _why(task: Any, fail: Any) -> str:
+def _why(task: Any, fail: Any, recent: bool) -> str:
+    """The reason in words; what a step said itself is said again when much was said after it."""
     message = str(fail.get_msg()).strip()
     code = re.search(r"returned (-?\d+)", message)
     if not task.executed or not code:
         return message
+    stem = f"build/{task.name.replace(':', '/records/')}"
     if int(code[1]) >= 0:
-        return f"exit code {code[1]}, its message is above"
-    log = f"build/{task.name.replace(':', '/records/')}.log"
+        said = Path(f"{stem}.error")
+        return f"exit code {code[1]}, its message is above" if recent or not said.is_file() else said.read_text()
+    log = f"{stem}.log"
     cause = "out of memory? give it more, or run `doit -n 1`" if code[1] == "-9" else f"see {log}"
     return f"was ended by signal {-int(code[1])}: {cause}"

@@ -36,9 +36,12 @@ def main(work: plan.Work) -> None:
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
         os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
     model, name = sys.argv[1:]
-    _hush(paths.work(model) / "records" / f"{name}.log")
+    said = paths.work(model) / "records" / f"{name}.error"
+    _hush(said.with_suffix(".log"))
     begin = time.monotonic()
     try:
+        with contextlib.suppress(OSError):
+            said.unlink(missing_ok=True)
         environment.require_lock()
         recipe = find(model)
         step = plan.step_of(recipe, name)
@@ -54,6 +57,8 @@ def main(work: plan.Work) -> None:
         say(f"done in {time.monotonic() - begin:.1f} s")
     except ZooError as error:
         print(f"\nerror: {model}:{name}: {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the summary at the end of doit repeats it
+            said.write_text(f"{error}\n", encoding="utf-8")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

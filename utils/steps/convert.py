@@ -13,9 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from utils import datasets, environment, example, expectations, files, network, plan, preprocess, record, tflite
+from utils import (
+    datasets,
+    environment,
+    example,
+    expectations,
+    files,
+    network,
+    plan,
+    preprocess,
+    record,
+    saved_model,
+    tflite,
+)
 from utils.errors import BuildError, GateError
-from utils.recipe import LoadTflite, Recipe
+from utils.recipe import LoadSavedModel, LoadTflite, Recipe
 from utils.steps import main, say
 
 
@@ -30,7 +42,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         target.write_bytes(tflite.integer_io(published.read_bytes()))
     else:
         tf = environment.pin_tensorflow(seed=0)  # nothing here is left to chance, whatever the seed
-        function = network.frozen(tf, recipe)
+        function = _network(tf, recipe)
         calibration = _calibration(recipe) if step.name == "int8" else None
         target.write_bytes(tflite.tidy(_convert(tf, function, recipe, calibration)))
         if step.name == "float32":
@@ -51,6 +63,26 @@ def _calibration(recipe: Recipe) -> Any:
             hint="lower it, or name a larger data set",
         )
     return images
+
+
+def _network(tf: Any, recipe: Recipe) -> Any:
+    """The trained or loaded network as a function without variables, which the calibrator could not read.
+
+    Returns:
+        A function of one float32 tensor, shape as ``input.shape``, that returns the output tensor.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    file = plan.network_file(recipe)
+    assert file is not None  # a published file is not converted
+    if isinstance(recipe.load, LoadSavedModel):
+        return saved_model.function(tf, file.read_bytes(), recipe)
+    model = network.build(recipe)
+    model.load_weights(file)
+    signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
+    whole = tf.function(lambda image: model(image, training=False), input_signature=signature)
+    function = convert_variables_to_constants_v2(whole.get_concrete_function())
+    return lambda image: function(image)[0]
 
 
 def _convert(tf: Any, function: Any, recipe: Recipe, calibration: Any | None) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import datasets, environment, expectations, files, network, plan, preprocess, record
+from utils import datasets, environment, files, network, plan, preprocess, record
 from utils.errors import BuildError
 from utils.recipe import Recipe, Train
 from utils.steps import main, say
@@ -24,7 +24,6 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     inputs = preprocess.tensor_of(examples.images, recipe.input)
     targets = tf.keras.utils.to_categorical(examples.labels, recipe.output.shape[-1])
     model = network.build(recipe)
-    expectations.check_parameters(recipe, model.count_params())
     curve = _fit(tf, model, recipe, recipe.train, inputs, targets)
     if not np.isfinite(curve["loss"]).all():
         raise BuildError(

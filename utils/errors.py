@@ -7,7 +7,7 @@
     ├── SourceError          exit code 4   a source cannot be had, or is not what it should be
     │   ├── OfflineError                   sources are missing and the network is off
     │   └── CorruptError                   bytes do not match their size or hash
-    ├── DataError            exit code 5   a data file cannot be read (idx, image, archive)
+    ├── DataError            exit code 5   a data file cannot be read or does not fit (idx, image, archive, weights)
     ├── BuildError           exit code 6   training, loading or conversion failed
     ├── GateError            exit code 7   a measured number is outside what the recipe allows
     ├── ValidationError      exit code 8   example.py found the bundle wrong
@@ -86,7 +86,7 @@ class CorruptError(SourceError):
 
 
 class DataError(ZooError):
-    """A data file cannot be read: wrong magic, short body, hostile archive."""
+    """A data file cannot be read or does not fit: wrong magic, short body, hostile archive, weights of another network."""
 
     exit_code = 5
 

@@ -86,7 +86,7 @@ class CorruptError(SourceError):
 
 
 class DataError(ZooError):
-    """A data file cannot be read or does not fit: wrong magic, short body, hostile archive, weights of another network."""
+    """A data file cannot be read or does not fit: wrong magic, hostile archive, weights of another network."""
 
     exit_code = 5
 

@@ -21,8 +21,10 @@ __all__ = ["Row", "read"]
 
 #: The columns of a list: the first and one of the others.
 _ALWAYS, _LABELLED, _MASKED = {"file", "sha256", "size"}, {"label"}, {"mask", "mask_sha256", "mask_size"}
+_COLUMNS = "a list has file,sha256,size and label, or mask,mask_sha256,mask_size"
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._'-]*")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -59,38 +61,42 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
             found = list(table)
             columns = set(table.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecipeError(f"the list cannot be read: {error}", where=where) from None
-    if columns not in (_ALWAYS | _LABELLED, _ALWAYS | _MASKED):
         raise RecipeError(
-            f"the columns are {', '.join(sorted(columns))}",
-            where=where,
-            hint="a list has file,sha256,size and label, or mask,mask_sha256,mask_size",
-        )
+            f"the list cannot be read: {error}", where=where, hint="mend it, or the recipe that names it"
+        ) from None
+    if not columns:
+        raise RecipeError("the list is empty", where=where, hint=_COLUMNS)
+    if columns not in (_ALWAYS | _LABELLED, _ALWAYS | _MASKED):
+        raise RecipeError(f"the columns are {', '.join(sorted(columns))}", where=where, hint=_COLUMNS)
     rows: list[Row] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, int] = {}  # sha256 of an image, or name of a file -> its line
     for line, row in enumerate(found, start=2):
         place = f"{where}, line {line}"
+        if None in row or None in row.values():  # where csv puts what is too much and what is missing
+            many = "more" if None in row else "fewer"
+            raise RecipeError(f"the line has {many} values than there are columns", where=place, hint="mend the line")
 
         def source(key: str, row: dict[str, str] = row, place: str = place) -> Source:
             prefix = "" if key == "file" else f"{key}_"
             name, sha256, size = row[key], row[f"{prefix}sha256"], row[f"{prefix}size"]
-            if None in (name, sha256, size) or not (_FILE.fullmatch(name) and _HASH.fullmatch(sha256)):
+            if not (_FILE.fullmatch(name) and _HASH.fullmatch(sha256)):
                 raise RecipeError("no file name, or a sha256 that is none", where=place, hint="mend the line")
             addresses = tuple(url.replace("{file}", quote(name)) for url in urls)
             return Source(name, addresses, _number(size, place), sha256, None, licence, what)
 
         label = _number(row["label"], place) if "label" in columns else None
         rows.append(Row(source("file"), label, source("mask") if "mask" in columns else None))
-        digest = rows[-1].source.sha256 or ""
-        if digest in seen:
-            raise RecipeError(f"the same image as in line {seen[digest]}", where=place, hint="take one out")
-        seen[digest] = line
+        names = [("file name", taken.name) for taken in rows[-1].sources]
+        for kind, mark in [("image", rows[-1].source.sha256 or ""), *names]:
+            if mark in seen:
+                raise RecipeError(f"the same {kind} as in line {seen[mark]}", where=place, hint="take one out")
+            seen[mark] = line
     if not rows:
-        raise RecipeError("the list has no images", where=where)
+        raise RecipeError("the list has no images", where=where, hint="add some")
     return tuple(rows)
 
 
-def _number(text: str | None, where: str) -> int:
-    if text is None or not text.isascii() or not text.isdecimal():
+def _number(text: str, where: str) -> int:
+    if not _NUMBER.fullmatch(text):
         raise RecipeError(f"{text!r} is not a whole number", where=where, hint="mend the line")
     return int(text)

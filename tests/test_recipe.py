@@ -13,6 +13,7 @@ from utils import paths, recipe
 from utils.errors import RecipeError
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
+KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))
 GATE = "float32 = 90\nint8 = 90\nloss = 1.0\n[model.demo_nearest.expected"
 
 
@@ -43,7 +44,9 @@ def test_every_recipe_loads(file: Path) -> None:
     mine = [found for found in recipe.load_all().values() if found.folder == file.parent.name]
     assert mine
     for found in mine:
-        assert found.code_file.is_file()
+        assert found.code_file is None or found.code_file.is_file()
+        assert found.where == f"recipes/{file.parent.name}/recipe.toml"
+        assert all(found.rows(key) for key in found.datasets if found.list_file(key))
         assert "\n" not in found.summary
         assert set(found.part("name", "expected.parameters")) == {"name", "expected.parameters"}
 
@@ -81,7 +84,12 @@ def test_models_of_one_file_share_what_stands_above_them() -> None:
         (DEMO, "seed = 2", "seed = -2", "datasets.test.seed: input should be greater than or equal to 0"),
         (DEMO, 'upsampling = "nearest"', "upsampling = true", "parameters.upsampling: should be a string or a number"),
         (DEMO, 'resize = "bilinear"', 'resize = "cubic"', "input.resize: input should be 'nearest', 'bilinear'"),
-        (DEMO, 'int8"]', 'int9"]', "variants.1: input should be 'float32' or 'int8' (this is \"int9\")"),
+        (
+            DEMO,
+            'int8"]',
+            'int9"]',
+            "variants.1: input should be 'float32', 'int8' or",
+        ),
         (DEMO, '"float32", "int8"]', '"int8", "int8"]', "variants: one is named twice"),
         (DEMO, "format = 1", "format = 2", "format: input should be 1 (this is 2)"),
         (MNIST, 'sha256 = "440f', 'sha256 = "440g', "sources.train_images.sha256: '440gcabf"),
@@ -118,6 +126,110 @@ def test_broken(recipes: Path, file: str, old: str, new: str, said: str) -> None
     assert said in message
     assert f"recipes/{Path(file).parent}" in message
     assert "  -> " in message
+
+
+LOAD = '[load]\nkind = "keras"\nsource = "weights"\n'
+BOXER = 'examples = [{ source = "boxer", label = "boxer" }'
+SPEC = "[train]\ndataset = 'calibration'\nepochs = 1\nbatch_size = 1\nlearning_rate = 1.0\nwarmup_steps = 0\n"
+TRAIN = SPEC + "label_smoothing = 0.0\nseed = 1\n"
+BOTH = '"../lists/imagenet_sample_'
+CALIBRATION = '[calibration]\ndataset = "evaluation"\ncount = 1\n'
+VOC = 'file = "../lists/voc_sample.csv"'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        # trained or loaded
+        (KERAS, LOAD, LOAD + TRAIN, "load: a model is trained or loaded: give [train] or [load], not both"),
+        (KERAS, LOAD, "", "load: a model is trained or loaded: give [train] or [load]"),
+        (KERAS, LOAD, '[load]\nkind = "karas"\nsource = "weights"\n', "load: input tag 'karas' found"),
+        (KERAS, LOAD, '[load]\nsource = "weights"\n', "load: kind is missing"),
+        (KERAS, LOAD, '[load]\nkind = "keras"\nsuorce = "x"\n', "load.suorce: unknown key (did you mean 'source'?)"),
+        (KERAS, LOAD, '[load]\nkind = "keras"\nsuorce = "x"\n', "  load.source: is missing"),
+        (KERAS, LOAD, LOAD + 'signature = "x"\n', "load.signature: unknown key"),
+        (SAVED, 'signature = "classify"\n', "", "load.signature: is missing"),
+        # the file that builds the network
+        (KERAS, 'code = "model.py"\n', "", "code: names the file that builds the network; a SavedModel or"),
+        (DEMO, 'code = "../mnist/model.py"\n', "", "code: names the file that builds the network"),
+        (SAVED, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
+        (TFLITE, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
+        # names of sources
+        (
+            KERAS,
+            LOAD,
+            LOAD.replace("weights", "weigths"),
+            "load.source: no [sources.weigths] (did you mean",
+        ),
+        (KERAS, '"class_index"', '"class_idx"', "labels: no [sources.class_idx] (did you mean 'class_index'?)"),
+        (KERAS, BOXER, BOXER.replace('"boxer",', '"bxer",'), "examples.0.source: no [sources.bxer] (did you mean"),
+        # one value or a list: said of the kind that is there
+        (KERAS, BOXER, BOXER.replace("label", "lable"), "examples.0.lable: unknown key (did you mean 'label'?)"),
+        (KERAS, BOXER, BOXER.replace("label", "lable"), "2 things to mend:"),
+        (KERAS, BOXER, "examples = [] #", "examples: list should have at least 1 item"),
+        (DEMO, "examples = 10", "examples = 0", "examples: input should be greater than 0 (this is 0)"),
+        (DEMO, "examples = 10", "examples = true", "examples: input should be a valid integer (this is true)"),
+        (KERAS, 'labels = "class_index"', "labels = 3", "labels: input should be a valid string (this is 3)"),
+        (KERAS, 'labels = "class_index"', 'labels = ["a"]', "labels: list should have at least 2 items"),
+        (KERAS, "parameters = 3538984", 'parameters = "3"', "expected.parameters: input should be a valid integer"),
+        (SAVED, "[2800000, 3000000]", "[2800000]", "expected.parameters: list should have at least 2 items"),
+        (SAVED, "[2800000, 3000000]", '[2800000, "x"]', "expected.parameters.1: input should be a valid integer"),
+        # image lists
+        (KERAS, f"{BOTH}evaluation", f"{BOTH}calibration", "but calibration has 200 of its images, n01629819_European"),
+        (
+            TFLITE,
+            "[evaluation]\n",
+            '[calibration]\ndataset = "evaluation"\ncount = 1\n[evaluation]\n',
+            "2007_004189.jpg",
+        ),
+        (KERAS, f"{BOTH}evaluation.csv", '"../lists/none.csv', "recipes/lists/none.csv: the list cannot be read"),
+        (KERAS, "{file}", "file", "datasets.calibration.urls.0: 'https://raw"),
+        (
+            KERAS,
+            "[datasets.evaluation]\n",
+            "[datasets.evaluation]\nredistribute = true\n",
+            "redistribute: input should be",
+        ),
+        # what is measured and held
+        (KERAS, "int8 = 85.0\n", "", "evaluation.gate.int8: is missing"),
+        (TFLITE, "int8_float_io = 54.0\n", "", "evaluation.gate.int8_float_io: is missing"),
+        (KERAS, '"top1"', '"miou"', "evaluation.metric: 'miou' does not measure classification"),
+        (TFLITE, '"miou"', '"top1"', "evaluation.metric: 'top1' does not measure segmentation"),
+        (KERAS, f'file = {BOTH}evaluation.csv"', VOC, "evaluation.dataset: classification is measured with labels"),
+        (TFLITE, VOC, f'file = {BOTH}evaluation.csv"', "evaluation.dataset: segmentation is measured with masks"),
+        (TFLITE, '"stretch"', '"crop"', "input.fit: a segmentation is measured on whole images"),
+        (KERAS, '[calibration]\ndataset = "calibration"\ncount = 200\n', "", "calibration: is missing: int8 ranges"),
+        # what cannot be made
+        (KERAS, '"int8"]', '"int8", "int8_float_io"]', "evaluation.gate.int8_float_io: is missing"),
+        (SAVED, "int8 = 80.0\n", "int8 = 80.0\nint8_float_io = 1.0\n", ""),
+        (TFLITE, '["int8_float_io", "int8"]', '["int8", "int8_float_io"]', "variants: the first is the published file"),
+        # example pictures
+        (TFLITE, '"dog" }', '"dgo" }', "examples.1.label: no such label (did you mean 'dog'?)"),
+        (KERAS, 'label = "boxer" }', 'label = "boxer", share = [1.0, 2.0] }', "examples.0.share: is for segmentation"),
+    ],
+)
+def test_broken_where_a_model_is_loaded(recipes: Path, file: str, old: str, new: str, said: str) -> None:
+    if not said:  # a gate for what is not made is not wrong by itself, the variant is
+        change(recipes / file, '"int8"]', '"int8", "int8_float_io"]')
+        said = "variants: int8_float_io is only for a published TFLite file"
+    change(recipes / file, old, new)
+    message = refused()
+    assert said in message
+    assert "recipes/" in message
+    assert "  -> " in message
+    assert "constrained" not in message
+    assert "list[" not in message
+
+
+def test_a_list_counts_by_content(recipes: Path) -> None:
+    """An image that stands in both lists under two names is the same image; the message names it."""
+    lists = recipes / "lists"
+    row = (lists / "imagenet_sample_evaluation.csv").read_text().splitlines()[7]
+    with (lists / "imagenet_sample_calibration.csv").open("a") as file:
+        file.write(row.replace(row.split(",")[0], "another_name.JPEG") + "\n")
+    message = refused()
+    said = f"but calibration has 1 of its images, {row.split(',')[0]} first"
+    assert message.count(said) == 3  # of every model that reads the list
 
 
 def test_everything_at_once(recipes: Path) -> None:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from utils import lists, paths
 from utils.errors import RecipeError
@@ -53,6 +53,10 @@ _TASKS = frozenset(
 #: int8_float_io: int8 inside, float32 input and output, as some publish their models.
 Variant = Literal["float32", "int8", "int8_float_io"]
 Percent = Annotated[float, Field(ge=0, le=100)]
+
+#: For keys that take one value or a list: what is said of a wrong one is said of the kind that stands there.
+_List, _One = Tag("<list>"), Tag("<one>")
+_EITHER = Discriminator(lambda value: "<list>" if isinstance(value, list) else "<one>")
 
 
 class _Closed(BaseModel):
@@ -213,7 +217,11 @@ class Evaluation(_Closed):
 
 
 #: An exact number, or [least, most] where upstream publishes a rounded one.
-Count = Annotated[int, Field(gt=0)] | Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)]
+Count = Annotated[
+    Annotated[int, Field(gt=0), _One]
+    | Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2), _List],
+    _EITHER,
+]
 
 
 class Expected(_Closed):
@@ -291,9 +299,13 @@ class Recipe(_Closed):
     licence: str  # of the artifacts: SPDX id or a plain name
     code: str | None = None  # the Python file that builds the network, from the recipe's folder
     parameters: dict[str, str | int | float] = {}  # given to the code's build()
-    labels: Annotated[list[str], Field(min_length=2)] | str  # in the order of the output; or a source that has them
+    # in the order of the output; or a source that has them
+    labels: Annotated[Annotated[list[str], Field(min_length=2), _List] | Annotated[str, _One], _EITHER]
     variants: Annotated[list[Variant], Field(min_length=1)]
-    examples: Annotated[int, Field(gt=0, le=100)] | list[Example]  # how many of the evaluation set; or pictures
+    # how many of the evaluation set; or pictures
+    examples: Annotated[
+        Annotated[int, Field(gt=0, le=100), _One] | Annotated[list[Example], Field(min_length=1), _List], _EITHER
+    ]
     input: Input
     output: Output
     sources: dict[str, SourceFile] = {}
@@ -326,10 +338,10 @@ class Recipe(_Closed):
             for place, name in self._named_sources()
             if name not in self.sources
         ]
-        _refuse(wrong)
-        wrong += self._overlaps()
         if isinstance(self.labels, list) and len(self.labels) != self.output.shape[-1]:
             wrong.append(f"labels: {len(self.labels)} labels for {self.output.shape[-1]} outputs")
+        _refuse(wrong)
+        wrong += self._overlaps()
         if len(set(self.variants)) != len(self.variants):
             wrong.append("variants: one is named twice")
         wrong += [
@@ -339,8 +351,34 @@ class Recipe(_Closed):
         ]
         if self.evaluation.metric != {"classification": "top1", "segmentation": "miou"}[self.task]:
             wrong.append(f"evaluation.metric: {self.evaluation.metric!r} does not measure {self.task}")
-        _refuse(wrong)
+        _refuse(wrong + self._published() + self._of_the_task())
         return self
+
+    def _published(self) -> list[str]:
+        """Variants that cannot be made of what is loaded."""
+        published = isinstance(self.load, LoadTflite)
+        if "int8_float_io" in self.variants and not published:
+            return ["variants: int8_float_io is only for a published TFLite file; what is made here has int8 I/O"]
+        if published and self.variants[1:] and self.variants != ["int8_float_io", "int8"]:
+            return ["variants: the first is the published file; only int8 can be made, and only of int8_float_io"]
+        return []
+
+    def _of_the_task(self) -> list[str]:
+        """What does not suit a classification, or a segmentation."""
+        wrong = []
+        segments = self.task == "segmentation"
+        if segments and self.input.fit != "stretch":
+            wrong.append("input.fit: a segmentation is measured on whole images: 'stretch'")
+        if segments != any(row.mask for row in self.rows(self.evaluation.dataset)):
+            wrong.append(f"evaluation.dataset: {self.task} is measured with {'masks' if segments else 'labels'}")
+        for number, entry in enumerate(self.examples if isinstance(self.examples, list) else []):
+            if isinstance(self.labels, list) and entry.label not in self.labels:
+                wrong.append(f"examples.{number}.label: no such label{_close(entry.label, self.labels)}")
+            if entry.share and not segments:
+                wrong.append(f"examples.{number}.share: is for segmentation")
+        if segments and isinstance(self.examples, int):
+            wrong.append("examples: a segmentation is shown on pictures: name their sources")
+        return wrong
 
     def _calibrates(self) -> bool:
         return "int8" in self.variants and not isinstance(self.load, LoadTflite)
@@ -434,6 +472,8 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the schema knows beside the last part of ``location``."""
     model: Any = Recipe
     for part in location[:-1]:
+        if part in ("<list>", "<one>"):
+            continue
         if isinstance(model, type) and issubclass(model, BaseModel):
             if part not in model.model_fields:
                 return []
@@ -461,8 +501,11 @@ def _flatten(annotation: Any) -> list[Any]:
 
 def _place(location: tuple[int | str, ...]) -> str:
     """The key as the file has it: without what pydantic adds for the members of a union."""
+    location = tuple(part for part in location if part not in ("<list>", "<one>"))
     if location[:1] == ("datasets",):
         location = location[:2] + location[3:]
+    if location[:1] == ("load",):
+        location = location[:1] + location[2:]
     if location[:1] == ("parameters",):
         location = location[:2]
     return ".".join(str(part) for part in location)

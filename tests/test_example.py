@@ -547,13 +547,16 @@ GRID = (np.arange(2 * 20 * 20 * 3).reshape(2, 1, 20, 20, 3) * 7919 % 251 - 125).
 
 
 def test_pixels_are_judged_one_by_one() -> None:
-    turned = GRID.copy()
-    turned[0, 0, 0, :8] = GRID[0, 0, 0, :8, ::-1]  # 8 of 800 pixels answer otherwise
-    check = example.judge(turned, GRID, 255)
+    clear = np.eye(3, dtype=np.int8)[np.arange(2 * 20 * 20) % 3].reshape(2, 1, 20, 20, 3) * np.int8(100)
+    turned = clear.copy()
+    turned[0, 0, 0, :8] = np.roll(clear[0, 0, 0, :8], 1, -1)  # 8 of 800 pixels answer otherwise
+    check = example.judge(turned, clear, 100)
     assert check["verdict"] == "PASS"
     assert 0.99 <= check["top1_agreement"] < 1
-    turned[0, 0, 1] = GRID[0, 0, 1, :, ::-1]
-    assert example.judge(turned, GRID, 255)["verdict"] == "MISMATCH"
+    turned[0, 0, 1] = np.roll(clear[0, 0, 1], 1, -1)
+    assert example.judge(turned, clear, 100)["verdict"] == "MISMATCH"
+    tie = np.where(clear, 100, 51).astype(np.int8)  # within half the tolerance: a tie, as far as rounding goes
+    assert example.judge(np.roll(tie, 1, -1), tie, 100)["verdict"] == "PASS"
     assert example.judge(np.repeat(GRID[:1], 2, axis=0), GRID, 3)["verdict"] == "FIXED_OUTPUT"
     real = GRID.astype(np.float32)
     assert example.judge(np.where(real == real.max(), np.nan, real), real, 300)["verdict"] == "NAN"

@@ -29,7 +29,7 @@ def test_one_tensor_everywhere(tmp_path: Path) -> None:
     calibration = recipe.Calibration(dataset="train", count=110)
     found = found.model_copy(update={"datasets": small, "calibration": calibration})
     images = datasets.load(found, found.calibration.dataset).images
-    calibrated = convert._calibration(found)
+    calibrated = np.concatenate(list(convert._inputs(found, convert._calibration(found))))
     assert len(calibrated) == found.calibration.count
     spec = preprocess.spec_of(found.input)
     for index in (0, 7, 100):

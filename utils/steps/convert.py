@@ -6,8 +6,9 @@ import contextlib
 import io
 import math
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     else:
         tf = environment.pin_tensorflow(seed=0)  # nothing here is left to chance, whatever the seed
         function = _network(tf, recipe)
-        calibration = _calibration(recipe) if step.name == "int8" else None
-        target.write_bytes(tflite.tidy(_convert(tf, function, recipe, calibration)))
+        inputs = _inputs(recipe, _calibration(recipe)) if step.name == "int8" else None
+        target.write_bytes(tflite.tidy(_convert(tf, function, recipe, inputs)))
         if step.name == "float32":
             outputs.new(step.writes[1]).write_text(files.dump_json(_parity(tf, function, recipe, target)))
     expectations.check_graph(recipe, step.name, target)
@@ -63,6 +64,16 @@ def _calibration(recipe: Recipe) -> Any:
             hint="lower it, or name a larger data set",
         )
     return images
+
+
+def _inputs(recipe: Recipe, images: Any) -> Iterator[Any]:
+    """The calibration inputs one by one, float32, shape as ``input.shape``."""
+    begin = time.monotonic()
+    for number, image in enumerate(images):
+        if time.monotonic() - begin > 10:
+            say(f"calibrated on {number} of {len(images)} images")
+            begin = time.monotonic()
+        yield preprocess.tensor_of(image[np.newaxis], recipe.input)
 
 
 def _network(tf: Any, recipe: Recipe) -> Any:
@@ -85,23 +96,16 @@ def _network(tf: Any, recipe: Recipe) -> Any:
     return lambda image: function(image)[0]
 
 
-def _convert(tf: Any, function: Any, recipe: Recipe, calibration: Any | None) -> bytes:
+def _convert(tf: Any, function: Any, recipe: Recipe, inputs: Iterable[Any] | None) -> bytes:
     module = tf.Module()
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
     module.serve = tf.function(lambda image: {recipe.output.name: function(image)}, input_signature=signature)
     with tempfile.TemporaryDirectory() as folder, _quiet() as heard:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if calibration is not None:
-
-            def representative() -> Iterator[list[Any]]:
-                for number, image in enumerate(calibration):
-                    if number and number % 50 == 0 and len(calibration) <= 500:  # many images are small ones
-                        say(f"calibrated on {number} of {len(calibration)} images")
-                    yield [preprocess.tensor_of(image[np.newaxis], recipe.input)]
-
+        if inputs is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = representative
+            converter.representative_dataset = lambda: ([image] for image in inputs)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
             # Per channel, dense layers come out as garbage on runtimes up to 2.7 and stay on the CPU with Vela up to

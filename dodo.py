@@ -6,6 +6,10 @@ doit mnist_bilinear      one model
 doit mobilenet_v2 weights=FILE   the same network with your own weights
 doit demo                both upsampling models on digits that it draws: no download
 doit -n 1                one step at a time (otherwise one a core, at most four)
+doit vela                compile every int8 file in artifacts/ for the i.MX 93's NPU; builds none
+doit vela:MODEL bsp=BSP  one of them, for the BSP on your board (bsp=A,B: for several)
+doit vela:MODEL --require-npu      fail when an operator stays on the CPU
+doit compat:MODEL        where it will run, and what stands in the way
 doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
 doit clean MODEL         take away what was made of it
 """
@@ -17,9 +21,11 @@ from typing import Any
 
 from doit import get_var
 from doit.action import CmdAction
+from doit.exceptions import TaskFailed
+from doit.task import Task, dict_to_task
 from doit.tools import config_changed
 
-from utils import environment, own_weights, paths, plan, recipe
+from utils import bsp, environment, own_weights, paths, plan, recipe, vela
 from utils.errors import ZooError
 from utils.report import Report
 
@@ -29,6 +35,7 @@ try:
     own_weights.choose(
         RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]
     )
+    BSPS = [bsp.find(name) for name in (get_var("bsp", None) or bsp.default().name).split(",")]
 except ZooError as error:
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(error.exit_code) from None
@@ -46,15 +53,18 @@ DOIT_CONFIG = {
 }
 
 
+def _run(command: list[str]) -> CmdAction:
+    """A step, in a process of its own."""
+    env = environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
+    return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
+
+
 def _task(step: plan.Step) -> dict[str, Any]:
-    run = CmdAction(
-        step.command, shell=False, cwd=str(paths.ROOT), env=environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
-    )
     return {
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
-        "actions": [run],
+        "actions": [_run(step.command)],
         "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
         "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [config_changed(step.config), step.is_current],  # the second is the truth: utils/record.py
@@ -74,3 +84,88 @@ def task_models() -> Iterator[dict[str, Any]]:
 def task_demo() -> dict[str, Any]:
     """both upsampling models on digits that the pipeline draws: no download"""
     return {"actions": None, "task_dep": [name for name, found in RECIPES.items() if found.group == "demo"]}
+
+
+REQUIRE_NPU = {
+    "name": "require_npu",
+    "long": "require-npu",
+    "type": bool,
+    "default": False,
+    "help": "fail when an operator stays on the CPU",
+}
+
+
+def _vela(name: str) -> Task:
+    """Compile one model for each BSP. No file_dep and no targets: to compile is not to build what is compiled."""
+    steps = [plan.vela_step(RECIPES[name], release) for release in BSPS]
+
+    def there() -> TaskFailed | None:
+        file = paths.relative(plan.npu_file(name))
+        return None if plan.npu_file(name).is_file() else TaskFailed(f"there is no {file}: doit {name} makes it")
+
+    def gate(require_npu: bool) -> TaskFailed | None:
+        try:
+            vela.require_npu([step.writes[-1] for step in steps] if require_npu else [])
+        except ZooError as error:
+            return TaskFailed(str(error))
+        return None
+
+    def is_current(task: Task) -> bool:
+        return not (task.options or {}).get("require_npu") and all(step.is_current() for step in steps)
+
+    task = dict_to_task(
+        {
+            "name": f"vela:{name}",
+            "doc": f"compile {name} for the i.MX 93's NPU: {', '.join(release.name for release in BSPS)}",
+            "actions": [there, *[_run(step.command) for step in steps], gate],
+            "uptodate": [is_current],
+            "params": [REQUIRE_NPU],
+            "io": {"capture": False},
+            "clean": [step.clean for step in steps],
+        }
+    )
+    task.subtask_of = "vela"
+    return task
+
+
+def task_vela() -> Iterator[Task]:
+    """compile every int8 file in artifacts/ for the i.MX 93's NPU (bsp=BSP,... --require-npu)"""
+    models = [name for name, found in RECIPES.items() if "int8" in found.variants]
+    here = [name for name in models if plan.npu_file(name).is_file()]
+
+    def finish(require_npu: bool) -> TaskFailed | None:
+        for name in models:
+            if name not in here:
+                sys.stdout.write(f"vela: {name} is not built yet: doit {name}\n")
+        made = [plan.vela_step(RECIPES[name], release).writes[-1] for name in here for release in BSPS]
+        try:
+            vela.require_npu(made if require_npu else [])
+        except ZooError as error:
+            return TaskFailed(str(error))
+        return None
+
+    group = dict_to_task(
+        {
+            "name": "vela",
+            "doc": task_vela.__doc__,
+            "actions": [finish],
+            "task_dep": [f"vela:{name}" for name in here],
+            "params": [REQUIRE_NPU],
+        }
+    )
+    group.has_subtask = True
+    yield group
+    yield from map(_vela, models)
+
+
+def task_compat() -> Iterator[dict[str, Any]]:
+    """where a built model will run, and what stands in the way: per board and BSP (bsp=BSP,...)"""
+    asked = get_var("bsp", None)
+    for name in RECIPES:
+        command = [sys.executable, "-m", "utils.steps.compat", name, *(["--bsp", asked] if asked else [])]
+        yield {
+            "name": name,
+            "doc": f"where {name} will run, and what stands in the way",
+            "actions": [_run(command)],
+            "io": {"capture": False},
+        }

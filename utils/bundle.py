@@ -19,7 +19,7 @@ from PIL import Image
 from utils import datasets, environment, example, files, own_weights, paths, plan, preprocess, record, sources
 from utils.recipe import Recipe
 
-__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "manifest", "publish", "save_npz"]
+__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "keep_npu", "manifest", "publish", "save_npz"]
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -135,6 +135,20 @@ def check_sums(folder: Path) -> str:
     return "".join(f"{files.sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
 
 
+def keep_npu(recipe: Recipe, folder: Path) -> None:
+    """Let what was compiled for the NPU live on in the new bundle ``folder``, if it was made from this int8 file.
+
+    It has a SHA256SUMS of its own: compiling later leaves the bundle's own check sums true.
+    """
+    old, model = plan.npu_folder(recipe.name), folder / plan.model_name(recipe.name, "int8")
+    try:
+        made = [files.load_json(file)["input"]["sha256"] for file in old.glob("*/vela.json")]
+    except (ValueError, KeyError, TypeError):  # damaged: `doit vela` makes it again
+        return
+    if made and model.is_file() and set(made) == {files.sha256(model)}:
+        shutil.copytree(old, folder / old.name, copy_function=shutil.copyfile)
+
+
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
     """Copy the named files, and no other that may lie in ``folder``, into the new folder ``to``."""
     to.mkdir(parents=True)
@@ -155,16 +169,17 @@ def publish(folder: Path, final: Path) -> None:
             shutil.rmtree(stale, ignore_errors=True)
         near = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
-            copy_files(folder, near / final.name, [file.name for file in folder.iterdir()])
+            shutil.copytree(folder, near / final.name, copy_function=shutil.copyfile)
             _swap(near / final.name, final)
         finally:
             shutil.rmtree(near, ignore_errors=True)
 
 
 def _swap(new: Path, final: Path) -> None:
-    for file in new.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+    for file in new.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
     if final.exists() or final.is_symlink():
         old = Path(tempfile.mkdtemp(prefix="old.", dir=new.parent))
         final.rename(old / final.name)

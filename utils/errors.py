@@ -8,7 +8,7 @@
     │   ├── OfflineError                   sources are missing and the network is off
     │   └── CorruptError                   bytes do not match their size or hash
     ├── DataError            exit code 5   a data file cannot be read or does not fit (idx, image, archive, weights)
-    ├── BuildError           exit code 6   training, loading or conversion failed
+    ├── BuildError           exit code 6   training, loading, conversion or compiling failed, or cannot begin
     ├── GateError            exit code 7   a measured number is outside what the recipe allows
     ├── ValidationError      exit code 8   example.py found the bundle wrong
     └── StorageError         exit code 9   disk full, read-only folder, no permission

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["dump_json", "facts", "load_json", "sha256"]
+__all__ = ["dump_json", "facts", "load_json", "sha256", "sums_hold"]
 
 
 def sha256(file: Path) -> str:
@@ -26,6 +26,15 @@ def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read 
 def facts(file: Path) -> dict[str, Any]:
     """``{"size": bytes, "sha256": hex}`` of a file."""
     return {"size": file.stat().st_size, "sha256": sha256(file)}
+
+
+def sums_hold(folder: Path) -> bool:
+    """Whether every file that the folder's SHA256SUMS names is there and unchanged."""
+    try:
+        lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        return all(sha256(folder / name) == digest for digest, name in (line.split("  ", 1) for line in lines))
+    except (OSError, ValueError):
+        return False
 
 
 def dump_json(value: Any) -> str:

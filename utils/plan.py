@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from utils import environment, own_weights, paths, record
+from utils import bsp, compat, environment, files, own_weights, paths, record, vela
 from utils.errors import BuildError
 from utils.recipe import LoadSavedModel, LoadTflite, Recipe
 from utils.sources import Source, cached
 
-__all__ = ["Step", "step_of", "steps_of"]
+__all__ = ["Step", "npu_file", "npu_folder", "step_of", "steps_of", "vela_step"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,7 +26,8 @@ class Step:
 
     Attributes:
         model: name of the model.
-        name: ``download``, ``train`` or ``load``, a variant, ``evaluate``, ``validate`` or ``card``.
+        name: ``download``, ``train`` or ``load``, a variant, ``evaluate``, ``validate`` or ``card``; or ``vela-`` and a
+            BSP.
         module: the program: ``python -m <module> <model> <name>``.
         doc: one line for people.
         reads: files that other steps wrote, and the lock.
@@ -33,6 +35,7 @@ class Step:
         writes: files it leaves behind.
         facts: the part of the recipe it depends on.
         fetches: sources that it leaves in the cache.
+        seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
     """
 
     model: str
@@ -44,6 +47,7 @@ class Step:
     writes: tuple[Path, ...]
     facts: dict[str, Any]
     fetches: tuple[Source, ...] = ()
+    seals: Path | None = None
 
     def __repr__(self) -> str:
         return f"{self.model}:{self.name}"
@@ -70,7 +74,8 @@ class Step:
     def is_current(self) -> bool:
         """Whether it ran with exactly these inputs and left what is there now."""
         try:
-            return self._is_cached() and record.is_current(self.record, self.key(), self.writes)
+            current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
+            return current and (self.seals is None or files.sums_hold(self.seals))
         except FileNotFoundError:  # a step before it has not run
             return False
 
@@ -81,6 +86,8 @@ class Step:
         for folder in {file.parent for file in self.writes}:
             with contextlib.suppress(OSError):  # not empty, or not there
                 folder.rmdir()
+        if self.seals:  # its page and check sums speak of files that are gone
+            shutil.rmtree(self.seals, ignore_errors=True)
 
     def _is_cached(self) -> bool:
         return all(cached(source) is not None for source in self.fetches)
@@ -130,6 +137,11 @@ def model_file(model: str, variant: str) -> Path:
     return paths.work(model) / model_name(model, variant)
 
 
+def deployed(recipe: Recipe) -> str:
+    """The name of the file that goes to a board: int8 where there is that."""
+    return model_name(recipe.name, "int8" if "int8" in recipe.variants else recipe.variants[-1])
+
+
 def source_mark(recipe: Recipe, key: str) -> Path:
     """The file that holds the sha256 of one source: who reads the source depends on it, and not on words about it."""
     return paths.work(recipe.name) / "sources" / f"{key}.sha256"
@@ -165,7 +177,7 @@ def card_files(recipe: Recipe) -> tuple[str, ...]:
         pictures += ["result.png"]
     if recipe.card.feature_map:
         pictures.append("feature_map.png")
-    return ("README.md", "manifest.json", "SHA256SUMS", *pictures)
+    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", *pictures)
 
 
 def network_file(recipe: Recipe) -> Path | None:
@@ -188,7 +200,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
             "load": network_code,
             "convert": network_code,
             "validate": (paths.EXAMPLE,),
-            "card": (paths.UTILS / "steps" / "card.md.j2",),
+            "card": (paths.UTILS / "steps" / "card.md.j2", compat.RULES, compat.OPERATORS, bsp.FILE),
         }
         steps.append(
             Step(
@@ -290,8 +302,37 @@ def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
     return (*named, *(source for key in recipe.datasets for row in recipe.rows(key) for source in row.sources))
 
 
+def npu_folder(model: str) -> Path:
+    """What is compiled for the i.MX 93's NPU, in the bundle: a folder a BSP, and a page about all of them."""
+    return paths.bundle(model) / "imx93"
+
+
+def npu_file(model: str) -> Path:
+    """What is compiled: the bundle's int8 file, whoever built it."""
+    return paths.bundle(model) / model_name(model, "int8")
+
+
+def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
+    """Compile the bundle's int8 file with the Vela of one BSP; not one of ``steps_of``: it builds nothing before it."""
+    folder = npu_folder(recipe.name) / release.name
+    lock = vela.lock(release.vela)
+    return Step(
+        model=recipe.name,
+        name=f"vela-{release.name}",
+        module="utils.steps.vela",
+        doc=f"compile for the NPU of the i.MX 93 with Vela {release.vela}, of {release.name}",
+        reads=(npu_file(recipe.name), *([lock] if lock.is_file() else [])),
+        code=(*code_of(paths.UTILS / "steps" / "vela.py"), paths.UTILS / "steps" / "vela.md.j2"),
+        writes=(folder / f"{recipe.name}_int8_vela.tflite", folder / "vela.json"),
+        facts=recipe.part("title", "measured") | {"bsp": asdict(release)},
+        seals=npu_folder(recipe.name),
+    )
+
+
 def step_of(recipe: Recipe, name: str) -> Step:
     """The step called ``name``."""
+    if name.startswith("vela-"):
+        return vela_step(recipe, bsp.find(name.removeprefix("vela-")))
     steps = {step.name: step for step in steps_of(recipe)}
     if name not in steps:
         raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")

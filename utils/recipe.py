@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from utils import lists, paths
+from utils import bsp, lists, paths
 from utils.errors import RecipeError
 from utils.sources import Source
 
@@ -278,6 +278,24 @@ class Example(_Closed):
     share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None  # segmentation: % of pixels
 
 
+class Measured(_Closed):
+    """A latency that somebody measured on a board and published: never ours, never an estimate."""
+
+    board: str
+    accelerator: str  # CPU (1 thread), NPU, ...
+    variant: Literal["float32", "int8"]
+    ms: Annotated[float, Field(gt=0)]  # milliseconds an inference
+    bsp: str  # what the board ran: a name of utils/bsp.csv
+    command: str
+    source: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Measured:
+        known = bsp.load_all()
+        _refuse([] if self.bsp in known else [f"bsp: no BSP is called {self.bsp!r}{_close(self.bsp, known)}"])
+        return self
+
+
 class Card(_Closed):
     """What the model card shows beyond the numbers."""
 
@@ -318,6 +336,7 @@ class Recipe(_Closed):
     tolerance: Tolerance
     claims: list[Claim] = []
     targets: list[Target] = []
+    measured: list[Measured] = []
     card: Card
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Tensor:
         scales: quantisation scales: none, one, or one a channel.
         zero_points: as many as scales.
         data: bytes of the constant it holds; 0 where it is computed.
+        dynamic: whether a dimension is known only at run time; ``shape`` has 1 there.
     """
 
     name: str
@@ -40,16 +41,26 @@ class Tensor:
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     data: int
+    dynamic: bool = False
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One node of a graph: ``inputs`` and ``outputs`` are indices into the graph's tensors (-1: left out)."""
+    """One node of a graph.
+
+    Attributes:
+        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator.
+        version: as the converter set it.
+        inputs: indices of the graph's tensors (-1: left out).
+        outputs: indices of the graph's tensors.
+        options: its plain options, named as in the schema's Python: ``halfPixelCenters``, ``strideW``, ...
+    """
 
     name: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -162,11 +173,14 @@ def _graph(model: Any, where: str) -> Graph:
             scales=numbers(entry.quantization.scale) if entry.quantization else (),
             zero_points=numbers(entry.quantization.zeroPoint) if entry.quantization else (),
             data=0 if data is None else len(data),
+            dynamic=-1 in numbers(entry.shapeSignature),
         )
 
     def operator(entry: Any) -> Operator:
         name, version = code(entry.opcodeIndex)
-        return Operator(name, version, numbers(entry.inputs), numbers(entry.outputs))
+        options = vars(entry.builtinOptions) if entry.builtinOptions else {}
+        plain = {key: value for key, value in options.items() if isinstance(value, bool | int | float)}
+        return Operator(name, version, numbers(entry.inputs), numbers(entry.outputs), plain)
 
     signature = (model.signatureDefs or [None])[0]
     metadata = {entry.name: bytes(model.buffers[entry.buffer].data) for entry in model.metadata or []}

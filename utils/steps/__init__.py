@@ -51,7 +51,7 @@ def main(work: plan.Work) -> None:
                 return
             missing = [paths.relative(file) for file in step.reads if not file.is_file()]
             if missing:
-                raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}:{name}")
+                raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}")
             with record.writing(step.record, step.key(), step.writes) as outputs:
                 work(recipe, step, outputs)
         say(f"done in {time.monotonic() - begin:.1f} s")

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from utils import bundle, datasets, example, files, paths, pictures, plan, preprocess, record, tflite
+from utils import bundle, compat, datasets, example, files, paths, pictures, plan, preprocess, record, tflite
 from utils.errors import BuildError
 from utils.recipe import Recipe
 from utils.steps import main, say
@@ -36,12 +36,15 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     if recipe.train:
         accuracy = {variant: result["accuracy"] for variant, result in evaluation["variants"].items()}
         pictures.training(folder / "training.png", written("history.json"), accuracy)
+    examined = compat.as_json(folder / plan.deployed(recipe))
+    (folder / "compat.json").write_text(files.dump_json(examined), encoding="utf-8")
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
-    (folder / "README.md").write_text(_text(recipe, facts, graph), encoding="utf-8")
+    (folder / "README.md").write_text(_text(recipe, facts, graph, compat=examined), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    bundle.keep_npu(recipe, folder)
     bundle.publish(folder, paths.bundle(recipe.name))
-    size = sum(file.stat().st_size for file in paths.bundle(recipe.name).iterdir())
+    size = sum(file.stat().st_size for file in paths.bundle(recipe.name).rglob("*") if file.is_file())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 
 
@@ -119,7 +122,7 @@ def _feature_maps(
     return np.stack(maps)[:, 0, ..., 0]
 
 
-def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
+def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, **more: Any) -> str:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -129,7 +132,7 @@ def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph) -> str:
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(recipe=recipe, facts=facts, graph=graph, labels=datasets.labels(recipe), plan=plan)
+    return template.render(recipe=recipe, facts=facts, graph=graph, labels=datasets.labels(recipe), plan=plan, **more)
 
 
 if __name__ == "__main__":

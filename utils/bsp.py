@@ -1,0 +1,84 @@
+"""NXP's Linux BSPs: which TFLite and which Vela each has. ``bsp.csv`` has them, oldest first, each with its source."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from dataclasses import dataclass
+from functools import cache
+
+from utils import paths
+from utils.errors import BuildError
+
+__all__ = ["FILE", "Bsp", "default", "find", "load_all", "version"]
+
+FILE = paths.UTILS / "bsp.csv"
+
+
+@dataclass(frozen=True)
+class Bsp:
+    """One release.
+
+    Attributes:
+        name: as NXP writes it, ``LF6.12.34_2.1.0``.
+        vela: version of the NPU compiler that belongs to it; a file for its NPU driver is made with this one.
+        tflite: version of the TFLite runtime on the board, or of the newest older release where nobody confirmed it.
+        driver_stack: version of the Ethos-U driver stack.
+        confirmed: whether the row was read off the release, and not inferred.
+        note: for people.
+        source: where the row comes from.
+    """
+
+    name: str
+    vela: str
+    tflite: str
+    driver_stack: str
+    confirmed: bool
+    note: str
+    source: str
+
+
+def version(text: str) -> tuple[int, ...]:
+    """``2.10.0`` as numbers, for comparing."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+@cache
+def load_all() -> dict[str, Bsp]:
+    """Every BSP by name, oldest first."""
+    found: dict[str, Bsp] = {}
+    tflite = ""
+    with FILE.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            tflite = row["tflite"] or tflite  # a release does not go back
+            found[row["bsp"]] = Bsp(
+                name=row["bsp"],
+                vela=row["vela"],
+                tflite=tflite,
+                driver_stack=row["driver_stack"],
+                confirmed=row["confirmed"] == "yes",
+                note=row["note"],
+                source=row["source"],
+            )
+    return found
+
+
+def default() -> Bsp:
+    """The newest confirmed one: its Vela is in the image."""
+    return [found for found in load_all().values() if found.confirmed][-1]
+
+
+def find(name: str) -> Bsp:
+    """The BSP called ``name``.
+
+    Raises:
+        BuildError: there is none; lists the known ones.
+    """
+    known = load_all()
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=1)
+        raise BuildError(
+            f"no BSP is called {name!r}{f' (did you mean {near[0]}?)' if near else ''}",
+            hint="the known ones: " + ", ".join(known),
+        )
+    return known[name]

@@ -1,0 +1,358 @@
+"""Where a model will run, told before a board does: three targets, every BSP, and the traps that are known.
+
+The traps are data, ``compat.toml``: each has an id, evidence and a remedy. ``operators.csv`` says which TFLite a
+runtime has to be at least to know each version of an operator (as TensorFlow's ``runtime_version.cc`` has it), and
+which accelerator takes the operator at all (as Vela 3.12.0, 4.3.0 and 5.0.0 list it, or were seen to do, and as the VX
+delegate's ``op_status.md`` does). It covers what image models are made of; of what it does not know it says so.
+
+No compiler and no board is asked: ``doit vela`` says what Vela really does.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass as closed
+
+from utils import files, paths, tflite, vela
+from utils.bsp import Bsp, load_all, version
+from utils.errors import DataError
+
+__all__ = ["OPERATORS", "RULES", "TARGETS", "Finding", "Verdict", "as_json", "as_text", "examine", "report", "rules"]
+
+RULES = paths.UTILS / "compat.toml"
+OPERATORS = paths.UTILS / "operators.csv"
+
+#: Accelerator -> what people call the target.
+TARGETS = {
+    "vx": "i.MX 8M Plus, NPU through the VX delegate",
+    "ethos_u": "i.MX 93, NPU through Ethos-U (Vela)",
+    "cpu": "CPU of either board",
+}
+
+Colour = Literal["green", "yellow", "red"]
+_ORDER: list[Colour] = ["green", "yellow", "red"]
+
+
+@closed(frozen=True, config=ConfigDict(extra="forbid"))
+class Rule:
+    """A trap; ``compat.toml`` explains the fields."""
+
+    id: str
+    accelerators: tuple[Literal["vx", "ethos_u", "cpu"], ...]
+    when: str
+    severity: Colour
+    what: str
+    evidence: str
+    remedy: str
+    operators: tuple[str, ...] = ()
+    vela_max: str = ""
+    tflite_max: str = ""
+
+    def holds_for(self, accelerator: str, bsp: Bsp) -> bool:
+        """Whether it is about this accelerator with this BSP's versions."""
+        return accelerator in self.accelerators and all(
+            not limit or version(has)[: len(version(limit))] <= version(limit)
+            for limit, has in ((self.vela_max, bsp.vela), (self.tflite_max, bsp.tflite))
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """A row of ``operators.csv``: TFLite version of each operator version, from the first on, and where it runs."""
+
+    versions: tuple[str, ...]
+    ethos_u: str
+    vx: str
+
+    def runs_on(self, accelerator: str, bsp: Bsp) -> bool:
+        """Whether the accelerator takes it, if no rule says otherwise."""
+        word = {"ethos_u": self.ethos_u, "vx": self.vx}[accelerator]
+        return word == "yes" or (word != "no" and version(bsp.vela) >= version(word))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What stands in the way: a rule that holds, and how many operators it is about, by name."""
+
+    id: str
+    severity: Colour
+    what: str
+    operators: dict[str, int]
+    evidence: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target with neighbouring BSPs that all come to the same.
+
+    Attributes:
+        accelerator: key of ``TARGETS``.
+        target: for people.
+        bsps: names, oldest first.
+        verdict: ``green``: all of it runs there; ``yellow``: it runs, part of it on the CPU; ``red``: do not deploy.
+        placed: operators that the accelerator takes.
+        total: operators of the model.
+        findings: why.
+    """
+
+    accelerator: str
+    target: str
+    bsps: tuple[str, ...]
+    verdict: Colour
+    placed: int
+    total: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def span(self) -> str:
+        """The BSPs in few words."""
+        if len(self.bsps) == len(load_all()):
+            return "every BSP"
+        return self.bsps[0] if len(self.bsps) == 1 else f"{self.bsps[0]} to {self.bsps[-1]}"
+
+
+# Conditions, each asked for one operator
+
+
+def _tensors(graph: tflite.Graph, operator: tflite.Operator) -> list[tflite.Tensor]:
+    return [graph.tensors[index] for index in (*operator.inputs, *operator.outputs) if index >= 0]
+
+
+def _half_pixel(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return bool(operator.options.get("halfPixelCenters"))
+
+
+def _sides(graph: tflite.Graph, operator: tflite.Operator) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width before and after."""
+    before, after = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
+    return (before[1], before[2]), (after[1], after[2])
+
+
+def _half_pixel_not_double(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    before, after = _sides(graph, operator)
+    return _half_pixel(graph, operator) and before != (1, 1) and after != (2 * before[0], 2 * before[1])
+
+
+def _odd_factor(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    before, after = _sides(graph, operator)
+    if before in ((1, 1), after):
+        return False
+    less = int(bool(operator.options.get("alignCorners")))
+    return not any(all(b - less == factor * (a - less) for a, b in zip(before, after)) for factor in (2, 4, 8))  # noqa: B905  # both have two
+
+
+def _per_channel(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return len(operator.inputs) > 1 and len(graph.tensors[operator.inputs[1]].scales) > 1
+
+
+def _float(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return any(tensor.dtype.startswith("FLOAT") for tensor in _tensors(graph, operator))
+
+
+def _float_inside(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return operator.name not in ("QUANTIZE", "DEQUANTIZE") and _float(graph, operator)
+
+
+def _dynamic(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return any(tensor.dynamic for tensor in _tensors(graph, operator))
+
+
+#: Operators of which Vela takes int32 too.
+_INT32 = ("ADD", "ARG_MAX", "MIRROR_PAD", "MUL", "SHAPE", "SUB", "TRANSPOSE")
+
+
+def _type_unknown_to_ethos_u(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    computed = [tensor for tensor in _tensors(graph, operator) if not tensor.data]
+    allowed = {"INT8", "UINT8", "INT16", "FLOAT32", "FLOAT16"}  # float has its own rules
+    allowed |= {"INT32"} if operator.name in _INT32 else set()
+    allowed |= {"INT64"} if operator.name == "ARG_MAX" else set()
+    return any(tensor.dtype not in allowed for tensor in computed)
+
+
+def _type_unknown_to_vx(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    written = [graph.tensors[index].dtype for index in operator.outputs]
+    return "INT16" in written or any(tensor.dtype in ("INT64", "STRING") for tensor in _tensors(graph, operator))
+
+
+def _batch(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return graph.tensors[operator.inputs[0]].shape[0] != 1
+
+
+def _over_four_dimensions(graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return any(len(tensor.shape) > 4 for tensor in _tensors(graph, operator))
+
+
+def _flex(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return operator.name.startswith("Flex")
+
+
+def _custom(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return operator.name != operator.name.upper() and not operator.name.startswith("Flex")  # TFLite's own are capitals
+
+
+#: Name in ``compat.toml`` -> whether it holds for an operator.
+CONDITIONS: dict[str, Callable[[tflite.Graph, tflite.Operator], bool]] = {
+    "batch": _batch,
+    "custom": _custom,
+    "dynamic": _dynamic,
+    "flex": _flex,
+    "float": _float,
+    "float_inside": _float_inside,
+    "half_pixel": _half_pixel,
+    "half_pixel_not_double": _half_pixel_not_double,
+    "odd_factor": _odd_factor,
+    "over_four_dimensions": _over_four_dimensions,
+    "per_channel": _per_channel,
+    "type_unknown_to_ethos_u": _type_unknown_to_ethos_u,
+    "type_unknown_to_vx": _type_unknown_to_vx,
+}
+
+
+# The data
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Every rule of ``compat.toml``, in its order."""
+    return TypeAdapter(tuple[Rule, ...]).validate_python(tomllib.loads(RULES.read_text(encoding="utf-8"))["rule"])
+
+
+@cache
+def operators() -> dict[str, Known]:
+    """Every row of ``operators.csv``."""
+    with OPERATORS.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return {row["operator"]: Known(tuple(row["versions"].split()), row["ethos_u"], row["vx"]) for row in rows}
+
+
+# The report
+
+
+def needs(graph: tflite.Graph) -> tuple[str, list[str]]:
+    """The oldest TFLite that knows every operator version, and the operators that our table does not know.
+
+    The converter writes its own account into the file; ours is asked too, and the higher one counts.
+    """
+    known, found, unknown = operators(), [graph.min_runtime], set()
+    for operator in graph.operators:
+        versions = known[operator.name].versions if operator.name in known else ()
+        if operator.version <= len(versions):
+            found.append(versions[operator.version - 1])
+        else:
+            unknown.add(f"{operator.name} version {operator.version}")
+    return max(found, key=version), sorted(unknown)
+
+
+def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple[Finding, ...]]:
+    """One target with one BSP: how many operators the accelerator takes, and what stands in the way."""
+    found: list[Finding] = []
+    least, unknown = needs(graph)
+    if version(bsp.tflite) < version(least):
+        what = f"the model needs TFLite {least}, this BSP has {bsp.tflite}"
+        remedy = "take a newer BSP, or convert with an older TensorFlow"
+        found.append(
+            Finding("runtime-too-old", "red", what, {}, "the file's min_runtime_version; operators.csv", remedy)
+        )
+    if unknown and not graph.min_runtime:
+        what = f"nothing says which runtime knows {', '.join(unknown)}"
+        remedy = "look it up, and add a row to utils/operators.csv"
+        found.append(Finding("version-unknown", "yellow", what, {}, "operators.csv", remedy))
+    stay: set[int] = set()
+    for rule in rules():
+        if not rule.holds_for(accelerator, bsp):
+            continue
+        hit = [
+            index
+            for index, operator in enumerate(graph.operators)
+            if (not rule.operators or operator.name in rule.operators) and CONDITIONS[rule.when](graph, operator)
+        ]
+        if hit:
+            count = dict(sorted(Counter(graph.operators[index].name for index in hit).items()))
+            found.append(Finding(rule.id, rule.severity, rule.what, count, rule.evidence, rule.remedy))
+            stay |= set(hit)
+    if accelerator == "cpu":
+        return len(graph.operators), tuple(found)
+    known = operators()
+    foreign = [
+        index
+        for index, operator in enumerate(graph.operators)
+        if index not in stay and not (operator.name in known and known[operator.name].runs_on(accelerator, bsp))
+    ]
+    if foreign:
+        count = dict(sorted(Counter(graph.operators[index].name for index in foreign).items()))
+        what = "the accelerator does not take these operators: they stay on the CPU"
+        remedy = "the model runs all the same; on the CPU they cost time, and copies to and fro"
+        found.append(Finding("not-on-the-accelerator", "yellow", what, count, "operators.csv", remedy))
+    return len(graph.operators) - len(stay | set(foreign)), tuple(found)
+
+
+def report(graph: tflite.Graph, bsps: tuple[Bsp, ...] = ()) -> list[Verdict]:
+    """Every target with every BSP (or with those named), neighbours that agree in one verdict."""
+    verdicts: list[Verdict] = []
+    for accelerator, target in TARGETS.items():
+        last: tuple[int, tuple[Finding, ...]] | None = None
+        for bsp in bsps or tuple(load_all().values()):
+            result = examine(graph, accelerator, bsp)
+            if result == last:
+                verdicts[-1] = replace(verdicts[-1], bsps=(*verdicts[-1].bsps, bsp.name))
+                continue
+            last = result
+            colours = [finding.severity for finding in result[1]]
+            colour: Colour = max(colours, key=_ORDER.index) if colours else "green"
+            total = len(graph.operators)
+            verdicts.append(Verdict(accelerator, target, (bsp.name,), colour, result[0], total, result[1]))
+    return verdicts
+
+
+def as_json(file: Path, bsps: tuple[Bsp, ...] = ()) -> dict[str, Any]:
+    """The report about a file as plain JSON values, tied to it."""
+    graph = _read(file)
+    least, unknown = needs(graph)
+    return {
+        "format": 1,
+        "file": file.name,
+        **files.facts(file),
+        "needs_tflite": least,
+        "unknown_to_the_table": unknown,
+        "targets": [asdict(verdict) | {"span": verdict.span} for verdict in report(graph, bsps)],
+    }
+
+
+def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
+    """The report about a file for a person."""
+    graph = _read(file)
+    least, unknown = needs(graph)
+    lines = [f"{file.name}: {len(graph.operators)} operators, needs TFLite {least}"]
+    if unknown:
+        lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/operators.csv")
+    for verdict in report(graph, bsps):
+        lines += ["", f"{verdict.verdict.upper():6} {verdict.target}; {verdict.span}"]
+        if verdict.accelerator != "cpu":
+            lines.append(f"       {verdict.placed} of {verdict.total} operators on the accelerator")
+        for finding in verdict.findings:
+            about = ", ".join(f"{count} x {operator}" for operator, count in finding.operators.items())
+            lines.append(f"       [{finding.id}] {about}{': ' if about else ''}{finding.what}")
+            lines += [f"         evidence: {finding.evidence}", f"         -> {finding.remedy}"]
+    return "\n".join(lines) + "\n"
+
+
+def _read(file: Path) -> tflite.Graph:
+    """The graph of a file that can be examined.
+
+    Raises:
+        DataError: not a TFLite file, or one that Vela has compiled: what is in it can no longer be seen.
+    """
+    graph = tflite.read(file)
+    if vela.CUSTOM in graph.count():
+        raise DataError("is compiled by Vela", where=file.name, hint="give the model that it was made from")
+    return graph

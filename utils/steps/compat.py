@@ -1,0 +1,47 @@
+"""compat: say where a built model will run, and what stands in the way; writes nothing.
+
+``python -m utils.steps.compat MODEL-OR-FILE [--bsp BSP,...] [--json]``, also for a .tflite file of your own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from utils import bsp, compat, files, paths, plan
+from utils.errors import BuildError, ZooError
+from utils.recipe import find
+
+
+def main() -> None:
+    """Print the report and exit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", help="a model of the zoo that is built, or a .tflite file")
+    parser.add_argument("--bsp", help="only these BSPs, separated by commas; default: all that are known")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args()
+    try:
+        file = _file(asked.model)
+        bsps = tuple(bsp.find(name) for name in asked.bsp.split(",")) if asked.bsp else ()
+        text = files.dump_json(compat.as_json(file, bsps)) if asked.json else compat.as_text(file, bsps)
+    except ZooError as error:
+        print(f"error: compat:{asked.model}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.stdout.write(text)
+
+
+def _file(model: str) -> Path:
+    """The file of a model of the zoo, as the board gets it: int8 where it has that; or the file that is named."""
+    if model.endswith(".tflite"):
+        if not Path(model).is_file():
+            raise BuildError(f"there is no file {model}", hint="name a model of the zoo, or a .tflite file")
+        return Path(model)
+    file = paths.bundle(model) / plan.deployed(find(model))
+    if not file.is_file():
+        raise BuildError(f"there is no {paths.relative(file)}", hint=f"doit {model} makes it")
+    return file
+
+
+if __name__ == "__main__":
+    main()

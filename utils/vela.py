@@ -1,0 +1,380 @@
+"""Vela, the compiler for the i.MX 93's NPU: what is installed, one run of it, and what it says, typed.
+
+Vela lives in environments of its own, a folder a version: ``/opt/vela/<version>`` in the image, else
+``build/vela/<version>`` (docker/make-vela). It is run as a program: as a library it keeps state from one model to the
+next.
+
+What it is not to be trusted with (all measured): its exit code is 0 when operators stay on the CPU, and when a file is
+compiled a second time; the CPU and NPU shares that it prints count operators that it made itself; ``inference_time`` is
+in seconds, and no version's estimate may be compared with another's.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from utils import environment, files, paths, tflite
+from utils.bsp import Bsp, load_all, version
+from utils.errors import BuildError, DataError, GateError
+
+__all__ = [
+    "CUSTOM",
+    "Compiled",
+    "Kept",
+    "Layer",
+    "Summary",
+    "compile_model",
+    "facts",
+    "find",
+    "flags",
+    "installed",
+    "lock",
+    "require_npu",
+]
+
+#: The operator that stands in a compiled file for all that runs on the NPU.
+CUSTOM = "ethos-u"
+
+#: Seconds after which a run is given up; ResNet50 takes about 3.
+TIMEOUT = 600
+
+#: The i.MX 93: NXP's own Vela has the same as its defaults.
+ACCELERATOR, SYSTEM = "ethos-u65-256", "Ethos_U65_High_End"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What Vela estimates for a whole model.
+
+    Attributes:
+        vela: version of Vela.
+        flags: its command line, without files.
+        ms: milliseconds an inference.
+        inferences_per_second: the same, turned round.
+        macs: multiply-accumulates an inference, of the operators on the NPU.
+        sram_kib: SRAM in use at most, KiB.
+        dram_kib: DRAM in use at most, KiB.
+        cycles: an inference, in all.
+        cycles_npu: of these, the NPU's own.
+        cycles_sram: waiting for SRAM; overlaps with the others.
+        cycles_dram: waiting for DRAM; overlaps with the others.
+        clock_hz: of the NPU.
+    """
+
+    vela: str
+    flags: tuple[str, ...]
+    ms: float
+    inferences_per_second: float
+    macs: int
+    sram_kib: float
+    dram_kib: float
+    cycles: int
+    cycles_npu: int
+    cycles_sram: int
+    cycles_dram: int
+    clock_hz: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An operator of the input graph that Vela left to the CPU, the name of its first output, and why."""
+
+    operator: str
+    output: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of Vela's per-layer table: an operator of its own graph, which is not the input's.
+
+    Attributes:
+        operator: of the model, as Vela calls it.
+        npu_operator: what Vela made of it.
+        name: as Vela has it, from the tensor that it writes.
+        target: ``NPU`` or ``CPU``.
+        cycles: an inference; 0 where it is done together with another.
+        macs: multiply-accumulates.
+        sram_bytes: SRAM in use while it runs.
+        utilisation: % of the NPU's multipliers.
+    """
+
+    operator: str
+    npu_operator: str
+    name: str
+    target: str
+    cycles: float
+    macs: int
+    sram_bytes: int
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All that is known after one run.
+
+    Attributes:
+        summary: the estimate.
+        placement: operator of the input graph -> ``{"npu": count, "cpu": count}``, sorted by name.
+        cpu: each one that stays on the CPU.
+        layers: the per-layer table.
+    """
+
+    summary: Summary
+    placement: dict[str, dict[str, int]]
+    cpu: tuple[Kept, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return asdict(self)
+
+
+# What is installed
+
+
+def _folders() -> list[Path]:
+    if "NXP_MODEL_ZOO_IMAGE" in os.environ:  # build/vela there is the host's, of another Python
+        return [Path("/opt/vela")]
+    return [paths.BUILD / "vela", Path("/opt/vela")]
+
+
+def installed() -> dict[str, Path]:
+    """Version -> its program, oldest first."""
+    found: dict[str, Path] = {}
+    for folder in _folders():
+        for program in folder.glob("*/bin/vela"):
+            name = program.parent.parent.name
+            if any(program.parent.parent.glob(f"lib/python*/site-packages/ethos_u_vela-{name}.dist-info")):
+                found.setdefault(name, program)
+    return dict(sorted(found.items(), key=lambda item: version(item[0])))
+
+
+def lock(wanted: str) -> Path:
+    """The locked requirements of one version."""
+    return paths.DOCKER / f"requirements-vela-{wanted}.txt"
+
+
+def find(bsp: Bsp) -> Path:
+    """The program of the version that belongs to a BSP.
+
+    Raises:
+        BuildError: it is not here. It is never fetched behind the user's back.
+    """
+    there = installed()
+    if bsp.vela in there:
+        return there[bsp.vela]
+    able = [name for name, known in load_all().items() if known.vela in there]
+    hint = f'ZOO_VELA="{bsp.vela}" docker/run doit ... adds it'
+    if not lock(bsp.vela).is_file():
+        name = paths.relative(lock(bsp.vela).with_suffix(".in"))
+        hint = f"write {name} like its neighbours, run docker/lock, then {hint}"
+    have = f"; here are {', '.join(there)}, for {', '.join(able)}" if there else ""
+    raise BuildError(f"Vela {bsp.vela}, which belongs to {bsp.name}, is not here{have}", hint=hint)
+
+
+def flags(wanted: str) -> tuple[str, ...]:
+    """The command line for the i.MX 93's NPU, without files.
+
+    384 KiB of the SRAM are the NPU's: ``Dedicated_Sram`` says that up to 3.12; from 4 on it has no size any more.
+    """
+    memory = "Dedicated_Sram" if version(wanted) < (4,) else "Dedicated_Sram_384KB"
+    return (
+        *("--accelerator-config", ACCELERATOR, "--config", "Arm/vela.ini", "--system-config", SYSTEM),
+        *("--memory-mode", memory, "--optimise", "Performance"),
+    )
+
+
+# One run
+
+
+def compile_model(model: Path, bsp: Bsp, to: Path, timeout: float = TIMEOUT) -> Compiled:
+    """Compile ``model``, an int8 TFLite file, and write the result to the file ``to``.
+
+    Raises:
+        DataError: not a TFLite file, one without int8 or uint8 operators, or one that is compiled already.
+        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout`` seconds.
+    """
+    graph = _input(model)
+    program = find(bsp)
+    command = [str(program), *flags(bsp.vela), "--verbose-performance", "--show-cpu-operations"]
+    with tempfile.TemporaryDirectory(prefix=".vela.", dir=to.parent) as folder:
+        said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout)
+        made = Path(folder) / f"{model.stem}_vela.tflite"
+        try:
+            summary = _summary(Path(folder) / f"{model.stem}_summary_{SYSTEM}.csv", bsp.vela)
+            layers = _layers(Path(folder) / f"{model.stem}_per-layer.csv")
+            compiled = tflite.read(made)
+        except (OSError, KeyError, ValueError, StopIteration) as error:
+            raise _failed(f"left no result that can be read ({error})", bsp.vela, said) from None
+        kept = _kept(graph, compiled, _reasons(said))
+        made.replace(to)
+    return Compiled(summary, _placement(graph, kept), kept, layers)
+
+
+def _input(model: Path) -> tflite.Graph:
+    graph = tflite.read(model)
+    if CUSTOM in graph.count():
+        hint = "give the model that it was made from"
+        raise DataError("is compiled by Vela already", where=model.name, hint=hint)
+    types = {graph.tensors[index].dtype for operator in graph.operators for index in operator.outputs}
+    if not types & {"INT8", "UINT8", "INT16"}:
+        hint = "give the int8 variant: the NPU computes integers only"
+        raise DataError("has no quantised operator", where=model.name, hint=hint)
+    return graph
+
+
+def _run(command: list[str], folder: Path, wanted: str, timeout: float) -> str:
+    """What Vela says, whole: its warnings are the only place where it gives reasons."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment.pinned(), timeout=timeout, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as expired:
+        said = expired.stdout or b""
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        raise _failed(f"took longer than {timeout:g} s", wanted, text) from None
+    if done.returncode:
+        raise _failed(f"failed with exit code {done.returncode}", wanted, done.stdout)
+    return done.stdout
+
+
+def _failed(what: str, wanted: str, said: str) -> BuildError:
+    last = [line.rstrip()[:200] for line in said.splitlines() if line.strip()][-8:]
+    shown = "its last lines:\n  " + "\n  ".join(last) if last else "it said nothing"
+    hint = "the lines above name the operator or the cause; another BSP has another Vela (bsp=...)"
+    return BuildError(f"Vela {wanted} {what}; {shown}", hint=hint)
+
+
+# What it says
+
+
+def _summary(file: Path, wanted: str) -> Summary:
+    with file.open(encoding="utf-8", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    number = {key: float(row[key]) for key in row if re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", row[key] or "")}
+    return Summary(
+        vela=wanted,
+        flags=flags(wanted),
+        ms=number["inference_time"] * 1000,  # the file has seconds
+        inferences_per_second=number["inferences_per_second"],
+        macs=round(number["nn_macs"]),
+        sram_kib=number["sram_memory_used"],
+        dram_kib=number["dram_memory_used"],
+        cycles=round(number["cycles_total"]),
+        cycles_npu=round(number["cycles_npu"]),
+        cycles_sram=round(number["cycles_sram_access"]),
+        cycles_dram=round(number["cycles_dram_access"]),
+        clock_hz=number["core_clock"],
+    )
+
+
+def _layers(file: Path) -> tuple[Layer, ...]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+
+    def either(row: dict[str, str], *names: str) -> str:  # 3.x and 4.x, then 5.x
+        return next(row[name] for name in names if name in row)
+
+    return tuple(
+        Layer(
+            operator=either(row, "TFLite_operator", "Original Operator"),
+            npu_operator=row["NNG Operator"],
+            name=row["Name"],
+            target=row.get("Target", "NPU"),  # 3.x and 4.x list the NPU's alone
+            cycles=float(row["Op Cycles"]),
+            macs=round(float(row["MAC Count"])),
+            sram_bytes=round(float(either(row, "SRAM Usage", "Staging Usage"))),
+            utilisation=float(either(row, "Util%", "Util% (MAC)")),
+        )
+        for row in rows
+    )
+
+
+#: How 3.x and 4.x, and how 5.x say that an operator stays on the CPU.
+_WARNING = re.compile(
+    r"^(?:Warning: (?:Unsupported TensorFlow Lite semantics for )?|Info: )(?P<operator>\S+) '(?P<output>[^']*)'"
+    r"(?P<text>.*)$|^Warning \(.*?\) operator:(?P<operator5>\S+) ofm:(?P<output5>.*)$"
+)
+
+
+def _reasons(said: str) -> dict[str, str]:
+    """Name of an operator's output -> why it stays on the CPU."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] | None = None
+    for line in said.splitlines():
+        warning = _WARNING.match(line)
+        if warning:
+            lines = found.setdefault(warning["output"] or warning["output5"] or "", [])
+            if "is a CPU only op" in (warning["text"] or ""):
+                lines.append("this Vela has no such NPU operator")
+        elif lines is not None and re.match(r" - |   \S|Reason: |\S.*dataTypes must", line):
+            lines.append(line.removeprefix("Reason: ").removeprefix(" - ").strip())
+        else:
+            lines = None
+    return {output: "; ".join(texts) for output, texts in found.items() if texts}
+
+
+def _outputs(graph: tflite.Graph, operator: tflite.Operator) -> tuple[str, ...]:
+    return tuple(graph.tensors[index].name for index in operator.outputs)
+
+
+def _kept(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[str, str]) -> tuple[Kept, ...]:
+    """The operators of the input that are in the compiled file as they were: same name, same outputs."""
+    left = Counter((found.name, _outputs(compiled, found)) for found in compiled.operators if found.name != CUSTOM)
+    kept = []
+    for operator in graph.operators:
+        outputs = _outputs(graph, operator)
+        if left[operator.name, outputs]:
+            left[operator.name, outputs] -= 1
+            reason = next((reasons[name] for name in outputs if name in reasons), "Vela gives no reason")
+            kept.append(Kept(operator.name, outputs[0], reason))
+    made = [name for (name, _), count in left.items() for _ in range(count)]
+    kept += [Kept(name, "", "not in the input: Vela made it for the CPU") for name in made]
+    return tuple(kept)
+
+
+def _placement(graph: tflite.Graph, kept: tuple[Kept, ...]) -> dict[str, dict[str, int]]:
+    cpu = Counter(entry.operator for entry in kept if entry.output)
+    return {name: {"npu": count - cpu[name], "cpu": cpu[name]} for name, count in graph.count().items()}
+
+
+def facts(bsp: Bsp, model: Path, made: Path, compiled: Compiled) -> dict[str, Any]:
+    """What ``vela.json`` says: the run, tied to what went in and what came out."""
+    total = sum(sum(counts.values()) for counts in compiled.placement.values())
+    on_npu = sum(counts["npu"] for counts in compiled.placement.values())
+    return {
+        "format": 1,
+        "bsp": asdict(bsp),
+        "input": {"file": model.name, **files.facts(model)},
+        "output": {"file": made.name, **files.facts(made)},
+        "operators": {"total": total, "npu": on_npu, "cpu": total - on_npu},
+        **compiled.json,
+    }
+
+
+def require_npu(found: list[Path]) -> None:
+    """Hold finished runs, each a ``vela.json``, against the wish that all operators run on the NPU.
+
+    Raises:
+        GateError: an operator of one of them stays on the CPU; lists all.
+    """
+    lines = []
+    for file in found:
+        run = files.load_json(file)
+        where = f"{run['input']['file']}, {run['bsp']['name']}"
+        lines += [f"{where}: {entry['operator']} {entry['output']!r}: {entry['reason']}" for entry in run["cpu"]]
+    if lines:
+        what = f"{len(lines)} operators stay on the CPU" if len(lines) > 1 else "an operator stays on the CPU"
+        hint = "change the model, take another BSP, or leave --require-npu out"
+        raise GateError("\n  ".join([f"{what}:", *lines]), hint=hint)

@@ -283,7 +283,7 @@ class Measured(_Closed):
 
     board: str
     accelerator: str  # CPU (1 thread), NPU, ...
-    variant: Literal["float32", "int8"]
+    variant: Variant
     ms: Annotated[float, Field(gt=0)]  # milliseconds an inference
     bsp: str  # what the board ran: a name of utils/bsp.csv
     command: str

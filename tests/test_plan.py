@@ -28,9 +28,8 @@ def test_no_two_steps_write_one_file() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_read_is_written_before(model: str) -> None:
     found = recipe.find(model)
-    listed = {file for dataset in found.datasets if (file := found.list_file(dataset))}
-    written = {paths.LOCK, *listed}  # what git has
-    for step in plan.steps_of(recipe.find(model)):
+    written = {paths.LOCK, *filter(None, map(found.list_file, found.datasets))}
+    for step in plan.steps_of(found):
         assert set(step.reads) <= written, step.name
         assert paths.LOCK in step.reads
         assert all(file.is_file() for file in step.code)
@@ -52,7 +51,8 @@ def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> 
 @pytest.mark.parametrize(
     ("module", "within", "without"),
     [
-        ("train", ["preprocess", "example", "datasets", "network", "environment"], ["tflite", "bundle", "pictures"]),
+        ("train", ["preprocess", "example", "datasets", "network", "environment"], ["bundle", "pictures"]),
+        ("load", ["network", "weights", "saved_model", "unpack", "expectations"], ["bundle", "pictures"]),
         ("convert", ["preprocess", "example", "datasets", "network", "environment", "tflite"], ["bundle", "pictures"]),
         ("evaluate", ["preprocess", "example", "datasets"], ["network", "tflite", "pictures"]),
         ("validate", ["bundle", "preprocess", "example", "datasets"], ["network", "pictures"]),

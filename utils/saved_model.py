@@ -19,12 +19,12 @@ _HARMLESS = frozenset([
     "DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "Div", "Elu", "Exp", "ExpandDims", "Fill",
     "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Greater", "GreaterEqual", "Identity", "IdentityN",
     "IsFinite", "LeakyRelu", "Less", "LessEqual", "LogSoftmax", "MatMul", "Max", "MaxPool", "Maximum", "Mean",
-    "MergeV2Checkpoints", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NoOp", "OneHot", "Pack", "Pad", "PadV2",
+    "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NoOp", "OneHot", "Pack", "Pad", "PadV2",
     "PartitionedCall", "Placeholder", "PlaceholderWithDefault", "Pow", "Prod", "Range", "Rank", "ReadVariableOp",
     "RealDiv", "Relu", "Relu6", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor", "RestoreV2", "Rsqrt",
-    "SaveV2", "Select", "SelectV2", "Shape", "ShardedFilename", "Sigmoid", "Slice", "Softmax", "SpaceToBatchND",
+    "Select", "SelectV2", "Shape", "Sigmoid", "Slice", "Softmax", "SpaceToBatchND",
     "Split", "SplitV", "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall",
-    "StaticRegexFullMatch", "StopGradient", "StridedSlice", "StringJoin", "Sub", "Sum", "Swish", "Tanh", "Tile",
+    "StopGradient", "StridedSlice", "Sub", "Sum", "Swish", "Tanh", "Tile",
     "TopKV2", "Transpose", "Unpack", "VarHandleOp", "VarIsInitializedOp", "Variable", "VariableV2", "ZerosLike",
 ])  # fmt: skip
 
@@ -111,14 +111,29 @@ def _meta_graph(home: Path, where: str) -> Any:
 
 
 def _reached(meta: Any, roots: list[str]) -> list[Any]:
-    """The nodes that run when those of ``roots`` do."""
-    nodes, found, waiting = {node.name: node for node in meta.graph_def.node}, set(), list(roots)
+    """The nodes that run when those of ``roots`` do, and those of the functions that they call."""
+    nodes = {node.name: node for node in meta.graph_def.node}
+    library = {entry.signature.name: entry for entry in meta.graph_def.library.function}
+    found: list[Any] = []
+    seen: set[str] = set()
+    waiting = list(roots)
     while waiting:
         name = waiting.pop().removeprefix("^").partition(":")[0]
-        if name in nodes and name not in found:
-            found.add(name)
+        if name in nodes and name not in seen:
+            seen.add(name)
+            found.append(nodes[name])
             waiting += nodes[name].input
-    return [nodes[name] for name in sorted(found)]
+    called: set[str] = set()
+    for node in found:  # it grows by what the functions hold
+        for name in ({node.op, *_functions(node)} & library.keys()) - called:
+            called.add(name)
+            found += library[name].node_def
+    return found
+
+
+def _functions(node: Any) -> list[str]:
+    """The functions that the attributes of a node name."""
+    return [entry.name for attr in node.attr.values() for entry in (attr.func, *attr.list.func)]
 
 
 def _check_operators(meta: Any, signature: str, where: str) -> None:
@@ -128,9 +143,8 @@ def _check_operators(meta: Any, signature: str, where: str) -> None:
     for key in ("saved_model_main_op", "legacy_init_op"):
         roots += meta.collection_def[key].node_list.value
     roots.append(meta.saver_def.restore_op_name)
-    library = meta.graph_def.library.function
-    nodes = [*_reached(meta, roots), *(node for entry in library for node in entry.node_def)]
-    strange = {node.op for node in nodes} - {entry.signature.name for entry in library} - _HARMLESS
+    functions = {entry.signature.name for entry in meta.graph_def.library.function}
+    strange = {node.op for node in _reached(meta, roots)} - functions - _HARMLESS
     if strange:
         raise BuildError(
             f"the graph has operators that no network needs: {', '.join(sorted(strange))}",

@@ -1,45 +1,62 @@
 #!/usr/bin/env python3
-"""Run a model of this bundle on the board, and say whether its answers are right.
+"""Run a model of this bundle on the board, on CPU or NPU, and say whether its answers are right.
 
     python3 example.py                                   check every model here against its golden tensors
-    python3 example.py -m MODEL.tflite -i IMAGE          what is in the picture?
+    python3 example.py -m MODEL.tflite -i IMAGE          what is in the picture? (images, or a folder of them)
     python3 example.py -m MODEL.tflite --samples         accuracy on samples.npz
     python3 example.py -m MODEL.tflite -i IMAGE -o DIR   a segmentation, drawn into DIR/<input's stem>_overlay.png
-    python3 example.py -m MODEL.tflite --check --json    the check, for a program
+    python3 example.py --compare                         NPU and CPU side by side
+    python3 example.py --compare --json                  the same, for a program
 
 Needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow; Pillow for image files (an .npy file
 of pixels works without it). It imports nothing else, opens no socket, and writes only where -o says.
 
-Exit codes: 0 all is well; 2 wrong use, or a model or input file that cannot be read; 3 no runtime here can run the
-model; 4 the verdict is not PASS.
+-d/--delegate chooses what computes: "cpu"; "vx" (libvx_delegate.so, i.MX 8M Plus) or "ethosu" (libethosu_delegate.so,
+i.MX 93), looked for in LD_LIBRARY_PATH and the system's library folders; the path of any other TFLite delegate; or, as
+without it, "auto": the NPU that the board has, else the CPU, and it says which. What ran on an NPU is always checked.
+A .tflite file that no model.json names runs too: what it means is then read from its tensors and metadata, and said.
 
-The verdict compares the outputs for the golden inputs with those of the reference kernels at build time:
+Exit codes, of several the highest: 0 all is well; 2 wrong use, or a model or input file that cannot be read; 3 no
+runtime here can run the model; 4 a verdict is not PASS; 5 the delegate cannot be loaded, refuses the model or fails;
+6 an NPU was asked for, and the CPU ran the model.
+
+The verdict compares the outputs for the golden inputs with those of the reference kernels at build time, and with
+--compare those of the NPU with those of the CPU:
     PASS          within the tolerance that model.json states, with the same answers (but for ties; for at least 99 %
-                  of the pixels of a segmentation)
+                  of the pixels of a segmentation). A model that runs wholly on Ethos-U has to be right to the bit.
     FIXED_OUTPUT  the output does not change with the input
     NAN           the output holds numbers that are none
     SATURATED     every output value is the lowest or the highest
     MISMATCH      further off than the tolerance
 
---json prints one object: {"format": 1, "runtime": {"name", "version"}, "models": [{"file", "variant", "delegate",
-"first_ms", "steady_ms": {"min", "median", "p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement",
-"max_error", "mean_error", "tolerance", "unit", "remedy"}, "samples": {"count", "correct", "accuracy"},
-"predictions": [{"input", "top": [{"label", "score"}]}]}]}; of a segmentation "predictions": [{"input", "classes":
-[{"label", "share"}], "overlay"}], the share in % of the pixels, "overlay" the path of the picture or null. Times are
-in milliseconds; errors are in quantisation steps for integer outputs ("unit": "steps"), else in the output's own unit
-("unit": "absolute"); an error or a score that is no number is null. "remedy" is there when the verdict is not PASS;
-other absent parts were not asked for.
+--json prints one object: {"format": 1, "runtime": {"name", "version"}, "delegate": {"name", "library", "sha256",
+"options", "note"}, "models": [{"file", "variant", "delegate", "first_ms", "steady_ms": {"min", "median", "p90",
+"runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance", "unit", "remedy"},
+"samples": {"count", "correct", "accuracy"}, "predictions": [{"input", "top": [{"label", "score"}]}], "nodes": {"total",
+"delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as "check"), "notes":
+[sentence], "failure": {"code", "what", "remedy"}}]}. Of a segmentation "predictions" are [{"input", "classes":
+[{"label", "share"}], "overlay"}]: the share in % of the pixels, "overlay" the path of the picture or null.
+"delegate" of a model is what ran it; "nodes" counts the graph's nodes and what the NPU took of them, null where the
+runtime cannot tell; "cpu" is the same on the CPU. Times are in milliseconds, the first run, in which a delegate may
+compile, apart; errors are in quantisation steps for integer outputs ("unit": "steps"), else in the output's own unit
+("unit": "absolute"); an error or a score that is no number is null. "remedy" is there when the verdict is not PASS,
+"failure" when the delegate failed (code 5) or the CPU did its work (code 6). Absent parts were not asked for, or there
+was nothing to say. Further keys may come; those that are here stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import importlib
 import json
+import mmap
 import os
+import struct
 import sys
 import time
+import zipfile
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 try:
@@ -47,7 +64,7 @@ try:
 except ImportError:  # said in main(), after --help
     np = None  # type: ignore[assignment]
 
-USAGE, RUNTIME, VERDICT = 2, 3, 4
+USAGE, RUNTIME, VERDICT, DELEGATE, ON_CPU = 2, 3, 4, 5, 6
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -57,7 +74,7 @@ class Problem(Exception):
 
     def __init__(self, message: str, remedy: str = "", code: int = USAGE) -> None:
         super().__init__(message + ("\n  -> " + remedy if remedy else ""))
-        self.code = code
+        self.message, self.remedy, self.code = message, remedy, code
 
 
 # --- one preprocessing: calibration and evaluation of the build call these very functions --------------------------
@@ -313,6 +330,191 @@ def _version(package: str) -> str:
     return str(getattr(importlib.import_module(package), "__version__", "unknown"))
 
 
+# --- the delegate --------------------------------------------------------------------------------------------------
+
+#: Delegates by the names that -d knows, in the order in which "auto" tries them.
+LIBRARIES = {"vx": "libvx_delegate.so", "ethosu": "libethosu_delegate.so"}
+
+#: Where NXP's BSPs and Debian keep libraries.
+FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib", "/lib")
+
+
+class Delegate(NamedTuple):
+    """What computes: the CPU, or an NPU behind a library."""
+
+    name: str  # cpu, vx, ethosu, or the library's file name
+    library: Optional[str] = None  # path
+    options: Sequence[Tuple[str, str]] = ()  # keys and values
+    asked: bool = False  # by its name: the CPU will not do
+    note: Optional[str] = None  # why it was chosen
+
+
+def choose_delegate(choice: str, options: Sequence[Tuple[str, str]], runtime: Runtime) -> Delegate:
+    """The delegate that -d names; its library is there and can be loaded."""
+    if choice == "auto":
+        notes = []
+        for name, library in LIBRARIES.items():
+            path = _find(library)
+            if path:
+                found = Delegate(name, path, options, note="found %s" % path)
+                try:
+                    load_delegate(found, runtime)
+                    return found
+                except Problem as problem:
+                    notes.append(problem.message)
+        return Delegate("cpu", note="; ".join(notes) or "no NPU delegate is installed here")
+    if choice == "cpu":
+        return Delegate("cpu")
+    path = _find(LIBRARIES.get(choice, choice))
+    if path is None:
+        raise Problem(
+            "there is no delegate library %s (nor in LD_LIBRARY_PATH, %s)"
+            % (LIBRARIES.get(choice, choice), ", ".join(FOLDERS)),
+            "-d takes auto, cpu, vx (i.MX 8M Plus), ethosu (i.MX 93) or the path of a delegate's library",
+            DELEGATE,
+        )
+    kinds = {library: name for name, library in LIBRARIES.items()}
+    found = Delegate(kinds.get(os.path.basename(path), os.path.basename(path)), path, options, asked=True)
+    load_delegate(found, runtime)
+    return found
+
+
+def _find(library: str) -> Optional[str]:
+    """The path of a library that is given by its path, or by its name in one of the folders."""
+    if os.path.isfile(library):
+        return os.path.abspath(library)
+    folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if folder]
+    for folder in [*folders, *FOLDERS]:
+        if os.sep not in library and os.path.isfile(os.path.join(folder, library)):
+            return os.path.join(folder, library)
+    return None
+
+
+def load_delegate(delegate: Delegate, runtime: Runtime) -> Any:
+    """The delegate as the interpreter takes it; each interpreter needs one of its own."""
+    try:  # first by hand: a failure inside the runtime's own loader is followed by noise from its destructor
+        library = ctypes.CDLL(delegate.library)
+    except OSError as error:
+        remedy = "is it built for this machine, and is what it needs installed? (ldd %s)" % delegate.library
+        raise Problem("%s cannot be loaded: %s" % (delegate.library, error), remedy, DELEGATE) from None
+    if not hasattr(library, "tflite_plugin_create_delegate"):
+        raise Problem("%s is a library, but no TFLite delegate" % delegate.library, "give another with -d", DELEGATE)
+    load = getattr(runtime.module, "load_delegate", None) or runtime.module.experimental.load_delegate
+    try:
+        return load(delegate.library, dict(delegate.options))
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[-1]
+        remedy = "is the NPU's driver loaded, and are the --delegate-option right?"
+        raise Problem("the delegate %s does not start: %s" % (delegate.library, reason), remedy, DELEGATE) from None
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+#: The first BSP with each TFLite.
+BSPS = (
+    ("2.9.1", "LF5.15.52_2.1.0"),
+    ("2.10.0", "LF6.1.1_1.0.0"),
+    ("2.11.1", "LF6.1.36_2.1.0"),
+    ("2.12.1", "LF6.1.55_2.2.0"),
+    ("2.14.0", "LF6.6.3_1.0.0"),
+    ("2.15.0", "LF6.6.23_2.0.0"),
+    ("2.16.2", "LF6.6.36_2.1.0"),
+    ("2.18.0", "LF6.12.20_2.0.0"),
+    ("2.19.0", "LF6.12.34_2.1.0"),
+)
+
+
+class Content(NamedTuple):
+    """What a .tflite file says of itself, read without any library but Python's own."""
+
+    customs: List[str]  # operators that are none of TFLite's own
+    min_runtime: str  # the TFLite version that the converter says it needs; "" if it does not say
+    mean: List[float]  # of TFLite's metadata: (pixel - mean) / std; empty without
+    std: List[float]
+    labels: List[List[str]]  # of each text file that is packed to its end
+    whole: bool  # all its parts lie within it
+
+    @property
+    def is_vela(self) -> bool:
+        """It was compiled for Ethos-U."""
+        return "ethos-u" in self.customs
+
+
+def read_content(path: str) -> Content:
+    """Read the flatbuffer's few fields that matter here; what is damaged or missing is empty."""
+    customs: List[str] = []
+    found: Dict[str, bytes] = {}
+    mean: List[float] = []
+    std: List[float] = []
+    labels: List[List[str]] = []
+    whole = False
+    try:
+        with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            root = _follow(data, 0)
+            customs = [_bytes(data, _field(data, code, 1)).decode() for code in _tables(data, _field(data, root, 1))]
+            buffers = _tables(data, _field(data, root, 4))
+            whole = bool(buffers) and all(_end(data, _field(data, buffer, 0)) <= len(data) for buffer in buffers)
+            for entry in _tables(data, _field(data, root, 6)):
+                at = _field(data, entry, 1)
+                buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
+                found[_bytes(data, _field(data, entry, 0)).decode()] = _bytes(data, _field(data, buffer, 0))
+        facts = found.get("TFLITE_METADATA", b"")
+        if facts:  # ModelMetadata > subgraph_metadata > input_tensor_metadata > process_units > NormalizationOptions
+            graph = _tables(facts, _field(facts, _follow(facts, 0), 3))[0]
+            for unit in _tables(facts, _field(facts, _tables(facts, _field(facts, graph, 2))[0], 4)):
+                kind, options = _field(facts, unit, 0), _field(facts, unit, 1)
+                if kind and facts[kind] == 1 and options:
+                    mean, std = (_floats(facts, _field(facts, _follow(facts, options), field)) for field in (0, 1))
+    except (struct.error, IndexError, ValueError, OSError):
+        whole = False
+    try:
+        with zipfile.ZipFile(path) as packed:
+            labels = [packed.read(name).decode().splitlines() for name in packed.namelist() if name.endswith(".txt")]
+    except (OSError, ValueError, zipfile.BadZipFile):
+        pass
+    version = found.get("min_runtime_version", b"").rstrip(b"\0").decode(errors="replace")
+    return Content([name for name in customs if name], version, mean, std, labels, whole)
+
+
+def _follow(data: Any, at: int) -> int:
+    return at + int(struct.unpack_from("<I", data, at)[0])
+
+
+def _field(data: Any, table: int, number: int) -> int:
+    """Where a field of a flatbuffer's table is; 0 if it has none."""
+    names = table - struct.unpack_from("<i", data, table)[0]
+    slot = 4 + 2 * number
+    if slot >= struct.unpack_from("<H", data, names)[0]:
+        return 0
+    offset = struct.unpack_from("<H", data, names + slot)[0]
+    return table + int(offset) if offset else 0
+
+
+def _end(data: Any, at: int) -> int:
+    return _follow(data, _follow(data, at)) + 4 if at else 0
+
+
+def _bytes(data: Any, at: int) -> bytes:
+    return bytes(data[_follow(data, at) + 4 : _end(data, at)]) if at else b""
+
+
+def _floats(data: Any, at: int) -> List[float]:
+    if not at:
+        return []
+    begin = _follow(data, at)
+    return list(struct.unpack_from("<%df" % struct.unpack_from("<I", data, begin)[0], data, begin + 4))
+
+
+def _tables(data: Any, at: int) -> List[int]:
+    if not at:
+        return []
+    begin = _follow(data, at)
+    count = struct.unpack_from("<I", data, begin)[0]
+    if 4 * count > len(data):
+        raise ValueError
+    return [_follow(data, begin + 4 + 4 * number) for number in range(count)]
+
+
 class Model:
     """A TFLite model, ready to run.
 
@@ -344,19 +546,66 @@ class Model:
         if reference:
             kernels = getattr(runtime.module, "OpResolverType", None) or runtime.module.experimental.OpResolverType
             options["experimental_op_resolver_type"] = kernels.BUILTIN_REF
+        self._path, self._delegated = path, bool(delegates)
+        self.nodes: Optional[Dict[str, Optional[int]]] = None
+        self.operators: List[str] = []
         try:
             self._interpreter = runtime.module.Interpreter(**options)
+            if delegates:
+                self._look_at_nodes()  # before allocate_tensors: there the runtime adds its own delegate, XNNPACK
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, SystemError, ImportError, AttributeError, TypeError) as error:
-            reason = str(error.__cause__ or error).strip().split("\n")[0]
-            remedy = "is it a whole .tflite file, and not newer than the runtime?"
-            if not isinstance(error, (ValueError, RuntimeError)) and np.__version__ >= "2":
-                remedy = "the runtime may be older than this numpy %s: pip install 'numpy<2'" % np.__version__
-            problem = "%s %s cannot run %s: %s" % (runtime.name, runtime.version, path, reason)
-            raise Problem(problem, remedy, RUNTIME) from None
+            raise self._why_not(error, runtime) from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self.inputs, self.outputs = inputs, outputs
         self.input, self.output = inputs[0], outputs[0]
+
+    def _look_at_nodes(self) -> None:
+        """Count the graph's nodes, and those that the delegates took."""
+        try:
+            details = self._interpreter._get_ops_details()
+        except Exception:  # it is no public interface: a runtime may lack it, or change it
+            self.nodes = {"total": None, "delegated": None, "partitions": None}
+            return
+        ours = [node for node in details if node["op_name"] == "DELEGATE"]
+        graph = [node for node in details if node["op_name"] != "DELEGATE"]
+        makes = {int(tensor): node for node in graph for tensor in node["outputs"]}
+        taken = set()
+        for node in ours:  # back from what it makes to what it is given
+            given = {int(tensor) for tensor in node["inputs"]}
+            ahead = [int(tensor) for tensor in node["outputs"]]
+            while ahead:
+                tensor = ahead.pop()
+                if tensor in makes and tensor not in given and makes[tensor]["index"] not in taken:
+                    taken.add(makes[tensor]["index"])
+                    ahead += [int(tensor) for tensor in makes[tensor]["inputs"]]
+        self.operators = [str(node["op_name"]) for node in graph]
+        self.nodes = {"total": len(graph), "delegated": len(taken), "partitions": len(ours)}
+
+    def _why_not(self, error: Exception, runtime: Runtime) -> Problem:
+        reason = _reason(error.__cause__ or error)
+        content = read_content(self._path)
+        if content.is_vela and ("ethos-u" in reason or not self._delegated):
+            return Problem(
+                "%s is compiled for Ethos-U (by Vela): no CPU can run it" % self._path,
+                "run it on an i.MX 93 with -d ethosu, or take the file that it was compiled from",
+                RUNTIME,
+            )
+        if "find op for" in reason:
+            needs = [bsp for version, bsp in BSPS if _numbers(version) >= _numbers(content.min_runtime)]
+            remedy = "it needs a newer TFLite"
+            if content.min_runtime:
+                remedy = "it needs TFLite %s: " % content.min_runtime
+                remedy += "BSP %s and later have it" % needs[0] if needs else "no BSP known here has it"
+        elif self._delegated and isinstance(error, RuntimeError):
+            remedy = "run it with -d cpu; which operators the NPU takes, its BSP's manual says"
+            return Problem("the delegate refuses %s: %s" % (self._path, reason), remedy, DELEGATE)
+        elif not isinstance(error, (ValueError, RuntimeError)) and np.__version__ >= "2":
+            remedy = "the runtime may be older than this numpy %s: pip install 'numpy<2'" % np.__version__
+        else:
+            remedy = "is it a whole .tflite file, and not newer than the runtime?"
+        problem = "%s %s cannot run %s: %s" % (runtime.name, runtime.version, self._path, reason)
+        return Problem(problem, remedy, RUNTIME)
 
     def bind(self, input_name: str, output_name: str) -> None:
         """Choose the input and the output by name; their order in the file means nothing."""
@@ -379,7 +628,13 @@ class Model:
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """The raw output for a raw input tensor."""
         self._interpreter.set_tensor(self.input["index"], tensor)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            what = "the delegate fails in" if self._delegated else "the runtime fails in"
+            problem = "%s %s: %s" % (what, self._path, _reason(error))
+            remedy = "run it with -d cpu, and look into dmesg" if self._delegated else "copy the bundle again"
+            raise Problem(problem, remedy, DELEGATE if self._delegated else RUNTIME) from None
         return np.asarray(self._interpreter.get_tensor(self.output["index"]))
 
     def look(self, index: int, tensor: np.ndarray) -> np.ndarray:
@@ -388,6 +643,15 @@ class Model:
         detail = next(d for d in self._interpreter.get_tensor_details() if d["index"] == index)
         raw = np.asarray(self._interpreter.get_tensor(index))
         return dequantise(raw, *detail["quantization"]) if np.issubdtype(raw.dtype, np.integer) else raw
+
+
+def _reason(error: BaseException) -> str:
+    """What the runtime said, on one line, without what every refusal ends with."""
+    return " ".join(str(error).split("Restored original execution plan")[0].split())[:300]
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def _named(details: List[Dict[str, Any]], name: str) -> Dict[str, Any]:
@@ -486,24 +750,24 @@ def _positions(values: np.ndarray) -> np.ndarray:
 
 
 def _remedy(verdict: str, body: Dict[str, Any], delegate: str) -> str:
-    if verdict == "NAN":
+    if delegate == "cpu" and verdict == "NAN":
         return "the weights or the input are damaged: copy the bundle again (sha256sum -c SHA256SUMS)"
     if delegate == "cpu":
         return "this runtime computes something else than the reference kernels: update it (pip install ai-edge-litert)"
     if verdict == "FIXED_OUTPUT" and body.get("upsampling") == "nearest":
         return (
             "the accelerator does not compute RESIZE_NEAREST_NEIGHBOR with half-pixel centres, as i.MX 8M Plus's VX "
-            "delegate does not: use the bilinear model"
+            "delegate does not: use the bilinear model (RESIZE_BILINEAR is computed right there)"
         )
     return {
+        "NAN": "the accelerator computes what is no number: take the int8 model, or run on the CPU",
         "FIXED_OUTPUT": "the part of the graph that decides is not computed: run on the CPU, and report the operator",
         "SATURATED": "the accelerator does not understand the quantisation: update its driver, or run on the CPU",
         "MISMATCH": "the accelerator computes something else: update its driver, or run on the CPU",
     }[verdict]
 
 
-# --- the program ---------------------------------------------------------------------------------------------------
-
+# --- what is known of a model --------------------------------------------------------------------------------------
 
 #: What a model may be for; both answer with scores over the classes, the last axis of the output.
 TASKS = ("classification", "segmentation")
@@ -516,6 +780,33 @@ FACTS = {
     "output": ("name", "shape"),
     "tolerance": ("int8_steps", "float32"),
 }
+
+#: How far NPU and CPU may be apart where no model.json says it; for floats, of the largest value.
+ASSUMED_TOLERANCE = {"int8_steps": 20.0, "float32": 0.01}
+
+
+class Known(NamedTuple):
+    """What is known of one model, from model.json or by assumption."""
+
+    variant: Optional[str]
+    task: str  # of TASKS, or "": something else
+    input: Dict[str, Any]  # as in model.json
+    output: Dict[str, Any]  # as in model.json
+    labels: Any  # path of the file, a list, or None
+    samples: Optional[str]  # path
+    golden: Optional[Tuple[np.ndarray, np.ndarray]]  # inputs, outputs
+    tolerance: float  # steps for an integer output, else absolute
+    body: Dict[str, Any]
+    notes: List[str]
+
+    def strided(self, output: np.ndarray) -> np.ndarray:
+        """The part of a raw output, shape (1, ...), that is compared."""
+        step = self.output.get("golden_stride", 1)
+        return output[:, ::step, ::step] if self.task == "segmentation" else output
+
+    def tensor(self, model: Model, path: str) -> np.ndarray:
+        """An image file as the input tensor."""
+        return model.quantise(normalise(read_image(path, self.input), self.input)[np.newaxis])
 
 
 class Bundle:
@@ -536,43 +827,52 @@ class Bundle:
                 raise ValueError
         except FileNotFoundError:
             raise Problem(
-                "there is no model.json in %s" % folder, "copy the whole bundle, not the model alone"
+                "there is no model.json in %s" % folder, "copy the whole bundle, or name a model with -m"
             ) from None
         except OSError as error:
             raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Problem("%s is damaged" % path, "copy the whole bundle again") from None
 
-    def open(self, path: str, runtime: Runtime, threads: Optional[int]) -> Tuple[str, Model]:
-        """The variant's name and the model, its bytes checked first: a runtime may crash on half a file."""
-        if not os.path.isfile(path) and os.path.basename(path) in self.aliases:
-            path = os.path.join(self.folder, self.aliases[os.path.basename(path)])
-        if not os.path.isfile(path):
-            known = ", ".join(sorted(self.files))
-            raise Problem("there is no file %s" % path, "give the path of a .tflite file with -m; here are %s" % known)
-        try:
-            with open(path, "rb") as stream:
-                data = stream.read()
-        except OSError as error:
-            raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
-        name = os.path.basename(path)
-        if not data:
-            raise Problem("%s is empty" % path, "copy it again")
-        if data[4:8] != b"TFL3":
-            raise Problem("%s is not a TFLite model" % path, "give a .tflite file with -m")
-        if name not in self.files:
-            raise Problem(
-                "%s is not a model of this bundle (%s)" % (path, ", ".join(sorted(self.files))),
-                "each model has its own model.json beside it: run the example.py of its bundle",
-            )
-        variant, entry = self.files[name]
-        if len(data) != entry["size"]:
-            raise Problem("%s is %d bytes, not %d: truncated?" % (path, len(data), entry["size"]), "copy it again")
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+    def variant_of(self, path: str) -> Optional[str]:
+        """Which variant a file is, its bytes checked: a runtime may crash on half a file. None: not of this bundle."""
+        size, digest = os.path.getsize(path), _sha256(path)
+        for variant, entry in self.files.values():
+            if digest == entry["sha256"]:
+                return str(variant)
+        variant, entry = self.files.get(os.path.basename(path), (None, None))
+        if entry and size != entry["size"]:
+            raise Problem("%s is %d bytes, not %d: truncated?" % (path, size, entry["size"]), "copy it again")
+        if entry:
             raise Problem("%s is damaged: its sha256 is not that of model.json" % path, "copy it again")
-        model = Model(path, runtime, threads)
-        model.bind(self.facts["input"]["name"], self.facts["output"]["name"])
-        return variant, model
+        return None
+
+    def known(self, variant: str, model: Model) -> Known:
+        """What model.json says of a variant; binds the model to the tensors it names."""
+        facts, entry = self.facts, self.facts["variants"][variant]
+        model.bind(facts["input"]["name"], facts["output"]["name"])
+        steps = np.issubdtype(model.output["dtype"], np.integer)
+        inputs, outputs = self.arrays(entry["golden"], "input", "output")
+        known = Known(
+            variant=variant,
+            task=facts["task"],
+            input=facts["input"],
+            output=facts["output"],
+            labels=os.path.join(self.folder, facts["labels"]),
+            samples=facts["samples"],
+            golden=(inputs, outputs),
+            tolerance=float(entry.get("tolerance", facts["tolerance"]["int8_steps" if steps else "float32"])),
+            body=facts.get("body") or {},
+            notes=[],
+        )
+        question = np.empty(tuple(model.input["shape"]), model.input["dtype"])
+        answer = known.strided(np.empty(tuple(model.output["shape"]), model.output["dtype"]))
+        for array, tensor in ((inputs, question), (outputs, answer)):
+            if array.dtype != tensor.dtype or array.shape[1:] != tensor.shape:
+                raise Problem(
+                    "%s belongs to another model than %s" % (entry["golden"], entry["file"]), "copy the bundle again"
+                )
+        return known
 
     def arrays(self, name: str, *keys: str) -> List[np.ndarray]:
         """The named arrays, equally long, of an .npz file of the bundle."""
@@ -588,16 +888,118 @@ class Bundle:
         except Exception as error:  # zipfile.BadZipFile has no common base with the others
             raise Problem("%s is damaged: %s" % (name, error), "copy the whole bundle again") from None
 
-    def strided(self, output: np.ndarray) -> np.ndarray:
-        """The part of a raw output, shape (1, ...), that the golden tensors hold."""
-        step = self.facts["output"].get("golden_stride", 1)
-        return output[:, ::step, ::step] if self.facts["task"] == "segmentation" else output
 
-    def tolerance(self, variant: str, output: Dict[str, Any]) -> float:
-        """The largest error that is right: quantisation steps for an integer output, else absolute."""
-        general = self.facts["tolerance"]
-        steps = np.issubdtype(output["dtype"], np.integer)
-        return float(self.facts["variants"][variant].get("tolerance", general["int8_steps" if steps else "float32"]))
+def assume(path: str, model: Model) -> Known:
+    """What a model without model.json seems to be, by its first input and output and TFLite's own metadata."""
+    content = read_content(path)
+    shape, answer = [int(size) for size in model.input["shape"]], [int(size) for size in model.output["shape"]]
+    notes = ["no model.json names this file: what follows is assumed from its tensors and metadata"]
+    for what, details, chosen in (("inputs", model.inputs, model.input), ("outputs", model.outputs, model.output)):
+        if len(details) > 1:
+            notes.append("of its %d %s the first, %r" % (len(details), what, chosen["name"]))
+    task = ""
+    if len(shape) == 4 and shape[0] == 1 and shape[3] in (1, 3):
+        if len(answer) == 4 and answer[0] == 1 and answer[3] > 1 and answer[1] > 1:
+            task = "segmentation"
+        elif answer and len(model.outputs) == 1 and int(np.prod(answer)) == answer[-1] > 1:
+            task = "classification"
+    spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
+    why = "as is usual"
+    if content.mean and len(content.mean) == len(content.std) and 0 not in content.std:
+        spec.update(mean=content.mean, std=content.std)
+        why = "by its metadata"
+    elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0]:
+        ends = np.iinfo(model.input["dtype"])  # the pixels 0..255 fill what the tensor can hold
+        low, high = dequantise(np.asarray([ends.min, ends.max]), *model.input["quantization"])
+        spec.update(std=[float(255 / (high - low))], mean=[float(-low * 255 / (high - low))])
+        why = "by its quantisation"
+    elif shape[-1:] == [1]:
+        spec.update(mean=[0.0], std=[255.0])
+    labels = next((found for found in content.labels if answer and len(found) == answer[-1]), None)
+    if task:
+        notes += [
+            "input: %s, stretched to %d x %d, (pixel - %s) / %s (%s)"
+            % (
+                "gray" if shape[3] == 1 else "RGB",
+                shape[2],
+                shape[1],
+                "/".join("%.4g" % value for value in spec["mean"]),
+                "/".join("%.4g" % value for value in spec["std"]),
+                why,
+            ),
+            "output: %s, %d classes, %s"
+            % (task, answer[-1], "labels packed into the file" if labels else "without labels: give --labels"),
+        ]
+    else:
+        notes.append("output: shape %s, no classification or segmentation of one image" % answer)
+    steps = np.issubdtype(model.output["dtype"], np.integer)
+    return Known(
+        variant=None,
+        task=task,
+        input=spec,
+        output={"shape": answer, "golden_stride": max(1, answer[1] // 64) if task == "segmentation" else 1},
+        labels=labels,
+        samples=None,
+        golden=None,
+        tolerance=ASSUMED_TOLERANCE["int8_steps" if steps else "float32"],
+        body={},
+        notes=notes,
+    )
+
+
+def _invent(model: Model, known: Known, count: int = 4) -> List[np.ndarray]:
+    """Input tensors of noise, the same each time."""
+    chance = np.random.RandomState(1)
+    shape = tuple(model.input["shape"])
+    if known.task:
+        images = [chance.randint(0, 256, shape, np.uint8) for _ in range(count)]
+        return [model.quantise(normalise(image, known.input)) for image in images]
+    dtype = model.input["dtype"]
+    if np.issubdtype(dtype, np.integer):
+        high = 128 if np.dtype(dtype).itemsize == 1 else 2
+        return [chance.randint(0, high, shape).astype(dtype) for _ in range(count)]
+    return [chance.uniform(-1, 1, shape).astype(dtype) for _ in range(count)]
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_file(path: str, known: str) -> None:
+    """It is there, can be read, and begins as a TFLite file does."""
+    if not os.path.isfile(path):
+        raise Problem("there is no file %s" % path, "give the path of a .tflite file with -m" + known)
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
+    if not head:
+        raise Problem("%s is empty" % path, "copy it again")
+    if head[4:8] != b"TFL3":
+        raise Problem("%s is not a TFLite model" % path, "give a .tflite file with -m")
+
+
+def _labels(known: Known, path: Optional[str]) -> List[str]:
+    wanted = int(known.output["shape"][-1])
+    path = path or (known.labels if isinstance(known.labels, str) else None)
+    if path is None:
+        return list(known.labels or ("class %d" % number for number in range(wanted)))
+    try:
+        with open(path, encoding="utf-8") as stream:
+            labels = stream.read().splitlines()
+    except (OSError, ValueError) as error:
+        raise Problem("%s cannot be read: %s" % (path, error), "give a text file of labels with --labels") from None
+    if len(labels) != wanted:
+        raise Problem("%s has %d labels, the model %d outputs" % (path, len(labels), wanted), "one label a line")
+    return labels
+
+
+# --- the program ---------------------------------------------------------------------------------------------------
 
 
 def time_runs(model: Model, tensor: np.ndarray, runs: int) -> Tuple[float, Dict[str, Any]]:
@@ -616,66 +1018,161 @@ def time_runs(model: Model, tensor: np.ndarray, runs: int) -> Tuple[float, Dict[
     }
 
 
-def _labels(bundle: Bundle, path: Optional[str]) -> List[str]:
-    path = path or os.path.join(bundle.folder, bundle.facts["labels"])
-    try:
-        with open(path, encoding="utf-8") as stream:
-            labels = stream.read().splitlines()
-    except (OSError, ValueError) as error:
-        raise Problem("%s cannot be read: %s" % (path, error), "give a text file of labels with --labels") from None
-    wanted = bundle.facts["output"]["shape"][-1]
-    if len(labels) != wanted:
-        raise Problem("%s has %d labels, the model %d outputs" % (path, len(labels), wanted), "one label a line")
-    return labels
-
-
-def run_model(bundle: Bundle, path: str, runtime: Runtime, options: argparse.Namespace) -> Dict[str, Any]:
+def run_model(
+    bundle: Optional[Bundle], path: str, runtime: Runtime, delegate: Delegate, options: argparse.Namespace
+) -> Dict[str, Any]:
     """Everything that was asked of one model: an entry of "models" in --json."""
-    variant, model = bundle.open(path, runtime, options.threads)
-    spec, entry = bundle.facts["input"], bundle.facts["variants"][variant]
-    golden, wanted = bundle.arrays(entry["golden"], "input", "output")
-    answer = bundle.strided(np.empty(tuple(model.output["shape"]), model.output["dtype"]))
-    question = np.empty(tuple(model.input["shape"]), model.input["dtype"])
-    for array, tensor in ((golden, question), (wanted, answer)):
-        if array.dtype != tensor.dtype or array.shape[1:] != tensor.shape:
-            raise Problem("%s belongs to another model than %s" % (entry["golden"], path), "copy the bundle again")
-    report: Dict[str, Any] = {"file": entry["file"], "variant": variant, "delegate": "cpu"}
-    report["first_ms"], report["steady_ms"] = time_runs(model, golden[0], options.runs)
-    if options.check or not (options.input or options.samples):
-        outputs = np.stack([bundle.strided(model.run(tensor)) for tensor in golden])
-        limit = bundle.tolerance(variant, model.output)
-        report["check"] = judge(outputs, wanted, limit, bundle.facts.get("body"), report["delegate"])
-    if options.samples:
-        if bundle.facts["samples"] is None:
-            raise Problem(
-                "this bundle carries no samples: their licence does not allow it", "give images of your own with -i"
-            )
-        images, truth = bundle.arrays(bundle.facts["samples"], "images", "labels")
-        if images.shape[1:] != tuple(spec["shape"][1:]):
-            raise Problem("samples.npz belongs to another model than %s" % path, "copy the bundle again")
-        answers = [int(model.run(model.quantise(normalise(image, spec)[np.newaxis])).argmax()) for image in images]
-        correct = int(np.sum(np.asarray(answers) == truth))
-        report["samples"] = {"count": len(answers), "correct": correct, "accuracy": correct / len(answers)}
-    if options.input:
-        labels = _labels(bundle, options.labels)
-        report["predictions"] = []
-        for name in options.input:
-            raw = model.run(model.quantise(normalise(read_image(name, spec), spec)[np.newaxis]))
-            if bundle.facts["task"] == "segmentation":
-                prediction = _segments(name, spec, raw, labels, options)
+    variant = bundle.variant_of(path) if bundle else None
+    if variant is None and not read_content(path).whole:
+        raise Problem("%s is damaged or truncated" % path, "copy it again")
+    report: Dict[str, Any] = {"file": os.path.basename(path), "variant": variant, "delegate": delegate.name}
+    notes: List[str] = []
+    try:
+        model, delegate = _open(path, runtime, delegate, options.threads, notes)
+    except Problem as problem:
+        if problem.code != DELEGATE:
+            raise
+        return {**report, **_failure(problem)}
+    known = bundle.known(variant, model) if bundle and variant else assume(path, model)
+    notes[:0] = known.notes
+    report["delegate"] = delegate.name
+    if model.nodes:
+        report["nodes"] = model.nodes
+        if model.nodes["delegated"] == 0:
+            report["delegate"] = "cpu"
+            what = "%s took none of the nodes of %s: the CPU ran it" % (delegate.library, path)
+            if delegate.asked:
+                remedy = "the NPU supports none of its operators: its BSP's manual lists them"
+                report.update(_failure(Problem(what, remedy, ON_CPU)))
             else:
-                prediction = {"top": _best(model.dequantise(raw).reshape(-1), labels, options.top)}
-            report["predictions"].append({"input": name, **prediction})
+                notes.append(what)
+    try:
+        _measure_all(report, model, known, path, runtime, options, notes)
+    except Problem as problem:
+        if problem.code != DELEGATE:
+            raise
+        report.update(_failure(problem))
+    if notes:
+        report["notes"] = notes
     return report
 
 
+def _failure(problem: Problem) -> Dict[str, Any]:
+    return {"failure": {"code": problem.code, "what": problem.message, "remedy": problem.remedy}}
+
+
+def _open(
+    path: str, runtime: Runtime, delegate: Delegate, threads: Optional[int], notes: List[str]
+) -> Tuple[Model, Delegate]:
+    """The model on the delegate; where "auto" chose one that refuses it, on the CPU."""
+    if delegate.library:
+        try:
+            return Model(path, runtime, threads, delegates=[load_delegate(delegate, runtime)]), delegate
+        except Problem as problem:
+            if problem.code != DELEGATE or delegate.asked:
+                raise
+            notes.append("%s; so the CPU runs it" % problem.message)
+    return Model(path, runtime, threads), Delegate("cpu")
+
+
+def _measure_all(
+    report: Dict[str, Any],
+    model: Model,
+    known: Known,
+    path: str,
+    runtime: Runtime,
+    options: argparse.Namespace,
+    notes: List[str],
+) -> None:
+    """Add to the report what the model does, on what runs it and, to compare, on the CPU."""
+    name = report["delegate"]
+    tolerance = known.tolerance
+    vela = read_content(path).is_vela
+    whole = vela or (model.nodes and model.nodes["delegated"] == model.nodes["total"] is not None)
+    if name == "ethosu" and whole and np.issubdtype(model.output["dtype"], np.integer):
+        tolerance = 0.0  # the NPU computes what the reference kernels do, to the bit
+    body = known.body or {"upsampling": "nearest" if "RESIZE_NEAREST_NEIGHBOR" in model.operators else ""}
+    compare = name != "cpu" and (options.compare or known.golden is None)
+    if compare and vela:
+        compare = False
+        notes.append("compiled for Ethos-U: no CPU can run it, so there is nothing to compare with")
+    part, outputs = _measure(model, known, name, tolerance, body, options, compare)
+    report.update(part)
+    if options.samples:
+        report["samples"] = _accuracy(model, known, options)
+    if not compare:
+        return
+    cpu = Model(path, runtime, options.threads)
+    cpu.bind(model.input["name"], model.output["name"])
+    report["cpu"], wanted = _measure(cpu, known, "cpu", known.tolerance, body, options, compare)
+    limit = tolerance + known.tolerance  # both may be off
+    if known.golden is None and not np.issubdtype(wanted.dtype, np.integer):
+        limit = known.tolerance * max(1.0, float(np.abs(wanted).max()))
+    report["compare"] = judge(outputs, wanted, limit, body, name)
+
+
+def _measure(
+    model: Model,
+    known: Known,
+    name: str,
+    tolerance: float,
+    body: Dict[str, Any],
+    options: argparse.Namespace,
+    compare: bool,
+) -> Tuple[Dict[str, Any], np.ndarray]:
+    """Times, check, predictions; and the outputs, shape (N, ...), for the golden inputs (or noise) and the images."""
+    inputs = known.golden[0] if known.golden else _invent(model, known)
+    part: Dict[str, Any] = {}
+    part["first_ms"], part["steady_ms"] = time_runs(model, inputs[0], options.runs)
+    outputs = []
+    wanted = options.check or options.compare or name != "cpu" or not (options.input or options.samples)
+    if compare or (known.golden and wanted):
+        outputs = [known.strided(model.run(tensor)) for tensor in inputs]
+    if known.golden and wanted:
+        part["check"] = judge(np.stack(outputs), known.golden[1], tolerance, body, name)
+    if options.input:
+        if not known.task:
+            raise Problem("this model does not take one image: -i says nothing to it", "leave it out")
+        labels = _labels(known, options.labels)
+        part["predictions"] = []
+        mark = "_cpu" if compare and name == "cpu" else ""
+        for path in options.input:
+            raw = model.run(known.tensor(model, path))
+            outputs += [known.strided(raw)] if compare else []
+            if known.task == "segmentation":
+                prediction = _segments(path, known.input, raw, labels, options, mark)
+            else:
+                prediction = {"top": _best(model.dequantise(raw).reshape(-1), labels, options.top)}
+            part["predictions"].append({"input": path, **prediction})
+    return part, np.stack(outputs) if outputs else np.empty(0)
+
+
+def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[str, Any]:
+    if known.samples is None:
+        raise Problem(
+            "this bundle carries no samples: their licence does not allow it"
+            if known.variant
+            else "there are no samples without a bundle",
+            "give images of your own with -i",
+        )
+    images, truth = options.bundle.arrays(known.samples, "images", "labels")
+    if images.shape[1:] != tuple(known.input["shape"][1:]):
+        raise Problem("%s belongs to another model" % known.samples, "copy the bundle again")
+    tensors = (model.quantise(normalise(image, known.input)[np.newaxis]) for image in images)
+    correct = int(np.sum(np.asarray([int(model.run(tensor).argmax()) for tensor in tensors]) == truth))
+    return {"count": len(truth), "correct": correct, "accuracy": correct / len(truth)}
+
+
 def _best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
+    if np.isfinite(scores).all() and (scores.min() < -0.01 or scores.max() > 1.01):  # logits: through a softmax
+        scores = np.exp(scores - scores.max())
+        scores = scores / scores.sum()
     order = np.argsort(-scores, kind="stable")[:top]
     return [{"label": labels[i], "score": float(scores[i]) if np.isfinite(scores[i]) else None} for i in order]
 
 
 def _segments(
-    name: str, spec: Dict[str, Any], raw: np.ndarray, labels: Sequence[str], options: argparse.Namespace
+    name: str, spec: Dict[str, Any], raw: np.ndarray, labels: Sequence[str], options: argparse.Namespace, mark: str
 ) -> Dict[str, Any]:
     """The shares of the classes, and where --output says, the overlay."""
     classes = class_map(raw)
@@ -684,7 +1181,7 @@ def _segments(
     found = [{"label": label, "share": share} for label, share in shares(classes, labels)[: options.top]]
     path = None
     if options.output:
-        path = os.path.join(options.output, os.path.splitext(os.path.basename(name))[0] + OVERLAY)
+        path = os.path.join(options.output, os.path.splitext(os.path.basename(name))[0] + mark + OVERLAY)
         try:
             os.makedirs(options.output, exist_ok=True)
             overlay(*at_own_size(name, spec, classes), labels).save(path)
@@ -697,27 +1194,34 @@ def _segments(
     return {"classes": found, "overlay": path}
 
 
-def show(report: Dict[str, Any], runtime: Runtime) -> None:
+def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
     """The report of one model, for people."""
-    steady = report["steady_ms"]
     print("%s on %s (%s %s)" % (report["file"], report["delegate"], runtime.name, runtime.version))
-    print(
-        "  time      first run %.2f ms, then %.2f ms (median of %d; min %.2f, p90 %.2f)"
-        % (report["first_ms"], steady["median"], steady["runs"], steady["min"], steady["p90"])
-    )
-    if "check" in report:
-        check = report["check"]
-        error = "not a number" if check["max_error"] is None else "%.3g" % check["max_error"]
-        print(
-            "  golden    %s: %d inputs, top-1 agrees on %.0f %%, largest error %s (%s, %g allowed)"
-            % (
-                check["verdict"],
-                check["inputs"],
-                100 * check["top1_agreement"],
-                error,
-                check["unit"],
-                check["tolerance"],
+    for note in report.get("notes", []):
+        print("  note      %s" % note)
+    if "nodes" in report:
+        nodes = report["nodes"]
+        took = "an unknown number of nodes (this runtime does not tell)"
+        if nodes["delegated"] is not None:
+            took = "%d of %d nodes, in %d parts" % (nodes["delegated"], nodes["total"], nodes["partitions"])
+        print("  delegate  %s took %s" % (delegate.library, took))
+    cpu = report.get("cpu", {})
+    for part, title in ((report, "time"), (cpu, "time cpu")):
+        if "steady_ms" in part:
+            steady = part["steady_ms"]
+            print(
+                "  %-8s  first run %.2f ms, then %.2f ms (median of %d; min %.2f, p90 %.2f)"
+                % (title, part["first_ms"], steady["median"], steady["runs"], steady["min"], steady["p90"])
             )
+    checks = ((report.get("check"), "golden"), (cpu.get("check"), "cpu"), (report.get("compare"), "npu:cpu"))
+    for check, title in checks:
+        if not check:
+            continue
+        error = "not a number" if check["max_error"] is None else "%.3g" % check["max_error"]
+        agreement = 100 * check["top1_agreement"]
+        print(
+            "  %-8s  %s: %d inputs, top-1 agrees on %.0f %%, largest error %s (%s, %g allowed)"
+            % (title, check["verdict"], check["inputs"], agreement, error, check["unit"], check["tolerance"])
         )
         if "remedy" in check:
             print("            -> %s" % check["remedy"])
@@ -726,17 +1230,35 @@ def show(report: Dict[str, Any], runtime: Runtime) -> None:
         print(
             "  samples   %d of %d right (%.1f %%)" % (samples["correct"], samples["count"], 100 * samples["accuracy"])
         )
-    for prediction in report.get("predictions", []):
-        print("  %s" % prediction["input"])
-        for line in prediction.get("top", []):
-            if line["score"] is None:
-                print("    %-20s not a number" % line["label"])
-                continue
-            print("    %-20s %5.1f %%  %s" % (line["label"], 100 * line["score"], "#" * round(30 * line["score"])))
-        for line in prediction.get("classes", []):
-            print("    %-20s %5.1f %% of the pixels" % (line["label"], line["share"]))
-        if prediction.get("overlay"):
-            print("    -> %s" % prediction["overlay"])
+    for number, prediction in enumerate(report.get("predictions", [])):
+        _show_prediction(prediction, cpu["predictions"][number] if cpu else None, report["delegate"])
+
+
+def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], name: str) -> None:
+    """The answers for one input; with the CPU's beside them, the labels of both."""
+    print("  %s" % prediction["input"] + ("%s%s" % (" %s, " % name, "beside it cpu:") if cpu else ""))
+    key = "top" if "top" in prediction else "classes"
+    number = {"top": "score", "classes": "share"}[key]
+    ours = {line["label"]: line[number] for line in prediction[key]}
+    theirs = {line["label"]: line[number] for line in cpu[key]} if cpu else {}
+    for label in [*ours, *(label for label in theirs if label not in ours)]:
+        columns = [ours.get(label, "-")] + ([theirs.get(label, "-")] if cpu else [])
+        texts = []
+        for value in columns:
+            if value is None:
+                texts.append("not a number")
+            elif isinstance(value, float):
+                texts.append("%5.1f %%" % (100 * value if key == "top" else value))
+            else:
+                texts.append("%7s" % value)
+        if key == "classes":
+            texts[-1] += " of the pixels"
+        elif isinstance(ours.get(label), float):
+            texts.append("#" * round(30 * ours[label]))
+        print(("    %-20s %s" % (label, "  ".join(texts))).rstrip())
+    for path in (prediction.get("overlay"), cpu and cpu.get("overlay")):
+        if path:
+            print("    -> %s" % path)
 
 
 #: How the name of an overlay ends.
@@ -768,9 +1290,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description=(__doc__ or "").split("\n\n")[0],
         epilog="The file itself tells more: less example.py",
     )
-    parser.add_argument("-m", "--model", help="a .tflite file of this bundle (default: all of them)")
+    parser.add_argument("-m", "--model", help="a .tflite file (default: all of this bundle)")
     parser.add_argument("-i", "--input", nargs="+", action="extend", help="images, folders of them, .npy of pixels")
     parser.add_argument("-q", action="store_true", help="the model is quantised (kept for old scripts; the file tells)")
+    parser.add_argument(
+        "-d", "--delegate", default="auto", metavar="{auto,cpu,vx,ethosu,PATH}", help="what computes (default: auto)"
+    )
+    parser.add_argument(
+        "--delegate-option", action="append", default=[], type=_pair, metavar="K=V", help="for the delegate; repeat it"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="NPU and CPU side by side, and against the golden tensors"
+    )
     parser.add_argument("--check", action="store_true", help="compare with the golden tensors, also when -i is given")
     parser.add_argument("--samples", action="store_true", help="measure the accuracy on samples.npz")
     parser.add_argument("--labels", help="a file of labels, one a line (default: labels.txt)")
@@ -788,6 +1319,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _pair(text: str) -> Tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError("%r is not KEY=VALUE" % text)
+    return key, value
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the program; returns the exit code."""
     options = parse(arguments)
@@ -795,28 +1333,59 @@ def main(arguments: Sequence[str]) -> int:
         raise Problem("numpy is not installed", "NXP's BSPs ship it; elsewhere: pip install numpy", RUNTIME)
     folders = [os.path.dirname(os.path.abspath(options.model))] if options.model else []
     folders += [os.getcwd(), HERE, os.path.dirname(HERE)]
-    folder = next((place for place in folders if os.path.isfile(os.path.join(place, "model.json"))), HERE)
-    bundle = Bundle(folder)
-    models = [options.model] if options.model else [os.path.join(folder, name) for name in sorted(bundle.files)]
+    folder = next((place for place in folders if os.path.isfile(os.path.join(place, "model.json"))), None)
+    bundle = options.bundle = Bundle(folder or HERE) if folder or not options.model else None
+    if not options.model:
+        models = [os.path.join(bundle.folder, name) for name in sorted(bundle.files)] if bundle else []
+    elif bundle and not os.path.isfile(options.model) and os.path.basename(options.model) in bundle.aliases:
+        models = [os.path.join(bundle.folder, bundle.aliases[os.path.basename(options.model)])]
+    else:
+        models = [options.model]
+    for path in models:
+        _check_file(path, "; here are " + ", ".join(sorted(bundle.files)) if bundle else "")
     if options.input:
         options.input = _inputs(options.input)
-    if options.output and bundle.facts["task"] != "segmentation":
+    if options.output and bundle and bundle.facts["task"] != "segmentation":
         raise Problem("-o/--output is for segmentation models", "leave it out: the answers are printed")
     stems = [os.path.splitext(os.path.basename(name))[0] for name in options.input or ()]
     if options.output and (len(models) > 1 or len(set(stems)) < len(stems)):
-        raise Problem(
-            "one overlay would be written over another", "name one model with -m, inputs with different names"
-        )
+        raise Problem("one overlay would be written over another", "name one model with -m, inputs of different names")
+    if options.delegate_option and options.delegate == "cpu":
+        raise Problem("--delegate-option is for a delegate, and -d cpu has none", "leave one of them out")
     runtime = load_runtime()
-    reports = [run_model(bundle, path, runtime, options) for path in models]
+    delegate = choose_delegate(options.delegate, options.delegate_option, runtime)
+    reports = [run_model(bundle, path, runtime, delegate, options) for path in models]
     if options.json:
-        everything = {"format": 1, "runtime": {"name": runtime.name, "version": runtime.version}, "models": reports}
-        print(json.dumps(everything, indent=2, sort_keys=True))
+        print(json.dumps(_everything(runtime, delegate, reports), indent=2, sort_keys=True))
     else:
+        if delegate.note or delegate.library:
+            print("delegate: %s" % delegate.name + (" (%s)" % (delegate.note or delegate.library)))
         for report in reports:
-            show(report, runtime)
-    wrong = [report for report in reports if report.get("check", {}).get("verdict", "PASS") != "PASS"]
-    return VERDICT if wrong else 0
+            show(report, runtime, delegate)
+    codes = [0]
+    for report in reports:
+        for check in (report.get("check"), report.get("cpu", {}).get("check"), report.get("compare")):
+            codes.append(VERDICT if check and check["verdict"] != "PASS" else 0)
+        failure = report.get("failure")
+        if failure:
+            codes.append(failure["code"])
+            sys.stderr.write("example.py: %s\n  -> %s\n" % (failure["what"], failure["remedy"]))
+    return max(codes)
+
+
+def _everything(runtime: Runtime, delegate: Delegate, reports: List[Dict[str, Any]]) -> Dict[str, Any]:
+    return {
+        "format": 1,
+        "runtime": {"name": runtime.name, "version": runtime.version},
+        "delegate": {
+            "name": delegate.name,
+            "library": delegate.library,
+            "sha256": _sha256(delegate.library) if delegate.library else None,
+            "options": dict(delegate.options),
+            "note": delegate.note,
+        },
+        "models": reports,
+    }
 
 
 def _stop(problem: Problem) -> NoReturn:

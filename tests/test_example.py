@@ -6,8 +6,11 @@ import ast
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +90,7 @@ def test_the_seeds_own_command_line(bundle: Path) -> None:
     command = [sys.executable, "utils/example.py", "-i", "example_3.png", "-m", "demo_quant_int8.tflite", "-q"]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("demo_nearest_int8.tflite on cpu")
+    assert "\ndemo_nearest_int8.tflite on cpu" in done.stdout
     del command[2:]
     assert subprocess.run(command, cwd=bundle, capture_output=True, check=False).returncode == 0
     command[1] = str(bundle / "utils/example.py")
@@ -139,7 +142,8 @@ ENTRY = {
     "samples": {"count": int, "correct": int, "accuracy": float},
     "predictions": [{"input": str, "top": [{"label": str, "score": float}]}],
 }  # fmt: skip
-SCHEMA = {"format": int, "runtime": {"name": str, "version": str}, "models": [ENTRY]}
+CHOSEN = {"name": str, "library": (str, type(None)), "sha256": (str, type(None)), "options": {}, "note": str}
+SCHEMA = {"format": int, "runtime": {"name": str, "version": str}, "delegate": CHOSEN, "models": [ENTRY]}
 
 
 def conforms(value: Any, schema: Any, where: str = "") -> None:
@@ -160,7 +164,21 @@ def test_json_is_what_the_docstring_says(whole: Path) -> None:
     done = run(whole, "--json", "--check", "--samples", "--top", "4", "-n", "3", "-i", *images)
     report = json.loads(done.stdout)
     conforms(report, SCHEMA)
-    for key in ("remedy", *SCHEMA, *ENTRY, *CHECK, *STATS, "count", "correct", "accuracy", "input", "label", "score"):
+    assert report["delegate"]["name"] == "cpu"
+    for key in (
+        "remedy",
+        *SCHEMA,
+        *CHOSEN,
+        *ENTRY,
+        *CHECK,
+        *STATS,
+        "count",
+        "correct",
+        "accuracy",
+        "input",
+        "label",
+        "score",
+    ):
         assert f'"{key}"' in str(example.__doc__), key
     assert [entry["variant"] for entry in report["models"]] == ["float32", "int8"]
     for entry, unit, tolerance in zip(report["models"], ("absolute", "steps"), (0.001, 20), strict=True):
@@ -254,12 +272,16 @@ def test_damaged_model(bundle: Path, damage: Any, said: str) -> None:
         assert "/demo_nearest_int8.tflite" in refused(bundle)  # also where no model is named
 
 
-def test_model_that_is_none(bundle: Path, built_once: Checkout) -> None:
-    other = built_once.root / "artifacts/demo_bilinear/demo_bilinear_int8.tflite"
-    shutil.copy(other, bundle / "other.tflite")
-    assert "other.tflite is not a model of this bundle (demo_nearest_float32" in refused(bundle, "-m", "other.tflite")
+def test_model_that_is_none(bundle: Path) -> None:
     assert "there is no file ." in refused(bundle, "-m", ".")
     assert "is not a TFLite model" in refused(bundle, "-m", "README.md")
+
+
+def test_a_renamed_model_is_known_by_its_content(bundle: Path) -> None:
+    (bundle / MODEL).rename(bundle / "mine.tflite")
+    entry = json.loads(run(bundle, "--json", "-m", "mine.tflite").stdout)["models"][0]
+    assert (entry["file"], entry["variant"], entry["check"]["verdict"]) == ("mine.tflite", "int8", "PASS")
+    assert "notes" not in entry
 
 
 @pytest.mark.parametrize(
@@ -520,6 +542,60 @@ def test_without_numpy(whole: Path, tmp_path: Path) -> None:
     assert "--check" in run(whole, "--help", env=env).stdout
 
 
+def test_without_pillow(whole: Path, segmentation: Path, tmp_path: Path) -> None:
+    """A PNG of the graph's own size, as the bundles of MNIST carry, is read all the same, and to the same pixels."""
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL/__init__.py").write_text("raise ImportError('not on this board', name='PIL')\n")
+    env = {"PYTHONPATH": str(tmp_path)}
+    arguments = ("--json", "--check", "--samples", "-m", MODEL, "-i", "example_input.png", "example_4.png")
+    without, with_it = (json.loads(run(whole, *arguments, env=given).stdout)["models"][0] for given in (env, None))
+    assert without["predictions"] == with_it["predictions"]
+    assert "Pillow is not installed, so wide.png cannot be read" in refused(segmentation, "-i", "wide.png", env=env)
+    assert "cannot be read" in refused(whole, "-i", "labels.txt", env=env)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_without_pillow_is_to_the_pixel(tmp_path: Path, channels: int) -> None:
+    """Noise, ramps and photographs make the writer choose each of PNG's five filters."""
+    chance, seen = np.random.default_rng(1), set()
+    smooth = np.add.outer(np.arange(24) * 3, np.arange(30) * 5)
+    for number, image in enumerate((smooth, smooth * smooth // 40, chance.integers(0, 256, (24, 30)), smooth % 97)):
+        pixels = (image[..., None] + 7 * np.arange(channels) + chance.integers(0, 1 + number, (24, 30, 1))) % 256
+        pixels = pixels.astype(np.uint8)
+        for kind in range(5):
+            file = tmp_path / "image.png"
+            _write_png(file, pixels, kind)
+            with Image.open(file) as opened:
+                assert (np.asarray(opened).reshape(pixels.shape) == pixels).all()
+            read = example._read_png(str(file), {"shape": [1, 24, 30, channels]})
+            assert read is not None
+            assert (read == pixels).all()
+            seen.add(kind)
+    assert seen == set(range(5))
+    assert example._read_png(str(file), {"shape": [1, 30, 24, channels]}) is None
+    file.write_bytes(file.read_bytes()[:-40])
+    assert example._read_png(str(file), {"shape": [1, 24, 30, channels]}) is None
+
+
+def _write_png(file: Path, pixels: np.ndarray, kind: int) -> None:
+    """A PNG all of whose rows have the filter ``kind``."""
+    height, width, channels = pixels.shape
+    flat = np.zeros((height + 1, (width + 1) * channels), np.int64)
+    flat[1:, channels:] = pixels.reshape(height, -1)
+    line, up = flat[1:, channels:], flat[:-1, channels:]
+    left, corner = flat[1:, :-channels], flat[:-1, :-channels]
+    guess = left + up - corner
+    near = np.stack([left, up, corner])
+    paeth = np.take_along_axis(near, np.abs(guess - near).argmin(0)[None], 0)[0]
+    told = (line - (0 * line, left, up, (left + up) // 2, paeth)[kind]) % 256
+    rows = np.concatenate([np.full((height, 1), kind), told], 1).astype(np.uint8)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")):
+        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    file.write_bytes(data)
+
+
 def test_scaled_floats_are_refused(bundle: Path) -> None:
     np.save(bundle / "scaled.npy", np.full((28, 28, 1), 0.5, np.float32))
     assert "values up to 1" in refused(bundle, "-m", MODEL, "-i", "scaled.npy")
@@ -537,7 +613,8 @@ def test_a_score_that_is_no_number_is_shown(capsys: pytest.CaptureFixture[str]) 
     top = [{"label": "7", "score": 0.5}, {"label": "8", "score": None}]
     steady = {"min": 1.0, "median": 1.0, "p90": 1.0, "runs": 1}
     report = {"file": "m", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}
-    example.show({**report, "predictions": [{"input": "i", "top": top}]}, example.Runtime("r", "1", None))
+    shown = {**report, "predictions": [{"input": "i", "top": top}]}
+    example.show(shown, example.Runtime("r", "1", None), example.Delegate("cpu"))
     assert "8                    not a number" in capsys.readouterr().out
 
 
@@ -708,6 +785,174 @@ def test_overlays_that_cannot_be_written(segmentation: Path, whole: Path, tmp_pa
     assert "written over another" in refused(segmentation, "-i", "wide.png", "-o", str(tmp_path))
     assert "-o/--output is for segmentation" in refused(whole, "-i", "example_input.png", "-o", str(tmp_path))
     assert not list(tmp_path.glob("*.png"))
+
+
+# --- models without model.json
+
+
+def change(file: Path, to: Path, edit: Any) -> Path:
+    """Write a TFLite file again with something changed in it."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(file.read_bytes(), 0))
+    edit(model, schema)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    to.write_bytes(builder.Output())
+    return to
+
+
+def add_metadata(model: Any, schema: Any, name: str, content: bytes) -> None:
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer, buffer.data = name, len(model.buffers), np.frombuffer(content, np.uint8)
+    model.buffers.append(buffer)
+    model.metadata = [found for found in model.metadata or [] if found.name != name.encode()] + [entry]
+
+
+def bare(*arguments: str, cwd: Path, code: int = 0) -> str:
+    """Run it outside of any bundle; its stdout, or where it has to fail, its stderr."""
+    command = [sys.executable, "-W", "error", paths.EXAMPLE, "-n", "1", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=clean_env(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr if code else done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variant", "why"), [("int8", "(pixel - 0) / 255 (by its quantisation)"), ("float32", "(pixel - 0) / 255 (as is")]
+)
+def test_bare_model(whole: Path, tmp_path: Path, variant: str, why: str) -> None:
+    shutil.copy(whole / f"demo_nearest_{variant}.tflite", tmp_path / "lone.tflite")
+    said = bare("-m", "lone.tflite", "-i", str(whole / "example_3.png"), cwd=tmp_path)
+    assert "note      no model.json names this file: what follows is assumed" in said
+    assert f"note      input: gray, stretched to 28 x 28, {why}" in said
+    assert "note      output: classification, 10 classes, without labels: give --labels" in said
+    with np.load(whole / f"golden_{variant}.npz") as golden:
+        answer = int(golden["output"][3].argmax())
+    assert f"\n    class {answer}  " in said
+    labels = str(whole / "labels.txt")
+    report = json.loads(
+        bare("-m", "lone.tflite", "-i", str(whole / "example_3.png"), "--labels", labels, "--json", cwd=tmp_path)
+    )
+    (entry,) = report["models"]
+    assert entry["variant"] is None
+    assert "check" not in entry
+    assert len(entry["notes"]) == 3
+    assert entry["predictions"][0]["top"][0]["label"] == str(answer)
+    assert "there are no samples without a bundle" in bare("-m", "lone.tflite", "--samples", cwd=tmp_path, code=2)
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    assert "two.txt has 2 labels, the model 10 outputs" in bare(
+        "-m", "lone.tflite", "-i", str(whole / "example_3.png"), "--labels", "two.txt", cwd=tmp_path, code=2
+    )
+
+
+def test_bare_segmentation(segmentation: Path, tmp_path: Path) -> None:
+    shutil.copy(segmentation / "seg_float32.tflite", tmp_path)
+    arguments = ("-m", "seg_float32.tflite", "-i", str(segmentation / "wide.png"), "-o", "out", "--json")
+    (entry,) = json.loads(bare(*arguments, cwd=tmp_path))["models"]
+    (prediction,) = entry["predictions"]
+    assert "(pixel - 127.5) / 127.5 (as is usual)" in entry["notes"][1]
+    assert prediction["classes"][0]["label"] == "class 0"
+    assert (tmp_path / "out/wide_overlay.png").is_file()
+
+
+def _normalisation(mean: list[float], std: list[float]) -> bytes:
+    """TFLite's own metadata, as its writer lays it out: how the first input is normalised."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder()
+
+    def numbers(values: list[float]) -> int:
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependFloat32(value)
+        return int(builder.EndVector())
+
+    def table(slots: dict[int, int], kind: int = 0) -> int:
+        builder.StartObject(8)
+        for slot, offset in slots.items():
+            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        if kind:
+            builder.PrependUint8Slot(0, kind, 0)
+        return int(builder.EndObject())
+
+    def one(offset: int) -> int:
+        builder.StartVector(4, 1, 4)
+        builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+
+    unit = table({1: table({0: numbers(mean), 1: numbers(std)})}, kind=1)
+    graph = table({2: one(table({4: one(unit)}))})
+    builder.Finish(table({3: one(graph)}), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+def test_metadata_and_packed_labels(segmentation: Path, tmp_path: Path) -> None:
+    """As the published models of others carry them."""
+    facts = _normalisation([0.0], [255.0])
+    file = change(
+        segmentation / "seg_float32.tflite", tmp_path / "packed.tflite",
+        lambda model, schema: add_metadata(model, schema, "TFLITE_METADATA", facts),
+    )  # fmt: skip
+    with zipfile.ZipFile(file, "a") as packed:
+        packed.writestr("notes.txt", "two\nlines\n")
+        packed.writestr("labelmap.txt", "none\nred\ngreen\nblue\n")
+    np.save(tmp_path / "green.npy", np.tile(np.uint8([0, 255, 0]), (20, 20, 1)))
+    (entry,) = json.loads(bare("-m", "packed.tflite", "-i", "green.npy", "--json", cwd=tmp_path))["models"]
+    assert entry["predictions"][0]["classes"] == [{"label": "green", "share": 100.0}]
+    assert "(pixel - 0) / 255 (by its metadata)" in entry["notes"][1]
+    assert entry["notes"][2].endswith("labels packed into the file")
+
+
+@pytest.mark.parametrize("facts", [b"", b"\0", b"\xff" * 40, _normalisation([], [1.0]), _normalisation([0.0], [0.0])])
+def test_metadata_of_no_use(segmentation: Path, tmp_path: Path, facts: bytes) -> None:
+    file = change(
+        segmentation / "seg_float32.tflite", tmp_path / "odd.tflite",
+        lambda model, schema: add_metadata(model, schema, "TFLITE_METADATA", facts),
+    )  # fmt: skip
+    with file.open("ab") as stream:
+        stream.write(b"PK\5\6 no archive")
+    content = example.read_content(str(file))
+    assert content.whole
+    assert content.labels == []
+    assert "(as is usual)" in bare("-m", "odd.tflite", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("cut", [100, 5000, 20000, 33000])
+def test_truncated_bare_model(whole: Path, tmp_path: Path, cut: int) -> None:
+    (tmp_path / "half.tflite").write_bytes((whole / MODEL).read_bytes()[:cut])
+    assert "half.tflite is damaged or truncated" in bare("-m", "half.tflite", cwd=tmp_path, code=2)
+
+
+def test_vela_file_on_the_cpu(whole: Path, tmp_path: Path) -> None:
+    def compile_last(model: Any, schema: Any) -> None:
+        code = model.operatorCodes[model.subgraphs[0].operators[-1].opcodeIndex]
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = "ethos-u"
+
+    change(whole / MODEL, tmp_path / "m_vela.tflite", compile_last)
+    for choice in ("cpu", "auto"):
+        said = bare("-m", "m_vela.tflite", "-d", choice, cwd=tmp_path, code=3)
+        assert "m_vela.tflite is compiled for Ethos-U (by Vela): no CPU can run it\n  -> run it on an i.MX 93" in said
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        (b"2.15.0", "it needs TFLite 2.15.0: BSP LF6.6.23_2.0.0 and later have it"),
+        (b"2.12.0", "it needs TFLite 2.12.0: BSP LF6.1.55_2.2.0 and later have it"),
+        (b"2.99.0", "it needs TFLite 2.99.0: no BSP known here has it"),
+        (b"", "it needs a newer TFLite"),
+    ],
+)
+def test_model_newer_than_the_runtime(whole: Path, tmp_path: Path, needs: bytes, said: str) -> None:
+    def age(model: Any, schema: Any) -> None:
+        model.operatorCodes[0].version = 99
+        add_metadata(model, schema, "min_runtime_version", needs.ljust(16, b"\0"))
+
+    change(whole / MODEL, tmp_path / "new.tflite", age)
+    assert said in bare("-m", "new.tflite", cwd=tmp_path, code=3)
 
 
 # --- the file

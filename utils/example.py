@@ -8,8 +8,9 @@
     python3 example.py --compare                         NPU and CPU side by side
     python3 example.py --compare --json                  the same, for a program
 
-Needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow; Pillow for image files (an .npy file
-of pixels works without it). It imports nothing else, opens no socket, and writes only where -o says.
+Needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow; Pillow for image files (a PNG of the
+graph's own size works without it, and an .npy file of pixels). It imports nothing else, opens no socket, and writes
+only where -o says.
 
 -d/--delegate chooses what computes: "cpu"; "vx" (libvx_delegate.so, i.MX 8M Plus) or "ethosu" (libethosu_delegate.so,
 i.MX 93), looked for in LD_LIBRARY_PATH and the system's library folders; the path of any other TFLite delegate; or, as
@@ -57,6 +58,7 @@ import struct
 import sys
 import time
 import zipfile
+import zlib
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 try:
@@ -95,7 +97,13 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
         raise Problem(what % path, "give the path of an image with -i")
     if path.endswith(".npy"):
         return _read_npy(path, spec)
-    return np.asarray(_with_picture(path, lambda image: fit_image(image, spec)))
+    try:
+        return np.asarray(_with_picture(path, lambda image: fit_image(image, spec)))
+    except Problem:
+        pixels = None if "PIL" in sys.modules else _read_png(path, spec)
+        if pixels is None:
+            raise
+        return pixels
 
 
 def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
@@ -104,7 +112,8 @@ def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
         from PIL import Image, ImageOps
     except ImportError:
         raise Problem(
-            "Pillow is not installed, so %s cannot be read" % path, "pip install pillow, or give an .npy file of pixels"
+            "Pillow is not installed, so %s cannot be read" % path,
+            "pip install pillow, or give an .npy file of pixels, or a PNG of the graph's size",
         ) from None
     try:
         with Image.open(path) as opened:
@@ -137,6 +146,35 @@ def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
             "give pixel values 0..255 of shape (%d, %d, %d)" % (height, width, channels),
         ) from None
     return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+
+def _read_png(path: str, spec: Dict[str, Any]) -> Optional[np.ndarray]:
+    """Without Pillow: an 8-bit PNG that has the graph's size and colours already; None if it is any other file."""
+    height, width, channels = spec["shape"][1:]
+    header, packed, at = b"", b"", 8
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+        while at + 12 <= len(data):
+            size, kind = struct.unpack_from(">I4s", data, at)
+            content = data[at + 8 : at + 8 + size]
+            header = content if kind == b"IHDR" else header
+            packed += content if kind == b"IDAT" else b""
+            at += 12 + size
+        if header != struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0):
+            return None
+        rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + width * channels)
+    except (OSError, ValueError, struct.error, zlib.error):
+        return None
+    image = np.zeros((1 + height, channels + width * channels), np.uint8)  # with a border of zeros above and left
+    for row in range(height):
+        above, line = image[row].tolist(), image[row + 1].tolist()
+        for place, value in enumerate(rows[row, 1:].tolist(), channels):  # each byte is told from its neighbours
+            left, up, corner = line[place - channels], above[place], above[place - channels]
+            nearest = min((left, up, corner), key=lambda near: abs(left + up - corner - near))
+            line[place] = (value + (0, left, up, (left + up) // 2, nearest)[rows[row, 0]]) & 255
+        image[row + 1] = line
+    return image[1:, channels:].reshape(height, width, channels)
 
 
 def fit_image(image: Any, spec: Dict[str, Any]) -> np.ndarray:
@@ -392,20 +430,27 @@ def _find(library: str) -> Optional[str]:
 
 def load_delegate(delegate: Delegate, runtime: Runtime) -> Any:
     """The delegate as the interpreter takes it; each interpreter needs one of its own."""
+    path = str(delegate.library)
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+    if head[:5] == b"\x7fELF\2":  # of 64 bits; what ends before its table of sections would kill the process
+        table, size, count = struct.unpack("<40xQ10xHH2x", head.ljust(64, b"\0"))
+        if len(head) < 64 or table + size * count > os.path.getsize(path):
+            raise Problem("%s is truncated" % path, "copy it again", DELEGATE)
     try:  # first by hand: a failure inside the runtime's own loader is followed by noise from its destructor
-        library = ctypes.CDLL(delegate.library)
+        library = ctypes.CDLL(path)
     except OSError as error:
-        remedy = "is it built for this machine, and is what it needs installed? (ldd %s)" % delegate.library
-        raise Problem("%s cannot be loaded: %s" % (delegate.library, error), remedy, DELEGATE) from None
+        remedy = "is it built for this machine, and is what it needs installed? (ldd %s)" % path
+        raise Problem("%s cannot be loaded: %s" % (path, error), remedy, DELEGATE) from None
     if not hasattr(library, "tflite_plugin_create_delegate"):
-        raise Problem("%s is a library, but no TFLite delegate" % delegate.library, "give another with -d", DELEGATE)
+        raise Problem("%s is a library, but no TFLite delegate" % path, "give another with -d", DELEGATE)
     load = getattr(runtime.module, "load_delegate", None) or runtime.module.experimental.load_delegate
     try:
-        return load(delegate.library, dict(delegate.options))
+        return load(path, dict(delegate.options))
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[-1]
         remedy = "is the NPU's driver loaded, and are the --delegate-option right?"
-        raise Problem("the delegate %s does not start: %s" % (delegate.library, reason), remedy, DELEGATE) from None
+        raise Problem("the delegate %s does not start: %s" % (path, reason), remedy, DELEGATE) from None
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -458,20 +503,23 @@ def read_content(path: str) -> Content:
                 at = _field(data, entry, 1)
                 buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
                 found[_bytes(data, _field(data, entry, 0)).decode()] = _bytes(data, _field(data, buffer, 0))
-        facts = found.get("TFLITE_METADATA", b"")
-        if facts:  # ModelMetadata > subgraph_metadata > input_tensor_metadata > process_units > NormalizationOptions
-            graph = _tables(facts, _field(facts, _follow(facts, 0), 3))[0]
-            for unit in _tables(facts, _field(facts, _tables(facts, _field(facts, graph, 2))[0], 4)):
-                kind, options = _field(facts, unit, 0), _field(facts, unit, 1)
-                if kind and facts[kind] == 1 and options:
-                    mean, std = (_floats(facts, _field(facts, _follow(facts, options), field)) for field in (0, 1))
     except (struct.error, IndexError, ValueError, OSError):
         whole = False
+    facts = found.get("TFLITE_METADATA", b"")
+    try:  # ModelMetadata > subgraph_metadata > input_tensor_metadata > process_units > NormalizationOptions
+        graph = _tables(facts, _field(facts, _follow(facts, 0), 3))[0]
+        for unit in _tables(facts, _field(facts, _tables(facts, _field(facts, graph, 2))[0], 4)):
+            kind, options = _field(facts, unit, 0), _field(facts, unit, 1)
+            if kind and facts[kind] == 1 and options:
+                mean, std = (_floats(facts, _field(facts, _follow(facts, options), field)) for field in (0, 1))
+    except (struct.error, IndexError, ValueError):
+        pass  # no metadata, or none of that kind
     try:
         with zipfile.ZipFile(path) as packed:
-            labels = [packed.read(name).decode().splitlines() for name in packed.namelist() if name.endswith(".txt")]
-    except (OSError, ValueError, zipfile.BadZipFile):
-        pass
+            names = [entry for entry in packed.infolist() if entry.filename.endswith(".txt") and entry.file_size < 1e6]
+            labels = [packed.read(entry).decode().splitlines() for entry in names]
+    except Exception:  # nothing packed to its end, or damaged: BadZipFile, zlib.error, NotImplementedError, ...
+        labels = []
     version = found.get("min_runtime_version", b"").rstrip(b"\0").decode(errors="replace")
     return Content([name for name in customs if name], version, mean, std, labels, whole)
 
@@ -636,6 +684,10 @@ class Model:
             remedy = "run it with -d cpu, and look into dmesg" if self._delegated else "copy the bundle again"
             raise Problem(problem, remedy, DELEGATE if self._delegated else RUNTIME) from None
         return np.asarray(self._interpreter.get_tensor(self.output["index"]))
+
+    def close(self) -> None:
+        """Give its memory back."""
+        self._interpreter = None
 
     def look(self, index: int, tensor: np.ndarray) -> np.ndarray:
         """The real values, float32, of the tensor ``index`` inside the graph for a raw input tensor."""
@@ -1102,6 +1154,7 @@ def _measure_all(
         report["samples"] = _accuracy(model, known, options)
     if not compare:
         return
+    model.close()  # a board's memory may not hold it twice
     cpu = Model(path, runtime, options.threads)
     cpu.bind(model.input["name"], model.output["name"])
     report["cpu"], wanted = _measure(cpu, known, "cpu", known.tolerance, body, options, compare)
@@ -1236,7 +1289,7 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
 
 def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], name: str) -> None:
     """The answers for one input; with the CPU's beside them, the labels of both."""
-    print("  %s" % prediction["input"] + ("%s%s" % (" %s, " % name, "beside it cpu:") if cpu else ""))
+    print("  %s%s" % (prediction["input"], ": %s, and beside it cpu" % name if cpu else ""))
     key = "top" if "top" in prediction else "classes"
     number = {"top": "score", "classes": "share"}[key]
     ours = {line["label"]: line[number] for line in prediction[key]}

@@ -90,6 +90,7 @@ def _answered(file: str, answer: dict[str, Any], wanted: Example) -> str:
 def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:
     pictures = plan.example_files(recipe) if isinstance(recipe.examples, list) else plan.example_files(recipe)[:1]
     command = ["example.py", "--check", "--json", "-t", "1", "-n", "1", "--top", "21", "-i", *pictures]
+    command += ["-d", "cpu"]  # also on a host that has an NPU
     command += ["--samples"] if plan.has_samples(recipe) else []
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     try:

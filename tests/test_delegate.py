@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Checkout, clean_env, copy_project, make_small
-from tests.test_example import CHECK, ENTRY, STATS, conforms, refused, run
+from tests.test_example import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
 from tests.test_mnist import OLD_RUNTIMES, _old_runtime
 from utils import example, paths
 
@@ -197,6 +197,12 @@ def test_a_delegate_that_takes_nothing(nearest: Path, library: Path) -> None:
         assert "took none of the nodes" in entry["failure"]["what"]
 
 
+def test_a_vela_file_on_another_npu(nearest: Path, library: Path, tmp_path: Path) -> None:
+    vela = change(nearest / "demo_nearest_int8.tflite", tmp_path / "m_vela.tflite", compile_last)
+    for given in (["-d", str(library)], ["-d", str(library), *options(take="none")]):
+        assert "m_vela.tflite is compiled for Ethos-U (by Vela)" in refused(nearest, "-m", str(vela), *given, code=3)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -271,7 +277,8 @@ RESIZE = """
 import sys, numpy as np, tensorflow as tf
 @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], tf.float32, name="image")])
 def graph(image):
-    return {"scores": tf.compat.v1.image.resize_nearest_neighbor(image, (16, 16), half_pixel_centers=True)}
+    larger = tf.compat.v1.image.resize_nearest_neighbor(image, (12, 12), half_pixel_centers=True)
+    return {"scores": tf.compat.v1.image.resize_nearest_neighbor(larger, (16, 16), half_pixel_centers=True)}
 module = tf.Module()
 module.graph = graph
 converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], module)
@@ -316,12 +323,12 @@ def test_ethos_u_is_right_to_the_bit_or_wrong(whole_on_npu: Path, library: Path,
         shutil.copy(library, tmp_path / name)
     board = {"LD_LIBRARY_PATH": str(tmp_path)}
     right = {name: report(whole_on_npu, "-d", name, env=board)["models"][0] for name in ("vx", "ethosu")}
-    assert right["ethosu"]["nodes"] == {"total": 1, "delegated": 1, "partitions": 1}
+    assert right["ethosu"]["nodes"] == {"total": 2, "delegated": 2, "partitions": 1}
     assert {name: entry["check"]["tolerance"] for name, entry in right.items()} == {"vx": 2, "ethosu": 0}
-    off = options(mode="wrong", off="1")
+    off = options(mode="wrong", off="1")  # of each of two
     assert report(whole_on_npu, "-d", "vx", *off, env=board)["models"][0]["check"]["verdict"] == "PASS"
     (entry,) = report(whole_on_npu, "-d", "ethosu", *off, env=board, code=4)["models"]
-    assert (entry["check"]["verdict"], entry["check"]["max_error"]) == ("MISMATCH", 1)
+    assert (entry["check"]["verdict"], entry["check"]["max_error"]) == ("MISMATCH", 2)
 
 
 def test_overlays_of_npu_and_cpu(whole_on_npu: Path, library: Path, tmp_path: Path) -> None:

@@ -857,6 +857,22 @@ def test_bare_segmentation(segmentation: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/wide_overlay.png").is_file()
 
 
+def test_the_published_deeplab(mirror: Path, tmp_path: Path) -> None:
+    """A file of others, with what they packed into it, and nothing of ours beside it."""
+    model = "e993b00474b75da6b424da30bc1e548305b397ea43a8facf20365c06165123ab"
+    photo = "54463d727b55a0827e953dcb19045355daf58b4621ce1610cd6377baf217b894"
+    for name, file in ((model, "deeplab.tflite"), (photo, "cat.jpg")):
+        if not (mirror / name).is_file():
+            pytest.skip(f"{name} is not in the mirror")
+        shutil.copy(mirror / name, tmp_path / file)
+    (entry,) = json.loads(bare("-m", "deeplab.tflite", "-i", "cat.jpg", "-o", ".", "--json", cwd=tmp_path))["models"]
+    found = {line["label"]: line["share"] for line in entry["predictions"][0]["classes"]}
+    assert list(found) == ["background", "cat"]
+    assert 19 <= found["cat"] <= 21
+    with Image.open(tmp_path / "cat_overlay.png") as drawn, Image.open(tmp_path / "cat.jpg") as given:
+        assert drawn.height == given.height
+
+
 def _normalisation(mean: list[float], std: list[float]) -> bytes:
     """TFLite's own metadata, as its writer lays it out: how the first input is normalised."""
     import flatbuffers
@@ -925,12 +941,14 @@ def test_truncated_bare_model(whole: Path, tmp_path: Path, cut: int) -> None:
     assert "half.tflite is damaged or truncated" in bare("-m", "half.tflite", cwd=tmp_path, code=2)
 
 
-def test_vela_file_on_the_cpu(whole: Path, tmp_path: Path) -> None:
-    def compile_last(model: Any, schema: Any) -> None:
-        code = model.operatorCodes[model.subgraphs[0].operators[-1].opcodeIndex]
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-        code.customCode = "ethos-u"
+def compile_last(model: Any, schema: Any) -> None:
+    """Make the last operator what Vela makes of operators."""
+    code = model.operatorCodes[model.subgraphs[0].operators[-1].opcodeIndex]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = "ethos-u"
 
+
+def test_vela_file_on_the_cpu(whole: Path, tmp_path: Path) -> None:
     change(whole / MODEL, tmp_path / "m_vela.tflite", compile_last)
     for choice in ("cpu", "auto"):
         said = bare("-m", "m_vela.tflite", "-d", choice, cwd=tmp_path, code=3)

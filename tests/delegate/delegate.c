@@ -102,6 +102,7 @@ typedef struct {
 typedef struct {
     int operator, input, output;
     bool align_corners, half_pixel_centers;
+    void *inside; /* memory of an output that only this kernel reads: TFLite gives it none */
 } Resize;
 
 typedef struct {
@@ -110,9 +111,15 @@ typedef struct {
     Resize resizes[];
 } Kernel;
 
-static float at(const Tensor *tensor, int row, int column, int channel) {
+static void *data_of(const Kernel *kernel, const Context *context, int tensor) {
+    for (int i = 0; i < kernel->count; i++)
+        if (kernel->resizes[i].output == tensor && kernel->resizes[i].inside) return kernel->resizes[i].inside;
+    return context->tensors[tensor].data;
+}
+
+static float at(const Tensor *tensor, const void *data, int row, int column, int channel) {
     int index = (row * tensor->dims->data[2] + column) * tensor->dims->data[3] + channel;
-    return tensor->type == INT8 ? ((const int8_t *)tensor->data)[index] : ((const float *)tensor->data)[index];
+    return tensor->type == INT8 ? ((const int8_t *)data)[index] : ((const float *)data)[index];
 }
 
 /* Where the output's position lies in the input. */
@@ -123,15 +130,17 @@ static float source(const Resize *resize, int position, int from, int to) {
 
 static int within(int position, int size) { return position < 0 ? 0 : position >= size ? size - 1 : position; }
 
-static float nearest(const Resize *resize, const Tensor *in, const Tensor *out, int row, int column, int channel) {
+static float nearest(const Resize *resize, const Tensor *in, const void *data, const Tensor *out, int row, int column,
+                     int channel) {
     float y = source(resize, row, in->dims->data[1], out->dims->data[1]);
     float x = source(resize, column, in->dims->data[2], out->dims->data[2]);
     int up = (int)(resize->align_corners ? roundf(y) : floorf(y));
     int left = (int)(resize->align_corners ? roundf(x) : floorf(x));
-    return at(in, within(up, in->dims->data[1]), within(left, in->dims->data[2]), channel);
+    return at(in, data, within(up, in->dims->data[1]), within(left, in->dims->data[2]), channel);
 }
 
-static float bilinear(const Resize *resize, const Tensor *in, const Tensor *out, int row, int column, int channel) {
+static float bilinear(const Resize *resize, const Tensor *in, const void *data, const Tensor *out, int row, int column,
+                      int channel) {
     int height = in->dims->data[1], width = in->dims->data[2];
     float half = resize->half_pixel_centers ? 0.5f : 0.0f;
     float y = source(resize, row, height, out->dims->data[1]) - half;
@@ -140,10 +149,10 @@ static float bilinear(const Resize *resize, const Tensor *in, const Tensor *out,
     float down = y - (float)up, right = x - (float)left;
     int rows[] = {within(up, height), within(up + 1, height)};
     int columns[] = {within(left, width), within(left + 1, width)};
-    return at(in, rows[0], columns[0], channel) * (1 - down) * (1 - right) +
-           at(in, rows[0], columns[1], channel) * (1 - down) * right +
-           at(in, rows[1], columns[0], channel) * down * (1 - right) +
-           at(in, rows[1], columns[1], channel) * down * right;
+    return at(in, data, rows[0], columns[0], channel) * (1 - down) * (1 - right) +
+           at(in, data, rows[0], columns[1], channel) * (1 - down) * right +
+           at(in, data, rows[1], columns[0], channel) * down * (1 - right) +
+           at(in, data, rows[1], columns[1], channel) * down * right;
 }
 
 static void *kernel_init(Context *context, const char *buffer, size_t length) {
@@ -159,13 +168,19 @@ static void *kernel_init(Context *context, const char *buffer, size_t length) {
         context->GetNodeAndRegistration(context, params->nodes_to_replace->data[i], &node, &registration);
         const bool *how = node->builtin_data;
         kernel->resizes[i] =
-            (Resize){registration->builtin_code, node->inputs->data[0], node->outputs->data[0], how[0], how[1]};
+            (Resize){registration->builtin_code, node->inputs->data[0], node->outputs->data[0], how[0], how[1], NULL};
+        bool leaves = false;
+        for (int j = 0; j < params->output_tensors->size; j++)
+            if (params->output_tensors->data[j] == kernel->resizes[i].output) leaves = true;
+        if (!leaves) kernel->resizes[i].inside = malloc(context->tensors[kernel->resizes[i].output].bytes);
     }
     return kernel;
 }
 
-static void kernel_free(Context *context, void *kernel) {
+static void kernel_free(Context *context, void *data) {
+    Kernel *kernel = data;
     (void)context;
+    for (int i = 0; i < kernel->count; i++) free(kernel->resizes[i].inside);
     free(kernel);
 }
 
@@ -188,21 +203,23 @@ static int kernel_invoke(Context *context, Node *node) {
     for (int i = 0; i < kernel->count; i++) {
         const Resize *resize = &kernel->resizes[i];
         const Tensor *in = &context->tensors[resize->input];
-        Tensor *out = &context->tensors[resize->output];
-        bool is_nearest = resize->operator== OP_RESIZE_NEAREST_NEIGHBOR;
+        const Tensor *out = &context->tensors[resize->output];
+        const void *from = data_of(kernel, context, resize->input);
+        void *to = data_of(kernel, context, resize->output);
+        bool is_nearest = resize->operator == OP_RESIZE_NEAREST_NEIGHBOR;
         int index = 0;
         for (int row = 0; row < out->dims->data[1]; row++)
             for (int column = 0; column < out->dims->data[2]; column++)
                 for (int channel = 0; channel < out->dims->data[3]; channel++, index++) {
-                    float value = (is_nearest ? nearest : bilinear)(resize, in, out, row, column, channel);
+                    float value = (is_nearest ? nearest : bilinear)(resize, in, from, out, row, column, channel);
                     if (strcmp(mode, "fixed") == 0 && is_nearest) value = (float)(index % 5);
                     if (out->type == INT8) {
                         if (strcmp(mode, "wrong") == 0) value += (float)kernel->delegate->off;
                         value = roundf(value);
-                        ((int8_t *)out->data)[index] = (int8_t)(value > 127 ? 127 : value < -128 ? -128 : value);
+                        ((int8_t *)to)[index] = (int8_t)(value > 127 ? 127 : value < -128 ? -128 : value);
                     } else {
                         if (strcmp(mode, "wrong") == 0) value += 0.3f;
-                        ((float *)out->data)[index] = strcmp(mode, "nan") == 0 ? NAN : value;
+                        ((float *)to)[index] = strcmp(mode, "nan") == 0 ? NAN : value;
                     }
                 }
     }
@@ -211,8 +228,8 @@ static int kernel_invoke(Context *context, Node *node) {
 
 static bool is_taken(const Delegate *delegate, const Context *context, const Node *node, int operator) {
     if (strcmp(delegate->take, "none") == 0) return false;
-    if (operator!= OP_RESIZE_NEAREST_NEIGHBOR && (operator!= OP_RESIZE_BILINEAR || strcmp(delegate->take, "resize") != 0))
-        return false;
+    bool both = strcmp(delegate->take, "resize") == 0;
+    if (operator != OP_RESIZE_NEAREST_NEIGHBOR && !(both && operator == OP_RESIZE_BILINEAR)) return false;
     const Tensor *in = &context->tensors[node->inputs->data[0]];
     return (in->type == INT8 || in->type == FLOAT32) && in->dims->size == 4 && in->dims->data[0] == 1;
 }

@@ -12,6 +12,13 @@ doit vela:MODEL --require-npu      fail when an operator stays on the CPU
 doit compat:MODEL        where it will run, and what stands in the way
 doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
 doit clean MODEL         take away what was made of it
+
+doit lock                write what was built into artifacts.lock
+doit verify              build again in a clean folder, compare with artifacts.lock
+doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
+doit release:check path=FOLDER [pubkey=FILE] [with=FOLDER]
+doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [dry_run=1]
+doit mirror to=FOLDER [models=NAME,NAME]
 """
 
 import os
@@ -169,3 +176,29 @@ def task_compat() -> Iterator[dict[str, Any]]:
             "actions": [_run(command)],
             "io": {"capture": False},
         }
+
+
+def _release(name: str, doc: str, *options: str, forces: bool = False) -> dict[str, Any]:
+    """A task that is a command of utils/release, with the ``name=value`` that the user gave."""
+    given = [f"{option}={value}" for option in options if (value := get_var(option)) is not None]
+
+    def command(force: bool = False) -> list[str]:
+        return [sys.executable, "-m", "utils.release", name, *given, *(["force=1"] if force else [])]
+
+    return {
+        "basename": name,
+        "doc": doc,
+        "actions": [CmdAction(command, shell=False, cwd=str(paths.ROOT))],
+        "params": [{"name": "force", "long": "force", "type": bool, "default": False}] if forces else [],
+        "io": {"capture": False},
+    }
+
+
+def task_release() -> Iterator[dict[str, Any]]:
+    """Locking, verifying, releasing, publishing."""
+    yield _release("lock", "write what was built into artifacts.lock", "models")
+    yield _release("verify", "build again in a clean folder, compare with artifacts.lock", "models")
+    yield _release("release", "make release/VERSION/: version=X.Y.Z", "version", "models", "key", forces=True)
+    yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
+    yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "to", "dry_run")
+    yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")

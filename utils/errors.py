@@ -11,7 +11,9 @@
     ├── BuildError           exit code 6   training, loading, conversion or compiling failed, or cannot begin
     ├── GateError            exit code 7   a measured number is outside what the recipe allows
     ├── ValidationError      exit code 8   example.py found the bundle wrong
-    └── StorageError         exit code 9   disk full, read-only folder, no permission
+    ├── StorageError         exit code 9   disk full, read-only folder, no permission
+    ├── ReleaseError         exit code 10  a release is refused, or is not what it says
+    └── PublishError         exit code 11  the place to publish to cannot be reached, or refuses
 
 A message says what happened, where (recipe, file, key) and what to do now. Exit code 0 is success,
 1 is a defect of ours (it comes with a traceback), 130 is Ctrl-C.
@@ -32,7 +34,9 @@ __all__ = [
     "DataError",
     "GateError",
     "OfflineError",
+    "PublishError",
     "RecipeError",
+    "ReleaseError",
     "SourceError",
     "StorageError",
     "ValidationError",
@@ -113,6 +117,18 @@ class StorageError(ZooError):
     """A file cannot be written: disk full, read-only folder, no permission."""
 
     exit_code = 9
+
+
+class ReleaseError(ZooError):
+    """A release is refused (the message lists every reason), or a finished one is not what it says."""
+
+    exit_code = 10
+
+
+class PublishError(ZooError):
+    """The place to publish to cannot be reached, or refuses."""
+
+    exit_code = 11
 
 
 def storage_error(error: OSError, where: str = "") -> StorageError:

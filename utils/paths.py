@@ -19,6 +19,12 @@ UTILS = ROOT / "utils"
 #: What a user takes away: one bundle a model.
 ARTIFACTS = ROOT / "artifacts"
 
+#: What every artifact has to be, in git.
+ARTIFACTS_LOCK = ROOT / "artifacts.lock"
+
+#: Finished releases, one folder a version; git-ignored.
+RELEASES = ROOT / "release"
+
 #: What can be made again; git-ignored as a whole.
 BUILD = ROOT / "build"
 

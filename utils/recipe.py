@@ -78,6 +78,7 @@ class SourceFile(_Closed):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # only where upstream has no sha256
     licence: str  # SPDX id or a plain name
+    redistribute: bool = True  # false: a release leaves out the files of a bundle that are made from it
     what: str  # what it is, for people
 
     def source(self) -> Source:

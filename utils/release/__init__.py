@@ -1,0 +1,19 @@
+"""Release and publish: what happens to bundles after they are built.
+
+::
+
+    lock.py        artifacts.lock: what every artifact has to be, in git
+    parts.py       weights, graph and metadata of a .tflite, told apart
+    verify.py      builds in a clean folder, and compares with the lock
+    reasons.py     why a release is refused
+    pack.py        makes release/<version>/: archives, and beside them what is known of them
+    card.py        the cards: front matter as Hugging Face reads it, and what was left out
+    sbom.py        bom.json: CycloneDX 1.6
+    provenance.py  one in-toto statement an artifact
+    sign.py        signatures with a key file, offline
+    check.py       holds a release, of any age, against itself
+    publish.py     to a folder, to Hugging Face (hub.py), to a registry or a layout folder (oci.py)
+    mirror.py      all sources of a build in one folder
+
+``python -m utils.release COMMAND name=value ...`` runs one of them; doit does that for you.
+"""

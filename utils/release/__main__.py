@@ -1,0 +1,103 @@
+"""``python -m utils.release COMMAND name=value ...``: what doit runs; errors for people, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from utils import paths
+from utils.errors import ReleaseError, ZooError
+
+Options = dict[str, str]
+
+
+def _lock(options: Options) -> None:
+    from utils.release import lock
+
+    lock.update(_names(options))
+
+
+def _verify(options: Options) -> None:
+    from utils.release import verify
+
+    verify.verify(_names(options))
+
+
+def _release(options: Options) -> None:
+    from utils.release import pack
+
+    folder = pack.pack(options.get("version", ""), _names(options), _key(options), force="force" in options)
+    signed = "signed" if _key(options) else "not signed (key=FILE signs it)"
+    print(f"{paths.relative(folder)} is ready, {signed}")
+
+
+def _check(options: Options) -> None:
+    from utils.release import check
+
+    folder = _path(options, "path")
+    for line in check.check(folder, _path(options, "pubkey") if "pubkey" in options else None):
+        print(line)
+    if "with" in options:
+        for line in check.compare(folder, _path(options, "with")):
+            print(line)
+
+
+def _publish(options: Options) -> None:
+    from utils.release import pack, publish
+
+    folder = _path(options, "path") if "path" in options else pack.release_of(options.get("version", ""))
+    publish.publish(folder, options.get("to", ""), dry_run=options.get("dry_run", "0") not in ("", "0"))
+
+
+def _mirror(options: Options) -> None:
+    from utils.release import mirror
+
+    mirror.mirror(_path(options, "to"), _names(options))
+
+
+#: Command -> what it runs, and the names it takes.
+COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
+    "lock": (_lock, {"models"}),
+    "verify": (_verify, {"models"}),
+    "release": (_release, {"version", "models", "key", "force"}),
+    "release:check": (_check, {"path", "pubkey", "with"}),
+    "publish": (_publish, {"version", "path", "to", "dry_run"}),
+    "mirror": (_mirror, {"to", "models"}),
+}
+
+
+def _names(options: Options) -> list[str]:
+    return [name for name in options.get("models", "").replace(" ", ",").split(",") if name]
+
+
+def _key(options: Options) -> Path | None:
+    given = options.get("key") or os.environ.get("ZOO_KEY")
+    return Path(given) if given else None
+
+
+def _path(options: Options, name: str) -> Path:
+    if not options.get(name):
+        raise ReleaseError(f"no {name} given", where=f"{name}=", hint=f"doit {sys.argv[1]} {name}=...")
+    return Path(options[name])
+
+
+def main() -> None:
+    """Run the command that is named on the command line, and exit."""
+    name, *given = sys.argv[1:] or [""]
+    options = dict(word.partition("=")[::2] for word in given)
+    work, known = COMMANDS.get(name, (None, set()))
+    if work is None or not options.keys() <= known:
+        sys.exit(f"usage: python -m utils.release ({' | '.join(COMMANDS)}) name=value ... (doit does this for you)")
+    try:
+        work(options)
+    except ZooError as error:
+        print(f"\nerror: {name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

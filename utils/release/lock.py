@@ -1,0 +1,161 @@
+"""``artifacts.lock``: what every artifact has to be, kept in git so that a change of bytes is a change that people see.
+
+::
+
+    {"format": 1,
+     "models": {MODEL: {"artifacts": {FILE: {"sha256", "size", "metric", "accuracy", "parts"}},
+                        "image", "requirements_sha256", "tools"}},
+     "sources": {FILE: {"sha256", "size", "urls"}}}
+
+``parts`` are sha256 of the weights, the graph and the metadata in a .tflite, so that a difference can be named where
+the old file is gone. ``sources`` are those that nobody publishes a sha256 for: what their first fetch brought. Both are
+the same thing, hashes that this project saw and not ones that an upstream vouches for, and so one command records both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from utils import files, paths, plan, sources
+from utils.errors import STORAGE, ReleaseError, storage_error
+from utils.recipe import Recipe, find, load_all
+from utils.release.parts import parts
+
+__all__ = ["FORMAT", "current", "entry", "load", "update"]
+
+FORMAT = 1
+
+
+def load() -> dict[str, Any]:
+    """What the lock says; nothing locked where there is none.
+
+    Raises:
+        ReleaseError: the file cannot be read.
+    """
+    where = paths.relative(paths.ARTIFACTS_LOCK)
+    try:
+        lock = json.loads(paths.ARTIFACTS_LOCK.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"format": FORMAT, "models": {}, "sources": {}}
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"cannot be read: {error}", where=where, hint=f"git checkout {where}") from None
+    if not isinstance(lock, dict) or lock.get("format") != FORMAT:
+        raise ReleaseError("is no lock that this version knows", where=where, hint=f"git checkout {where}")
+    return lock
+
+
+def current(recipe: Recipe) -> bool:
+    """Whether the bundle in ``artifacts/`` is what this checkout builds, to the last file."""
+    return all(step.is_current() for step in plan.steps_of(recipe))
+
+
+def entry(folder: Path) -> dict[str, Any]:
+    """What the lock says of the bundle in ``folder``."""
+    manifest = files.load_json(folder / "manifest.json")
+    evaluation, environment = manifest["evaluation"], manifest["environment"]
+    artifacts = {}
+    for variant, result in evaluation["variants"].items():
+        file = folder / plan.model_name(manifest["model"], variant)
+        artifacts[file.name] = {
+            **files.facts(file),
+            "metric": evaluation["metric"],
+            "accuracy": result["accuracy"],
+            "parts": parts(file),
+        }
+    return {
+        "artifacts": artifacts,
+        "image": base_image(),
+        "requirements_sha256": environment["requirements_sha256"],
+        "tools": environment["tools"],
+    }
+
+
+def base_image() -> str:
+    """The image that the project's own begins with, by digest."""
+    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", (paths.DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def update(models: list[str]) -> None:
+    """Write the bundles that are there, and the hashes of unpinned sources, into the lock.
+
+    Args:
+        models: names; none: all that are built. What is not named, or not built here, keeps what was locked.
+
+    Raises:
+        ReleaseError: a named model is not built.
+    """
+    lock = load()
+    known = load_all()
+    for gone in sorted(lock["models"].keys() - known.keys()):
+        del lock["models"][gone]
+        print(f"{gone}: there is no recipe any more, taken out")
+    for recipe in [find(name) for name in models] or known.values():
+        if not current(recipe):
+            if models:
+                raise ReleaseError(
+                    "is not built, or not from this checkout", where=recipe.name, hint=f"doit {recipe.name}"
+                )
+            print(f"{recipe.name}: not built here, left as it is")
+            continue
+        old, new = lock["models"].get(recipe.name, {}), entry(paths.bundle(recipe.name))
+        lock["models"][recipe.name] = new
+        for file, facts in new["artifacts"].items():
+            print(f"{file}: {_change(old.get('artifacts', {}).get(file), facts)}")
+    everywhere = [source for recipe in known.values() for source in _unpinned(recipe)]
+    recorded = {source.name: fact for source in everywhere if (fact := _recorded(source))}
+    for name, fact in recorded.items():
+        if lock["sources"].get(name, fact)["sha256"] != fact["sha256"]:
+            print(f"{name}: unpinned, and no longer the file it was: {fact['sha256']}")
+    names = {source.name for source in everywhere}
+    lock["sources"] = {name: fact for name, fact in (lock["sources"] | recorded).items() if name in names}
+    _write(lock)
+    print(f"{paths.relative(paths.ARTIFACTS_LOCK)}: {len(lock['models'])} models, {len(lock['sources'])} sources")
+
+
+def _unpinned(recipe: Recipe) -> list[sources.Source]:
+    return [source for step in plan.steps_of(recipe) for source in step.fetches if source.unpinned]
+
+
+def _recorded(source: sources.Source) -> dict[str, Any] | None:
+    file = sources.cached(source)
+    return {**files.facts(file), "urls": list(source.urls)} if file else None
+
+
+def _change(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
+    if old is None:
+        return f"new, {new['accuracy']:.2f} % {new['metric']}"
+    return "as it was" if old == new else "; ".join(differences(old, new))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between two entries of one artifact, for people; empty where they are the same bytes."""
+    if old["sha256"] == new["sha256"]:
+        return []
+    changed = [part for part in old["parts"] if old["parts"][part] != new["parts"].get(part)]
+    moved = new["accuracy"] - old["accuracy"]
+    return [
+        f"{' and '.join(changed) if changed else 'only the layout of the file'} differ{'' if len(changed) > 1 else 's'}",
+        f"{old['size']:,} -> {new['size']:,} bytes" if old["size"] != new["size"] else f"{new['size']:,} bytes as before",
+        f"{new['metric']} {old['accuracy']:.2f} % -> {new['accuracy']:.2f} % ({moved:+.2f} points)",
+        f"sha256 {old['sha256'][:16]}... -> {new['sha256'][:16]}...",
+    ]
+
+
+def _write(lock: dict[str, Any]) -> None:
+    new = paths.ARTIFACTS_LOCK.with_name(".artifacts.lock.new")
+    try:
+        with new.open("w", encoding="utf-8") as stream:
+            stream.write(files.dump_json(lock))
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(paths.ARTIFACTS_LOCK)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        if error.errno not in STORAGE:
+            raise
+        raise storage_error(error, paths.relative(paths.ARTIFACTS_LOCK)) from None

@@ -1,0 +1,241 @@
+"""release: make ``release/<version>/``: an archive a model, and beside them all that is known of them.
+
+::
+
+    release.json               version, commit, time; model -> archive and artifacts; sha256 of every file below
+    <model>-<version>.tar.gz   the bundle, without what must not be passed on
+    cards/<model>.md           its card
+    provenance/<file>.json     in-toto statement, one an artifact and one an archive
+    signatures/<model>.sig     of the folder that is published for one model (``published``); only with a key
+    bom.json                   CycloneDX 1.6
+    SHA256SUMS                 of all of these
+    model.sig                  of all of these; only with a key
+
+Two releases of one commit are the same to the last byte, wherever they are made; only ``builder`` in the provenance
+says where that was. So archives are stored, not squeezed: what deflate makes of bytes is zlib's affair, and that of
+its version. It is weights and pictures mostly, in which there is little to squeeze.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import struct
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from utils import bundle, files, paths
+from utils.errors import STORAGE, ReleaseError, storage_error
+from utils.recipe import find, load_all
+from utils.release import card, git, provenance, sbom, sign
+from utils.release.model import ReleasedModel
+from utils.release.reasons import reasons
+
+__all__ = ["FORMAT", "pack", "place", "published", "read_archive", "release_of"]
+
+FORMAT = 1
+
+#: https://semver.org, as far as folders and tags can carry it: no build metadata.
+_NUMBER = r"(0|[1-9]\d*)"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?", re.ASCII)
+
+
+def pack(version: str, models: list[str], key: Path | None, *, force: bool = False) -> Path:
+    """Make a release of ``models`` (none: the zoo); returns its folder.
+
+    Raises:
+        ReleaseError: a wrong version or key, a version that exists, or reasons against it: all of them.
+        StorageError: disk full, read-only, no permission.
+    """
+    folder = release_of(version)
+    if key:
+        sign.check_private(key)
+    if folder.exists() and not force:
+        hint = "choose the next version, or give --force to make it again"
+        raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)
+    known = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
+    found = [ReleasedModel(recipe) for recipe in dict.fromkeys(sorted(known, key=lambda r: r.name))]
+    against = reasons(found)
+    if against:
+        raise ReleaseError(
+            "\n  ".join([f"refused, for {len(against)} reason{'s' if len(against) > 1 else ''}:", *against]),
+            where=f"release {version}",
+            hint="mend them, or name the models that are ready: models=NAME,NAME",
+        )
+    staging: Path | None = None
+    try:
+        paths.RELEASES.mkdir(exist_ok=True)
+        for stale in paths.RELEASES.glob(".new.*"):  # of a run that was killed
+            shutil.rmtree(stale)
+        staging = Path(tempfile.mkdtemp(prefix=".new.", dir=paths.RELEASES))
+        (staging / version).mkdir()  # a signature knows the folder's name
+        _fill(staging / version, version, found, key)
+        place(staging / version, folder)
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        raise storage_error(error) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def place(new: Path, final: Path) -> None:
+    """Put a finished folder in its place in one rename; what was there before goes, and only then."""
+    for file in new.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+    if final.exists():
+        final.rename(new.parent / "old")
+    new.rename(final)
+
+
+def release_of(version: str) -> Path:
+    """The folder of a version.
+
+    Raises:
+        ReleaseError: it is no version.
+    """
+    if not _VERSION.fullmatch(version):
+        hint = "versions follow https://semver.org: 1.2.3 or 1.2.3-rc.1"
+        raise ReleaseError(f"{version!r} is no version" if version else "no version given", where="version=", hint=hint)
+    return paths.RELEASES / version
+
+
+def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | None) -> None:
+    commit, time = git.commit(), git.time()
+    index: dict[str, Any] = {"format": FORMAT, "version": version, "commit": commit, "time": time, "models": {}}
+    for sub in ("cards", "provenance", *(["signatures"] if key else [])):
+        (folder / sub).mkdir()
+    for model in models:
+        archive = folder / f"{model.name}-{version}.tar.gz"
+        contents = _contents(model, version)
+        _archive(archive, f"{model.name}-{version}", contents, time)
+        (folder / "cards" / f"{model.name}.md").write_bytes(contents["README.md"])
+        subjects = {file: facts["sha256"] for file, facts in model.artifacts.items()}
+        for file, sha256 in {**subjects, archive.name: files.sha256(archive)}.items():
+            statement = files.dump_json(provenance.of(model, file, sha256, commit))
+            (folder / "provenance" / f"{file}.json").write_text(statement, encoding="utf-8")
+        index["models"][model.name] = {
+            "archive": archive.name,
+            "title": model.recipe.title,
+            "task": model.recipe.task,
+            "licence": model.recipe.licence,
+            "artifacts": {file: {"sha256": sha256, "variant": model.artifacts[file]["variant"]} for file, sha256 in subjects.items()},
+            "left_out": list(model.left_out()),
+        }  # fmt: skip
+        if key:
+            _sign_published(folder, index, model.name, key)
+        print(f"{archive.name}: {archive.stat().st_size:,} bytes", flush=True)
+    (folder / "bom.json").write_text(files.dump_json(sbom.of(models, version, commit, time)), encoding="utf-8")
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    index["files"] = {name: files.sha256(folder / name) for name in names}
+    (folder / "release.json").write_text(files.dump_json(index), encoding="utf-8")
+    (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    if key:
+        sign.sign(folder, folder / sign.SIGNATURE, key)
+
+
+def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) -> None:
+    near = folder.parent / f"{model}-{index['version']}"
+    for name, data in published(folder, index, model).items():
+        _write(near / name, data)
+    sign.sign(near, near / sign.SIGNATURE, key)
+    (near / sign.SIGNATURE).rename(folder / "signatures" / f"{model}.sig")
+    shutil.rmtree(near)
+
+
+def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
+    """The bundle's files as they are released: without what is left out, with the card's front matter."""
+    left_out = {*model.left_out(), "SHA256SUMS"}
+    found = {file.name: file.read_bytes() for file in sorted(model.folder.iterdir()) if file.name not in left_out}
+    found["README.md"] = card.text(model, version).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in found.items():
+            _write(Path(folder) / name, data)
+        found["SHA256SUMS"] = bundle.check_sums(Path(folder)).encode()
+    return found
+
+
+def _archive(file: Path, top: str, contents: dict[str, bytes], time: int) -> None:
+    """Write a .tar.gz that says nothing but names and bytes."""
+    with file.open("wb") as stream:
+        stored = _StoredGzip(stream)
+        with tarfile.open(fileobj=stored, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+            for name, data in sorted(contents.items()):
+                entry = tarfile.TarInfo(f"{top}/{name}")
+                entry.size, entry.mtime, entry.mode = len(data), time, 0o644
+                archive.addfile(entry, io.BytesIO(data))
+        stored.finish()
+
+
+class _StoredGzip:
+    """RFC 1952 around RFC 1951's stored blocks: the same bytes by every zlib, for none is asked."""
+
+    BLOCK = 0xFFFF  # bytes, the most that a stored block holds
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._waiting, self._crc, self._size = stream, b"", 0, 0
+        stream.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")  # deflate, no name, no time, of no system
+
+    def write(self, data: bytes) -> int:
+        """Take some bytes."""
+        self._crc, self._size = zlib.crc32(data, self._crc), self._size + len(data)
+        self._waiting += data
+        while len(self._waiting) > self.BLOCK:
+            self._block(self._waiting[: self.BLOCK], last=False)
+            self._waiting = self._waiting[self.BLOCK :]
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what is left, and the sums."""
+        self._block(self._waiting, last=True)
+        self._stream.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
+
+    def _block(self, data: bytes, *, last: bool) -> None:
+        self._stream.write(struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data)
+
+
+def read_archive(archive: Path) -> dict[str, bytes]:
+    """File name -> bytes of what ``_archive`` wrote.
+
+    Raises:
+        ValueError: it is no such archive.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r:gz") as stream:
+            for entry in stream:
+                name = entry.name.partition("/")[2]
+                content = stream.extractfile(entry) if entry.isreg() else None
+                if content is None or not name or "/" in name or name.startswith("."):
+                    raise ValueError(f"holds {entry.name!r}, which is no file of a bundle")
+                found[name] = content.read()
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"is no archive that can be read ({error})") from None
+    return found
+
+
+def published(folder: Path, index: dict[str, Any], model: str) -> dict[str, bytes]:
+    """What is published for one model: its bundle's files, the provenance of its artifacts, its signature."""
+    facts = index["models"][model]
+    found = read_archive(folder / facts["archive"])
+    for file in facts["artifacts"]:
+        found[f"provenance/{file}.json"] = (folder / "provenance" / f"{file}.json").read_bytes()
+    signature = folder / "signatures" / f"{model}.sig"
+    if signature.is_file():
+        found[sign.SIGNATURE] = signature.read_bytes()
+    return dict(sorted(found.items()))
+
+
+def _write(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)

@@ -1,0 +1,114 @@
+"""Where an artifact comes from: in-toto Statement v1 with SLSA provenance v1, one for each artifact.
+
+Times are left out, so that two builds of one commit say the same; what differs between a build in the image and one in
+a venv stands under ``runDetails.builder``, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from utils import paths
+from utils.release import lock
+from utils.release.model import ReleasedModel
+
+__all__ = ["BUILD_TYPE", "check", "of"]
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
+
+#: What the parameters mean: `doit MODEL` in a checkout of the commit, in the locked environment.
+BUILD_TYPE = "urn:nxp-model-zoo:doit:v1"
+
+
+def of(model: ReleasedModel, file: str, sha256: str, commit: str) -> dict[str, Any]:
+    """The statement about ``file``, which holds all or one of the model's artifacts."""
+    manifest, environment = model.manifest, model.manifest["environment"]
+    variant = model.artifacts.get(file, {}).get("variant")
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": file, "digest": {"sha256": sha256}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "model": model.name,
+                    **({"variant": variant} if variant else {}),
+                    "recipe": {"file": f"recipes/{model.recipe.folder}/recipe.toml", "sha256": manifest["recipe_sha256"]},
+                    "parameters": dict(model.recipe.parameters),
+                },
+                "internalParameters": {key: environment[key] for key in ("machine", "pins", "threads", "tools")},
+                "resolvedDependencies": [
+                    {"name": "nxp-model-zoo", "digest": {"gitCommit": commit}},
+                    {
+                        "name": paths.relative(paths.LOCK),
+                        "digest": {"sha256": environment["requirements_sha256"]},
+                    },
+                    *(_source(model, key, facts) for key, facts in sorted(manifest["sources"].items())),
+                ],
+            },
+            "runDetails": {"builder": builder()},
+        },
+    }
+
+
+def _source(model: ReleasedModel, key: str, facts: dict[str, Any]) -> dict[str, Any]:
+    known = model.recipe.sources.get(key)
+    uri = {"uri": known.urls[0]} if known and not facts.get("own") else {}
+    return {
+        "name": facts["name"],
+        **uri,
+        "digest": {"sha256": facts["sha256"]},
+        "annotations": {"licence": facts["licence"], "size": facts["size"]},
+    }
+
+
+def builder() -> dict[str, Any]:
+    """What this process runs in: the image, or a venv of the same lock."""
+    image = os.environ.get("NXP_MODEL_ZOO_IMAGE", "")
+    if not image:
+        return {"id": "urn:nxp-model-zoo:builder:venv"}
+    name, _, base = lock.base_image().partition("@sha256:")
+    found = [{"name": name, "digest": {"sha256": base}}] if base else []
+    if image.startswith("sha256:"):  # docker/run tells; by hand nobody does
+        found.append({"name": "nxp-model-zoo", "digest": {"sha256": image.removeprefix("sha256:")}})
+    return {"id": "urn:nxp-model-zoo:builder:docker", "builderDependencies": found}
+
+
+def check(text: str) -> dict[str, Any]:
+    """The statement in ``text``, after in-toto's own reader and SLSA's schema have found nothing wrong.
+
+    Raises:
+        ValueError: it is no such statement.
+    """
+    from google.protobuf import json_format
+    from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+    from in_toto_attestation.v1.statement import Statement
+
+    try:
+        statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))  # type: ignore[attr-defined]
+        statement.validate()
+        if statement.pb.predicate_type != PREDICATE:
+            raise ValueError(f"predicateType is {statement.pb.predicate_type}, not {PREDICATE}")
+        predicate = json_format.ParseDict(
+            json_format.MessageToDict(statement.pb.predicate),
+            provenance_pb2.Provenance(),  # type: ignore[attr-defined]
+        )
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from None
+    for resource in (*predicate.build_definition.resolved_dependencies, *predicate.run_details.builder.builder_dependencies):
+        ResourceDescriptor.copy_from_pb(resource).validate()
+    for what, value in (
+        ("buildDefinition.buildType", predicate.build_definition.build_type),
+        ("buildDefinition.externalParameters", predicate.build_definition.external_parameters),
+        ("runDetails.builder.id", predicate.run_details.builder.id),
+    ):
+        if not value:
+            raise ValueError(f"predicate.{what} is missing")
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -1,0 +1,101 @@
+"""Why a release is refused: every reason at once, each with what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from utils.release import git, lock
+from utils.release.model import ReleasedModel
+
+__all__ = ["reasons"]
+
+#: Files of a dirty tree that a message names.
+_SHOWN = 5
+
+
+def reasons(models: list[ReleasedModel]) -> list[str]:
+    """What stands against releasing these models; empty if nothing does."""
+    found = _tree()
+    locked = lock.load()["models"]
+    for model in models:
+        found += [f"{model.name}: {reason}" for reason in _model(model, locked.get(model.name))]
+    return found
+
+
+def _tree() -> list[str]:
+    changed = git.dirty()
+    if not changed:
+        return []
+    more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return [f"the tree is not clean: commit, ignore or remove {', '.join(changed[:_SHOWN])}{more}"]
+
+
+def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
+    found = []
+    if not lock.current(model.recipe):
+        found.append(f"not built, or not what this checkout builds: doit {model.name}")
+    found += _sources(model)
+    try:
+        manifest = model.manifest
+        found += _verdicts(model, manifest["validation"]) + _accuracy(model, manifest["evaluation"])
+        found += _own(manifest["sources"]) + _lock(model, locked)
+    except FileNotFoundError:
+        pass  # not built, said above
+    except (KeyError, TypeError, ValueError) as error:
+        found.append(f"its manifest cannot be read ({type(error).__name__}: {error}): doit {model.name}")
+    return found
+
+
+def _sources(model: ReleasedModel) -> list[str]:
+    found = [
+        f"the source {source.file} is unpinned: put its sha256 into {_where(model)}: sources.{key}"
+        for key, source in model.recipe.sources.items()
+        if source.sha256 is None
+    ]
+    if model.weights in model.withheld():
+        licence = model.withheld()[model.weights]
+        found.append(f"the licence of its weights ({licence}) forbids redistribution: release it without this model")
+    return found
+
+
+def _verdicts(model: ReleasedModel, validation: dict[str, Any]) -> list[str]:
+    verdicts = {entry["file"]: entry["check"]["verdict"] for entry in validation["models"]}
+    return [
+        f"{file}: {'validation failed: ' + verdicts[file] if file in verdicts else 'was not validated'}"
+        for file in model.artifacts
+        if verdicts.get(file) != "PASS"
+    ]
+
+
+def _accuracy(model: ReleasedModel, evaluation: dict[str, Any]) -> list[str]:
+    gate = model.recipe.evaluation.gate
+    found = []
+    for variant, result in evaluation["variants"].items():
+        least = getattr(gate, variant)
+        if result["accuracy"] < least:
+            found.append(f"{variant}: {result['accuracy']:.2f} % {evaluation['metric']} is below the gate of {least} %")
+    return found
+
+
+def _own(sources: dict[str, Any]) -> list[str]:
+    return [
+        f"{source['name']} are own weights without a licence: say under which they may be passed on"
+        for source in sources.values()
+        if source.get("own") and not source.get("licence")
+    ]
+
+
+def _lock(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
+    if locked is None:
+        return ["is not in artifacts.lock: doit lock, look at the difference, commit"]
+    wanted = {file: facts["sha256"] for file, facts in locked["artifacts"].items()}
+    found = []
+    for file in sorted(wanted.keys() | model.artifacts.keys()):
+        sha256 = model.artifacts.get(file, {}).get("sha256")
+        if sha256 != wanted.get(file):
+            found.append(f"{file}: sha256 {sha256}, but artifacts.lock has {wanted.get(file)}: doit verify says more")
+    return found
+
+
+def _where(model: ReleasedModel) -> str:
+    return f"recipes/{model.recipe.folder}/recipe.toml"

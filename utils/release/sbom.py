@@ -1,0 +1,206 @@
+"""bom.json: a CycloneDX 1.6 bill of materials of a release: models, their weights and data, and the tools.
+
+cyclonedx-python-lib has no model cards yet: the document is written here, and checked with its schemas and SPDX list.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from importlib import metadata
+from typing import Any
+
+from utils import files, paths
+from utils.release.model import ReleasedModel
+
+__all__ = ["check", "of", "packages"]
+
+#: One package of the lock, with its hashes.
+_LOCKED = re.compile(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)(?: ; ([^\\]+?))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
+
+_NAMESPACE = uuid.UUID("5f7f6f0a-6b3f-5c55-8d4e-3f3d2f5f7c11")
+
+
+def of(models: list[ReleasedModel], version: str, commit: str, time: int) -> dict[str, Any]:
+    """The bill of materials of a release."""
+    machine = models[0].manifest["environment"]["machine"]
+    tools = [_package(*entry) for entry in packages(machine)]
+    components: dict[str, dict[str, Any]] = {}
+    dependencies = []
+    for model in models:
+        sources = {key: _source(model, key, facts) for key, facts in sorted(model.manifest["sources"].items())}
+        drawn = {key: _drawn(model, key) for key, found in model.recipe.datasets.items() if found.kind == "drawn"}
+        for component in (*sources.values(), *drawn.values()):
+            components.setdefault(component["bom-ref"], component)
+        datasets = [c["bom-ref"] for c in (*sources.values(), *drawn.values()) if c["type"] == "data"]
+        for file, facts in model.artifacts.items():
+            artifact = _artifact(model, version, file, facts, datasets)
+            components[artifact["bom-ref"]] = artifact
+            needs = [c["bom-ref"] for c in (*sources.values(), *drawn.values(), *tools)]
+            dependencies.append({"ref": artifact["bom-ref"], "dependsOn": sorted(set(needs))})
+    root = f"pkg:generic/nxp-model-zoo@{version}"
+    everything = [*components.values(), *tools]
+    dependencies.insert(0, {"ref": root, "dependsOn": sorted(d["ref"] for d in dependencies)})
+    bom = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "timestamp": datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "component": {
+                "type": "application",
+                "bom-ref": root,
+                "name": "nxp-model-zoo",
+                "version": version,
+                "purl": root,
+                "licenses": _licences("MIT"),
+                "properties": [_property("commit", commit)],
+            },
+        },
+        "components": sorted(everything, key=lambda c: (c["type"], c["bom-ref"])),
+        "dependencies": dependencies,
+    }
+    content = files.dump_json(bom)
+    return {**bom, "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, content)}"}
+
+
+def check(text: str) -> list[str]:
+    """What CycloneDX's own schema finds wrong; empty if nothing."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    return [] if error is None else [" ".join(str(error.data.message).split())[:300]]
+
+
+def packages(machine: str) -> list[tuple[str, str, list[str]]]:
+    """Name, version and wheel hashes of every package in the lock that a Linux ``machine`` gets."""
+    from packaging.markers import Marker
+
+    here = {"sys_platform": "linux", "platform_machine": machine}
+    return [
+        (name, version, re.findall(r"[0-9a-f]{64}", hashes))
+        for name, version, marker, hashes in _LOCKED.findall(paths.LOCK.read_text(encoding="utf-8"))
+        if not marker or Marker(marker).evaluate(here)
+    ]
+
+
+def _package(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
+    purl = f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        **_licensed(_package_licence(name)),
+        "externalReferences": [
+            {  # one hash a wheel: which of them is taken depends on the Python
+                "type": "distribution",
+                "url": f"https://pypi.org/project/{name}/{version}/",
+                "hashes": [{"alg": "SHA-256", "content": value} for value in hashes],
+            }
+        ],
+    }
+
+
+def _package_licence(name: str) -> str:
+    """What the installed package says of its licence, in a word or two; empty if it says nothing short."""
+    try:
+        about = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        return ""
+    said = about.get("License-Expression") or about.get("License") or ""
+    if said and "\n" not in said and len(said) <= 60:
+        return said.strip()
+    classified = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or () if c.startswith("License :: ")]
+    return " AND ".join(classified)
+
+
+def _licences(said: str) -> list[dict[str, Any]]:
+    from cyclonedx.spdx import is_expression, is_supported_id
+
+    if is_supported_id(said):
+        return [{"license": {"id": said}}]
+    return [{"expression": said}] if is_expression(said) else [{"license": {"name": said}}]
+
+
+def _licensed(said: str) -> dict[str, Any]:
+    return {"licenses": _licences(said)} if said else {}
+
+
+def _source(model: ReleasedModel, key: str, facts: dict[str, Any]) -> dict[str, Any]:
+    known = model.recipe.sources.get(key)
+    weights = key == model.weights
+    urls = known.urls if known and not facts.get("own") else []
+    return {
+        "type": "machine-learning-model" if weights else "data",
+        "bom-ref": f"source:{facts['sha256']}",
+        "name": facts["name"],
+        "hashes": [{"alg": "SHA-256", "content": facts["sha256"]}],
+        **_licensed(facts["licence"]),
+        **({"description": known.what} if known else {}),
+        **({} if weights else {"data": [{"type": "dataset", "name": facts["name"]}]}),
+        "externalReferences": [{"type": "distribution", "url": url} for url in urls],
+        "properties": [
+            _property("size", facts["size"]),
+            _property("pinned", str(facts["pinned"]).lower()),
+            *([_property("redistribute", "false")] if key in model.withheld() else []),
+        ],
+    }
+
+
+def _drawn(model: ReleasedModel, key: str) -> dict[str, Any]:
+    facts = model.recipe.datasets[key].model_dump(mode="json")
+    name = " ".join(f"{word} {value}" for word, value in sorted(facts.items()) if word != "kind")
+    return {
+        "type": "data",
+        "bom-ref": f"drawn:{name.replace(' ', '-')}",
+        "name": f"drawn digits, {name}",
+        "description": "drawn by the pipeline itself",
+        **_licensed(model.recipe.licence),
+        "data": [{"type": "dataset", "name": f"drawn digits, {name}"}],
+    }
+
+
+def _artifact(
+    model: ReleasedModel, version: str, file: str, facts: dict[str, Any], datasets: list[str]
+) -> dict[str, Any]:
+    recipe, evaluation = model.recipe, model.manifest["evaluation"]
+    purl = f"pkg:generic/nxp-model-zoo/{file}@{version}?checksum=sha256:{facts['sha256']}"
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"artifact:{file}",
+        "name": file,
+        "version": version,
+        "description": f"{recipe.title}, {facts['variant']}",
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": facts["sha256"]}],
+        **_licensed(recipe.licence),
+        "modelCard": {
+            "modelParameters": {
+                "approach": {"type": "supervised"},
+                "task": recipe.task,
+                "datasets": [{"ref": ref} for ref in datasets],
+                "inputs": [{"format": f"{recipe.input.colour} image {recipe.input.shape}"}],
+                "outputs": [{"format": f"{recipe.output.kind} {recipe.output.shape}"}],
+            },
+            "quantitativeAnalysis": {
+                "performanceMetrics": [
+                    {
+                        "type": evaluation["metric"],
+                        "value": f"{facts['accuracy']:.4f}",
+                        "slice": f"{evaluation['dataset']}, {evaluation['count']} images, in percent",
+                    }
+                ]
+            },
+            "considerations": {"technicalLimitations": [" ".join(recipe.card.limitations.split())]},
+        },
+        "properties": [_property("size", facts["size"]), _property("variant", facts["variant"])],
+    }
+
+
+def _property(name: str, value: object) -> dict[str, str]:
+    return {"name": f"nxp-model-zoo:{name}", "value": str(value)}

@@ -1,0 +1,126 @@
+"""Signatures of whole folders with a key file, as OpenSSF's model-signing writes them; no network, no account.
+
+ECDSA is used as RFC 6979 describes it, with a nonce that follows from key and message: the same release signed twice
+with one key is the same to the last byte, and a bad random number cannot give the key away.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from utils.errors import ReleaseError
+
+__all__ = ["SIGNATURE", "check_private", "hint_of", "sign", "verify"]
+
+#: The file in a release, or in a published folder, that signs all others in it.
+SIGNATURE = "model.sig"
+
+_MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out KEY && chmod 600 KEY"
+_PUBLIC = "openssl ec -in KEY -pubout -out PUBKEY makes it of a private key"
+
+
+def check_private(key: Path) -> None:
+    """Refuse a key that is none, or that others can read, before any work is done.
+
+    Raises:
+        ReleaseError: missing, wrong permissions, wrong type, a password on it.
+    """
+    where = f"key={key}"
+    if not key.is_file():
+        raise ReleaseError("there is no such key file", where=where, hint=_MAKE)
+    if key.stat().st_mode & 0o077:
+        mode = f"{key.stat().st_mode & 0o777:o}"
+        raise ReleaseError(f"others can read this key (mode {mode})", where=where, hint=f"chmod 600 {key}")
+    _private(key)
+
+
+def _private(key: Path) -> Any:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    where = f"key={key}"
+    try:
+        found = serialization.load_pem_private_key(key.read_bytes(), None)
+    except TypeError:
+        hint = f"openssl ec -in {key} -out PLAIN && chmod 600 PLAIN"
+        raise ReleaseError("this key has a password, which nobody could type in a build", where=where, hint=hint) from None
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"is no private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
+    if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
+        kind = found.curve.name if isinstance(found, ec.EllipticCurvePrivateKey) else type(found).__name__
+        raise ReleaseError(f"is a key of another type ({kind.strip('_')}), not EC P-256", where=where, hint=_MAKE)
+    return found
+
+
+class _Repeatable:
+    """A private key whose signatures follow from the message alone."""
+
+    def __init__(self, key: Any) -> None:
+        self._key = key
+
+    def sign(self, data: bytes, algorithm: Any) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        signature: bytes = self._key.sign(data, ec.ECDSA(algorithm.algorithm, deterministic_signing=True))
+        return signature
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._key, name)
+
+
+def sign(folder: Path, signature: Path, key: Path) -> None:
+    """Sign every file in ``folder`` but the signature itself.
+
+    Raises:
+        ReleaseError: the key will not do.
+    """
+    from model_signing import hashing, signing
+    from model_signing._signing import sign_ec_key
+
+    check_private(key)
+    signer = sign_ec_key.Signer(key)
+    signer._private_key = _Repeatable(_private(key))  # type: ignore[assignment]  # noqa: SLF001  # version is pinned
+    config = signing.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature]))
+    config._signer = signer  # noqa: SLF001  # the public way reads the key by itself
+    config.sign(folder, signature)
+
+
+def verify(folder: Path, signature: Path, public: Path) -> list[str]:
+    """Hold a folder against its signature and the key of whom the caller trusts; returns what is wrong.
+
+    Raises:
+        ReleaseError: ``public`` is no public key that could have signed.
+    """
+    from model_signing import hashing, verifying
+    from model_signing._signing import sign_ec_key
+
+    if not public.is_file():
+        raise ReleaseError("there is no such key file", where=f"pubkey={public}", hint=_PUBLIC)
+    try:
+        sign_ec_key.Verifier(public)
+    except (AttributeError, ValueError) as error:
+        what = f"is no public EC key in PEM ({str(error)[:80]})"
+        raise ReleaseError(what, where=f"pubkey={public}", hint=_PUBLIC) from None
+    try:
+        config = verifying.Config().use_elliptic_key_verifier(public_key=public)
+        config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature]))
+        config.verify(folder, signature)
+        envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
+        for text in (envelope["payload"], envelope["signatures"][0]["sig"]):
+            if base64.b64encode(base64.b64decode(text)).decode() != text:  # bits that no reader looks at
+                return [f"{signature.name}: is not as it was written"]
+    except Exception as error:  # of JSON, protobuf, pydantic, cryptography: whatever a damaged signature makes them say
+        why = str(error).strip() or "the signature is not of this key, or was damaged"
+        return [f"{signature.name}: {' '.join(why.split())[:400]}"]
+    return []
+
+
+def hint_of(signature: Path) -> str:
+    """The sha256 of the key that a signature names as its own; empty where it names none."""
+    try:
+        return str(json.loads(signature.read_text(encoding="utf-8"))["verificationMaterial"]["publicKey"]["hint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

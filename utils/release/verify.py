@@ -1,0 +1,111 @@
+"""verify: build again in a clean folder, and compare every artifact with ``artifacts.lock``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from utils import files, paths
+from utils.errors import ReleaseError, storage_error
+from utils.recipe import find
+from utils.release import git, lock
+from utils.release.parts import constants
+
+__all__ = ["verify"]
+
+
+def verify(models: list[str]) -> None:
+    """Build ``models`` (none: all that the lock has) from the files that git keeps, and nothing else of the checkout.
+
+    The sources come from the same cache and mirror. A build that differs is kept, for whoever looks for the cause.
+
+    Raises:
+        ReleaseError: an artifact differs, a build fails, nothing is locked.
+    """
+    locked = lock.load()["models"]
+    names = [find(name).name for name in models or locked]
+    unlocked = [name for name in names if name not in locked]
+    if unlocked or not names:
+        raise ReleaseError(
+            f"not locked: {', '.join(unlocked) or 'no model'}",
+            where=paths.relative(paths.ARTIFACTS_LOCK),
+            hint="build, look at the result, then `doit lock`",
+        )
+    try:
+        for stale in paths.BUILD.glob("verify.*"):
+            shutil.rmtree(stale)
+        clean = Path(tempfile.mkdtemp(prefix="verify.", dir=paths.BUILD))
+        for name in git.tracked():
+            if (paths.ROOT / name).is_file():
+                (clean / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(paths.ROOT / name, clean / name)
+    except OSError as error:
+        raise storage_error(error) from error
+    print(f"building {', '.join(names)} in {paths.relative(clean)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "doit", *names], cwd=clean, env=_environment())
+    if done.returncode:
+        raise ReleaseError("the build in a clean folder failed, see above", where=paths.relative(clean))
+    wrong = [line for name in names for line in _compare(name, locked[name], clean / "artifacts" / name)]
+    if wrong:
+        raise ReleaseError(
+            "\n  ".join(["the artifacts are not those of the lock:", *wrong]),
+            where=paths.relative(paths.ARTIFACTS_LOCK),
+            hint=f"{paths.relative(clean)} is kept; `doit lock` only if the difference is wanted",
+        )
+    shutil.rmtree(clean, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """The same cache and mirror, whatever folder their names were relative to."""
+    found = {key: value for key, value in os.environ.items() if key != "ZOO_PARENT"}
+    found["ZOO_CACHE"] = str(paths.cache().absolute())
+    mirror = found.get("ZOO_MIRROR", "")
+    if mirror and not mirror.lower().startswith(("http://", "https://")):
+        found["ZOO_MIRROR"] = str(Path(mirror).absolute())
+    return found
+
+
+def _compare(name: str, old: dict[str, Any], folder: Path) -> list[str]:
+    new = lock.entry(folder)
+    wrong = []
+    for file in sorted(old["artifacts"].keys() | new["artifacts"].keys()):
+        before, after = old["artifacts"].get(file), new["artifacts"].get(file)
+        if before is None or after is None:
+            wrong.append(f"{file}: {'is not in the lock' if before is None else 'was not built'}")
+        elif lines := lock.differences(before, after):
+            wrong.append(f"{file}: {lines[0]}")
+            wrong += [f"  {line}" for line in (*lines[1:], *_tensors(name, file, before, folder))]
+        else:
+            print(f"{file}: identical, {after['size']:,} bytes, {after['accuracy']:.2f} % {after['metric']}")
+    if wrong:
+        for key in ("image", "requirements_sha256", "tools"):
+            if old[key] != new[key]:
+                wrong.append(f"{name}: {_environment_change(key, old[key], new[key])}")
+    return wrong
+
+
+def _environment_change(key: str, old: Any, new: Any) -> str:
+    if not isinstance(old, dict):
+        return f"{key} was {old}, is {new}"
+    moved = [f"{tool} {old.get(tool)} -> {new.get(tool)}" for tool in sorted(old | new) if old.get(tool) != new.get(tool)]
+    return f"{key}: {', '.join(moved)}"
+
+
+def _tensors(name: str, file: str, before: dict[str, Any], folder: Path) -> list[str]:
+    """Which tensors differ, where artifacts/ still has the file of the lock."""
+    at_hand = paths.bundle(name) / file
+    if not at_hand.is_file() or files.sha256(at_hand) != before["sha256"]:
+        return []
+    old, new = constants(at_hand), constants(folder / file)
+    lines = []
+    for tensor in sorted(old.keys() | new.keys()):
+        a, b = old.get(tensor, b""), new.get(tensor, b"")
+        if a != b:
+            count = sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b))
+            lines.append(f"{tensor}: {count:,} of {max(len(a), len(b)):,} bytes")
+    return [*lines[:8], *([f"and {len(lines) - 8} more tensors"] if len(lines) > 8 else [])]

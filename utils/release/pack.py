@@ -60,7 +60,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
         hint = "choose the next version, or give --force to make it again"
         raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)
     known = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
-    found = [ReleasedModel(recipe) for recipe in dict.fromkeys(sorted(known, key=lambda r: r.name))]
+    found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
     against = reasons(found)
     if against:
         raise ReleaseError(

@@ -22,7 +22,11 @@ def time() -> int:
 
 def dirty() -> list[str]:
     """Files that are not as the commit has them, the untracked ones among them."""
-    return [line[3:] for line in _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0") if line[3:]]
+    return [
+        line[3:]
+        for line in _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0")
+        if line[3:]
+    ]
 
 
 def tracked() -> list[str]:

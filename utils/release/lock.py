@@ -76,7 +76,9 @@ def entry(folder: Path) -> dict[str, Any]:
 
 def base_image() -> str:
     """The image that the project's own begins with, by digest."""
-    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", (paths.DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        r"^ARG BASE_IMAGE=(\S+)$", (paths.DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     return found[1] if found else ""
 
 
@@ -140,7 +142,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     moved = new["accuracy"] - old["accuracy"]
     return [
         f"{' and '.join(changed) if changed else 'only the layout of the file'} differ{'' if len(changed) > 1 else 's'}",
-        f"{old['size']:,} -> {new['size']:,} bytes" if old["size"] != new["size"] else f"{new['size']:,} bytes as before",
+        f"{old['size']:,} -> {new['size']:,} bytes"
+        if old["size"] != new["size"]
+        else f"{new['size']:,} bytes as before",
         f"{new['metric']} {old['accuracy']:.2f} % -> {new['accuracy']:.2f} % ({moved:+.2f} points)",
         f"sha256 {old['sha256'][:16]}... -> {new['sha256'][:16]}...",
     ]

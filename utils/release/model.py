@@ -13,7 +13,15 @@ from utils.recipe import IdxSet, Recipe
 __all__ = ["ReleasedModel"]
 
 #: Files of a bundle that show or hold images of the evaluation set, or the examples.
-_IMAGES = ("samples.npz", "golden_*.npz", "example_*.png", "example_*.jpg", "digits.png", "feature_map.png", "result*.png")
+_IMAGES = (
+    "samples.npz",
+    "golden_*.npz",
+    "example_*.png",
+    "example_*.jpg",
+    "digits.png",
+    "feature_map.png",
+    "result*.png",
+)
 
 
 @dataclass(frozen=True)

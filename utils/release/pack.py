@@ -28,7 +28,7 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from utils import bundle, files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
@@ -37,7 +37,7 @@ from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
 
-__all__ = ["FORMAT", "pack", "place", "published", "read_archive", "release_of"]
+__all__ = ["FORMAT", "pack", "place", "published", "read_archive", "release_of", "write"]
 
 FORMAT = 1
 
@@ -129,9 +129,12 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
             "title": model.recipe.title,
             "task": model.recipe.task,
             "licence": model.recipe.licence,
-            "artifacts": {file: {"sha256": sha256, "variant": model.artifacts[file]["variant"]} for file, sha256 in subjects.items()},
+            "artifacts": {
+                file: {"sha256": facts["sha256"], "variant": facts["variant"]}
+                for file, facts in model.artifacts.items()
+            },
             "left_out": list(model.left_out()),
-        }  # fmt: skip
+        }
         if key:
             _sign_published(folder, index, model.name, key)
         print(f"{archive.name}: {archive.stat().st_size:,} bytes", flush=True)
@@ -147,7 +150,7 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
 def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) -> None:
     near = folder.parent / f"{model}-{index['version']}"
     for name, data in published(folder, index, model).items():
-        _write(near / name, data)
+        write(near / name, data)
     sign.sign(near, near / sign.SIGNATURE, key)
     (near / sign.SIGNATURE).rename(folder / "signatures" / f"{model}.sig")
     shutil.rmtree(near)
@@ -160,7 +163,7 @@ def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
     found["README.md"] = card.text(model, version).encode()
     with tempfile.TemporaryDirectory() as folder:
         for name, data in found.items():
-            _write(Path(folder) / name, data)
+            write(Path(folder) / name, data)
         found["SHA256SUMS"] = bundle.check_sums(Path(folder)).encode()
     return found
 
@@ -169,7 +172,7 @@ def _archive(file: Path, top: str, contents: dict[str, bytes], time: int) -> Non
     """Write a .tar.gz that says nothing but names and bytes."""
     with file.open("wb") as stream:
         stored = _StoredGzip(stream)
-        with tarfile.open(fileobj=stored, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        with tarfile.open(fileobj=cast("BinaryIO", stored), mode="w|", format=tarfile.USTAR_FORMAT) as archive:
             for name, data in sorted(contents.items()):
                 entry = tarfile.TarInfo(f"{top}/{name}")
                 entry.size, entry.mtime, entry.mode = len(data), time, 0o644
@@ -236,6 +239,7 @@ def published(folder: Path, index: dict[str, Any], model: str) -> dict[str, byte
     return dict(sorted(found.items()))
 
 
-def _write(file: Path, data: bytes) -> None:
+def write(file: Path, data: bytes) -> None:
+    """Write a file, and the folders above it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)

@@ -37,7 +37,10 @@ def of(model: ReleasedModel, file: str, sha256: str, commit: str) -> dict[str, A
                 "externalParameters": {
                     "model": model.name,
                     **({"variant": variant} if variant else {}),
-                    "recipe": {"file": f"recipes/{model.recipe.folder}/recipe.toml", "sha256": manifest["recipe_sha256"]},
+                    "recipe": {
+                        "file": f"recipes/{model.recipe.folder}/recipe.toml",
+                        "sha256": manifest["recipe_sha256"],
+                    },
                     "parameters": dict(model.recipe.parameters),
                 },
                 "internalParameters": {key: environment[key] for key in ("machine", "pins", "threads", "tools")},
@@ -91,17 +94,20 @@ def check(text: str) -> dict[str, Any]:
     from in_toto_attestation.v1.statement import Statement
 
     try:
-        statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))  # type: ignore[attr-defined]
+        statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
         statement.validate()
         if statement.pb.predicate_type != PREDICATE:
             raise ValueError(f"predicateType is {statement.pb.predicate_type}, not {PREDICATE}")
         predicate = json_format.ParseDict(
             json_format.MessageToDict(statement.pb.predicate),
-            provenance_pb2.Provenance(),  # type: ignore[attr-defined]
+            provenance_pb2.Provenance(),
         )
     except json_format.ParseError as error:
         raise ValueError(str(error)) from None
-    for resource in (*predicate.build_definition.resolved_dependencies, *predicate.run_details.builder.builder_dependencies):
+    for resource in (
+        *predicate.build_definition.resolved_dependencies,
+        *predicate.run_details.builder.builder_dependencies,
+    ):
         ResourceDescriptor.copy_from_pb(resource).validate()
     for what, value in (
         ("buildDefinition.buildType", predicate.build_definition.build_type),

@@ -5,8 +5,8 @@ cyclonedx-python-lib has no model cards yet: the document is written here, and c
 
 from __future__ import annotations
 
-import datetime
 import re
+import time as clock
 import uuid
 from importlib import metadata
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 from utils import files, paths
 from utils.release.model import ReleasedModel
 
-__all__ = ["check", "of", "packages"]
+__all__ = ["check", "of", "packages", "stamp"]
 
 #: One package of the lock, with its hashes.
-_LOCKED = re.compile(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)(?: ; ([^\\]+?))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
+_LOCKED = re.compile(
+    r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)(?: ; ([^\\]+?))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
+)
 
 _NAMESPACE = uuid.UUID("5f7f6f0a-6b3f-5c55-8d4e-3f3d2f5f7c11")
 
@@ -48,7 +50,7 @@ def of(models: list[ReleasedModel], version: str, commit: str, time: int) -> dic
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": stamp(time),
             "component": {
                 "type": "application",
                 "bom-ref": root,
@@ -64,6 +66,11 @@ def of(models: list[ReleasedModel], version: str, commit: str, time: int) -> dic
     }
     content = files.dump_json(bom)
     return {**bom, "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, content)}"}
+
+
+def stamp(time: int) -> str:
+    """Seconds since 1970 as RFC 3339 writes them."""
+    return clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(time))
 
 
 def check(text: str) -> list[str]:
@@ -112,7 +119,7 @@ def _package_licence(name: str) -> str:
         about = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return ""
-    said = about.get("License-Expression") or about.get("License") or ""
+    said = next(iter(about.get_all("License-Expression") or about.get_all("License") or ()), "")
     if said and "\n" not in said and len(said) <= 60:
         return said.strip()
     classified = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or () if c.startswith("License :: ")]

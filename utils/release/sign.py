@@ -46,7 +46,9 @@ def _private(key: Path) -> Any:
         found = serialization.load_pem_private_key(key.read_bytes(), None)
     except TypeError:
         hint = f"openssl ec -in {key} -out PLAIN && chmod 600 PLAIN"
-        raise ReleaseError("this key has a password, which nobody could type in a build", where=where, hint=hint) from None
+        raise ReleaseError(
+            "this key has a password, which nobody could type in a build", where=where, hint=hint
+        ) from None
     except (OSError, ValueError) as error:
         raise ReleaseError(f"is no private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
     if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
@@ -82,7 +84,7 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
 
     check_private(key)
     signer = sign_ec_key.Signer(key)
-    signer._private_key = _Repeatable(_private(key))  # type: ignore[assignment]  # noqa: SLF001  # version is pinned
+    signer._private_key = _Repeatable(_private(key))  # noqa: SLF001  # version is pinned
     config = signing.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature]))
     config._signer = signer  # noqa: SLF001  # the public way reads the key by itself
     config.sign(folder, signature)

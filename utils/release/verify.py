@@ -92,7 +92,9 @@ def _compare(name: str, old: dict[str, Any], folder: Path) -> list[str]:
 def _environment_change(key: str, old: Any, new: Any) -> str:
     if not isinstance(old, dict):
         return f"{key} was {old}, is {new}"
-    moved = [f"{tool} {old.get(tool)} -> {new.get(tool)}" for tool in sorted(old | new) if old.get(tool) != new.get(tool)]
+    moved = [
+        f"{tool} {old.get(tool)} -> {new.get(tool)}" for tool in sorted(old | new) if old.get(tool) != new.get(tool)
+    ]
     return f"{key}: {', '.join(moved)}"
 
 

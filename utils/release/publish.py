@@ -1,0 +1,92 @@
+"""publish: bring a release to where people get it from. What is there already is not sent again."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from pathlib import Path
+
+from utils.errors import STORAGE, PublishError, storage_error
+from utils.release import check, hub, oci, pack
+
+__all__ = ["publish"]
+
+_PLACES = "to=dir:FOLDER, to=oci:FOLDER, to=oci://HOST/REPO or to=hf://ORG"
+
+
+def publish(release: Path, to: str, *, dry_run: bool) -> None:
+    """Publish a release, after everything in it was checked.
+
+    Raises:
+        ReleaseError: the release is not what it says.
+        PublishError: the place cannot be reached, or refuses.
+        StorageError: a folder cannot be written.
+    """
+    index = check.index_of(release)
+    check.check(release, None)
+    kind, _, rest = to.partition(":")
+    place = rest.removeprefix("//")
+    if kind == "dir" and place:
+        _to_folder(release, index["version"], Path(rest), dry_run=dry_run)
+    elif kind == "hf" and rest.startswith("//") and place.strip("/"):
+        hub.publish(release, index, place.strip("/"), dry_run=dry_run)
+    elif kind == "oci" and place:
+        host, _, repository = place.partition("/")
+        if rest.startswith("//") and not repository.strip("/"):
+            raise PublishError(f"{to!r} names no repository", where="to=", hint=_PLACES)
+        for model, facts in index["models"].items():
+            store: oci.Store = (
+                oci.Registry(host, f"{repository.strip('/')}/{model}")
+                if rest.startswith("//")
+                else oci.Layout(Path(rest) / model)
+            )
+            what = oci.artifact(model, facts, pack.published(release, index, model), index)
+            tally = oci.push(store, what, index["version"], dry_run=dry_run)
+            _say(f"{store}:{index['version']}", tally, dry_run=dry_run)
+    else:
+        raise PublishError(f"{to!r} is no place to publish to" if to else "no place given", where="to=", hint=_PLACES)
+
+
+def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
+    verb = "would be sent" if dry_run else "sent"
+    done = f"{len(tally.sent)} {verb} ({tally.bytes:,} bytes)" if tally.sent else "nothing to do"
+    print(f"{place}: {done}, {len(tally.there)} blobs were there", flush=True)
+
+
+def _to_folder(release: Path, version: str, to: Path, *, dry_run: bool) -> None:
+    """Copy the release to ``to/<version>``, in one rename."""
+    final = to / version
+    if final.exists():
+        if _same(release, final):
+            print(f"{final}: nothing to do")
+            return
+        hint = "a published version does not change: publish a new one, or remove that folder"
+        raise PublishError("this version is there, with other files", where=str(final), hint=hint)
+    if dry_run:
+        print(f"{final}: {sum(file.is_file() for file in release.rglob('*'))} files would be copied")
+        return
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for stale in to.glob(".new.*"):
+            shutil.rmtree(stale)
+        staging = Path(tempfile.mkdtemp(prefix=".new.", dir=to))
+        try:
+            for file in release.rglob("*"):
+                if file.is_file():
+                    pack.write(staging / version / file.relative_to(release), file.read_bytes())
+            pack.place(staging / version, final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise storage_error(error, str(to)) from error
+    print(f"{final}: published")
+
+
+def _same(one: Path, other: Path) -> bool:
+    trees = [{f.relative_to(top).as_posix(): f for f in top.rglob("*") if f.is_file()} for top in (one, other)]
+    return trees[0].keys() == trees[1].keys() and all(
+        file.read_bytes() == trees[1][name].read_bytes() for name, file in trees[0].items()
+    )

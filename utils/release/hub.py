@@ -85,7 +85,7 @@ def _model(api: Any, repository: str, contents: dict[str, bytes], version: str, 
 
 
 def _files(api: Any, repository: str, revision: str) -> dict[str, str] | None:
-    """File name -> sha256 (large files) or git's sha1 of what a repository holds; None if it, or that tag, is not there."""
+    """File name -> sha256 (large files) or git's sha1 of what a repository holds; None where there is no such tag."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:

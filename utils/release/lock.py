@@ -140,11 +140,11 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         return []
     changed = [part for part in old["parts"] if old["parts"][part] != new["parts"].get(part)]
     moved = new["accuracy"] - old["accuracy"]
+    what = " and ".join(changed) or "only the layout of the file"
+    size = f"{old['size']:,} -> " if old["size"] != new["size"] else ""
     return [
-        f"{' and '.join(changed) if changed else 'only the layout of the file'} differ{'' if len(changed) > 1 else 's'}",
-        f"{old['size']:,} -> {new['size']:,} bytes"
-        if old["size"] != new["size"]
-        else f"{new['size']:,} bytes as before",
+        f"{what} differ{'' if len(changed) > 1 else 's'}",
+        f"{size}{new['size']:,} bytes",
         f"{new['metric']} {old['accuracy']:.2f} % -> {new['accuracy']:.2f} % ({moved:+.2f} points)",
         f"sha256 {old['sha256'][:16]}... -> {new['sha256'][:16]}...",
     ]

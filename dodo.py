@@ -188,7 +188,7 @@ def _release(name: str, doc: str, *options: str, forces: bool = False) -> dict[s
     return {
         "basename": name,
         "doc": doc,
-        "actions": [CmdAction(command, shell=False, cwd=str(paths.ROOT))],
+        "actions": [CmdAction(command, shell=False, cwd=str(paths.ROOT), env=environment.pinned())],
         "params": [{"name": "force", "long": "force", "type": bool, "default": False}] if forces else [],
         "io": {"capture": False},
     }

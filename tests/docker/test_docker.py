@@ -48,7 +48,7 @@ def run(command: list[str | Path], cwd: Path | None = None, /, **env: str | None
 # The locks
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-vela"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-release", "requirements-dev", "requirements-vela"])
 def test_lock_is_complete_and_says_nothing_of_where_it_was_made(name: str) -> None:
     text = (DOCKER / f"{name}.txt").read_text()
     assert text.startswith(f"# Made by docker/lock from {name}.in:")
@@ -60,7 +60,7 @@ def test_lock_is_complete_and_says_nothing_of_where_it_was_made(name: str) -> No
     assert not re.search(r"://|--(extra-)?index-url|--find-links|/(home|root|tmp)/", text)
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-vela"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-release", "requirements-dev", "requirements-vela"])
 def test_lock_holds_all_that_was_asked_for(name: str) -> None:
     lines = (DOCKER / f"{name}.in").read_text().splitlines()
     asked = {found[0] for line in lines if (found := re.match(r"[a-z][a-z0-9-]*", line))}
@@ -72,8 +72,10 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
     def pins(name: str) -> dict[str, str]:
         return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (DOCKER / name).read_text(), re.MULTILINE))
 
-    main, dev = pins("requirements.txt"), pins("requirements-dev.txt")
-    assert {name: dev[name] for name in main if name in dev} == {name: main[name] for name in main if name in dev}
+    # three locks, one environment
+    main, release, dev = (pins(f"requirements{part}.txt") for part in ("", "-release", "-dev"))
+    for one, other in ((main, release), (main, dev), (release, dev)):
+        assert {name: other[name] for name in one if name in other} == {n: one[n] for n in one if n in other}
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
@@ -127,7 +129,8 @@ def tiny(tmp_path: Path) -> Path:
     zoo = checkout(tmp_path / "a zoo")
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    for name, text in (("requirements", ""), ("requirements-dev", ""), ("requirements-vela", "ethos_u_vela")):
+    names = ("requirements", "requirements-release", "requirements-dev")
+    for name, text in (*((name, "") for name in names), ("requirements-vela", "ethos_u_vela")):
         (zoo / "docker" / f"{name}.txt").write_text("# nothing\n")
         if text:
             wheel = wheels / f"{text}-1.0-py3-none-any.whl"

@@ -102,23 +102,26 @@ def _sums(folder: Path, index: dict[str, Any]) -> list[str]:
         for name, file in sorted(there.items())
         if name not in ("SHA256SUMS", sign.SIGNATURE) and not file.is_symlink()
     }
-    text = there["SHA256SUMS"].read_bytes()
-    summed = {}
-    for line in text.decode(errors="replace").splitlines():
-        if found := _LINE.fullmatch(line):
-            summed[found[2]] = found[1]
-    second = index["files"]
-    bad = {name for name in second if actual.get(name) not in (second[name], summed.get(name))}
-    bad |= {name for name in second if name not in actual}
-    wrong += [
-        f"{name}: {'is missing' if name not in actual else 'is not the file that was released'}" for name in sorted(bad)
-    ]
-    known = {*second, "release.json"}
-    wrong += [f"{name}: is not of this release" for name in sorted(actual.keys() - known)]
-    doubted = sorted(name for name in second if name not in bad and second[name] != actual[name])
-    wrong += [f"release.json: has another sha256 for {name} than SHA256SUMS and the file" for name in doubted]
-    if not wrong and text.decode(errors="replace") != "".join(f"{actual[name]}  {name}\n" for name in sorted(actual)):
-        # one of two is damaged, and where the line of release.json is concerned they have only each other
+    text = there["SHA256SUMS"].read_bytes().decode(errors="replace")
+    summed = {found[2]: found[1] for line in text.splitlines() if (found := _LINE.fullmatch(line))}
+    listed = index["files"]
+    doubted = {"release.json": False, "SHA256SUMS": False}  # it alone says something else
+    for name in sorted((actual.keys() | summed.keys() | listed.keys()) - {"release.json"}):
+        file, first, second = actual.get(name), summed.get(name), listed.get(name)
+        if first == second:
+            if file is None:
+                wrong.append(f"{name}: is missing")
+            elif file != first:
+                wrong.append(f"{name}: is not {'the file that was released' if first else 'of this release'}")
+        elif file == first:
+            doubted["release.json"] = True
+        elif file == second:
+            doubted["SHA256SUMS"] = True
+        else:
+            wrong.append(f"{name}: is not the file that was released")
+    wrong += [f"{name}: does not fit the files, which fit one another" for name, doubt in doubted.items() if doubt]
+    if not wrong and text != "".join(f"{actual[name]}  {name}\n" for name in sorted(actual)):
+        # of its own line nothing but the signature can tell which of the two is damaged
         both = summed.get("release.json") != actual["release.json"]
         wrong.append(f"SHA256SUMS{' or release.json' if both else ''}: does not fit the files, which fit one another")
     return wrong

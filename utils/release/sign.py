@@ -57,37 +57,40 @@ def _private(key: Path) -> Any:
     return found
 
 
-class _Repeatable:
-    """A private key whose signatures follow from the message alone."""
-
-    def __init__(self, key: Any) -> None:
-        self._key = key
-
-    def sign(self, data: bytes, algorithm: Any) -> bytes:
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        signature: bytes = self._key.sign(data, ec.ECDSA(algorithm.algorithm, deterministic_signing=True))
-        return signature
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._key, name)
-
-
 def sign(folder: Path, signature: Path, key: Path) -> None:
-    """Sign every file in ``folder`` but the signature itself.
+    """Sign every file in ``folder``; whoever verifies leaves out the signature itself.
 
     Raises:
         ReleaseError: the key will not do.
     """
     from model_signing import hashing, signing
-    from model_signing._signing import sign_ec_key
 
     check_private(key)
-    signer = sign_ec_key.Signer(key)
-    signer._private_key = _Repeatable(_private(key))  # noqa: SLF001  # version is pinned
-    config = signing.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature]))
-    config._signer = signer  # noqa: SLF001  # the public way reads the key by itself
-    config.sign(folder, signature)
+    signature.unlink(missing_ok=True)
+    # Nothing to ignore: model-signing writes what it ignores into the signature, in an order that chance gives.
+    ordered = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+    signing.Config().set_hashing_config(ordered).use_elliptic_key_signer(private_key=key).sign(folder, signature)
+    _make_repeatable(signature, _private(key))
+
+
+def _make_repeatable(signature: Path, key: Any) -> None:
+    """Sign the same statement again, with its keys sorted and without chance.
+
+    The envelope is DSSE: https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md says what is signed.
+    """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    found = json.loads(signature.read_text(encoding="utf-8"))
+    envelope = found["dsseEnvelope"]
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+    kind = envelope["payloadType"].encode()
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    signed = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    envelope["payload"] = base64.b64encode(payload).decode()
+    envelope["signatures"] = [{"sig": base64.b64encode(signed).decode(), "keyid": ""}]
+    signature.write_text(json.dumps(found, sort_keys=True, separators=(",", ":")), encoding="utf-8")
 
 
 def verify(folder: Path, signature: Path, public: Path) -> list[str]:

@@ -1,0 +1,101 @@
+"""Fixtures: a committed checkout with the small demo built and locked, keys, and one release that is made once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Checkout
+
+DEMO = "models=demo_nearest,demo_bilinear"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A key pair as the README makes it."""
+
+    private: Path
+    public: Path
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def make_keys(folder: Path) -> Keys:
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = Keys(folder / "release.key", folder / "release.pub")
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", keys.private)
+    keys.private.chmod(0o600)
+    openssl("ec", "-in", keys.private, "-pubout", "-out", keys.public)
+    return keys
+
+
+def git(checkout: Checkout, *arguments: str) -> str:
+    named = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
+    done = subprocess.run(["git", *named, *arguments], cwd=checkout.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def commit(checkout: Checkout) -> None:
+    """Make a git repository of the checkout if it is none, and commit all that is there."""
+    if not (checkout.root / ".git").is_dir():
+        shutil.copy(ROOT / ".gitignore", checkout.root)
+        git(checkout, "init", "-q")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-q", "-m", "State")
+
+
+def copy(checkout: Checkout, to: Path) -> Checkout:
+    shutil.copytree(checkout.root, to, symlinks=True)
+    return Checkout(to)
+
+
+def flip(file: Path, at: int) -> None:
+    """Change one bit of the byte at ``at`` (from the end if negative)."""
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def ready_once(built_once: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A clean, committed checkout whose demo is built and locked: look, do not touch."""
+    checkout = copy(built_once, tmp_path_factory.mktemp("ready") / "zoo")
+    commit(checkout)
+    done = checkout.doit("lock")
+    assert done.returncode == 0, done.stdout + done.stderr
+    commit(checkout)
+    return checkout
+
+
+@pytest.fixture
+def ready(ready_once: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of it that a test may change."""
+    return copy(ready_once, tmp_path / "zoo")
+
+
+@pytest.fixture(scope="session")
+def release_once(ready_once: Checkout, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed release of both demo models: look, do not touch."""
+    checkout = copy(ready_once, tmp_path_factory.mktemp("released") / "zoo")
+    done = checkout.doit("release", "version=1.0.0", DEMO, f"key={keys.private}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return checkout.root / "release/1.0.0"
+
+
+@pytest.fixture
+def release(release_once: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    shutil.copytree(release_once, tmp_path / "1.0.0")
+    return tmp_path / "1.0.0"

@@ -1,0 +1,296 @@
+"""A release: the same bytes wherever it is made, what the standards' own tools say of it, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Checkout
+from tests.release.conftest import DEMO, Keys, commit, copy, git, openssl
+from utils.release import check, pack
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def test_two_releases_of_a_commit_are_the_same_to_the_last_byte(
+    ready_once: Checkout, release_once: Path, keys: Keys, tmp_path: Path
+) -> None:
+    """Another folder, another hour, another file system's order, other names in the environment: signatures too."""
+    other = copy(ready_once, tmp_path / "somewhere else" / "copy")
+    done = other.doit("release", "version=1.0.0", DEMO, f"key={keys.private}", env={"TZ": "Asia/Tokyo", "USER": "else"})
+    assert done.returncode == 0, done.stderr
+    assert tree(other.root / "release/1.0.0") == tree(release_once)
+    compared = other.doit("release:check", "path=release/1.0.0", f"with={release_once}")
+    assert "to the last byte" in compared.stdout
+
+
+def test_only_the_builder_tells_the_image_from_a_venv(
+    ready_once: Checkout, release_once: Path, keys: Keys, tmp_path: Path
+) -> None:
+    other = copy(ready_once, tmp_path / "copy")
+    image = {"NXP_MODEL_ZOO_IMAGE": "sha256:" + "5" * 64}
+    done = other.doit("release", "version=1.0.0", DEMO, f"key={keys.private}", env=image)
+    assert done.returncode == 0, done.stderr
+    ours = other.root / "release/1.0.0"
+    lines = check.compare(ours, release_once)
+    assert len(lines) == 1
+    assert "but for the provenance's builder: " in lines[0]
+    assert "builder:docker and urn:nxp-model-zoo:builder:venv (6 statements" in lines[0]
+    statement = json.loads((ours / "provenance/demo_nearest_int8.tflite.json").read_text())
+    depends = statement["predicate"]["runDetails"]["builder"]["builderDependencies"]
+    assert [entry["name"] for entry in depends] == ["debian:bookworm-slim", "nxp-model-zoo"]
+    assert depends[1]["digest"] == {"sha256": "5" * 64}
+    assert any("signature: of this key" in line for line in check.check(ours, keys.public))
+
+
+def sums(folder: Path) -> None:
+    subprocess.run(["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=folder, check=True)
+
+
+def test_sha256sum_accepts_it(release_once: Path, tmp_path: Path) -> None:
+    sums(release_once)
+    for archive in release_once.glob("*.tar.gz"):
+        subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
+        sums(tmp_path / archive.name.removesuffix(".tar.gz"))
+
+
+def test_archives_say_nothing_but_names_and_bytes(release_once: Path, ready_once: Checkout) -> None:
+    moment = int(git(ready_once, "show", "-s", "--format=%ct"))
+    for archive in release_once.glob("*.tar.gz"):
+        assert archive.read_bytes()[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+        with tarfile.open(archive) as stream:
+            entries = stream.getmembers()
+        assert [entry.name for entry in entries] == sorted(entry.name for entry in entries)
+        assert {(e.mtime, e.uid, e.gid, e.uname, e.gname, e.mode) for e in entries} == {(moment, 0, 0, "", "", 0o644)}
+
+
+def test_an_unpacked_archive_is_the_bundle(release_once: Path, ready_once: Checkout, tmp_path: Path) -> None:
+    with tarfile.open(release_once / "demo_nearest-1.0.0.tar.gz") as stream:
+        stream.extractall(tmp_path, filter="data")
+    unpacked, bundle = tree(tmp_path / "demo_nearest-1.0.0"), tree(ready_once.root / "artifacts/demo_nearest")
+    assert unpacked.keys() == bundle.keys()
+    assert [name for name in bundle if unpacked[name] != bundle[name]] == ["README.md", "SHA256SUMS"]
+    ran = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path / "demo_nearest-1.0.0", capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_model_signing_accepts_it(release_once: Path, keys: Keys, tmp_path: Path) -> None:
+    """The tool's own command line: of the release, and of what is published for one model, as a hub has it."""
+    index = check.index_of(release_once)
+    for name, data in pack.published(release_once, index, "demo_nearest").items():
+        pack.write(tmp_path / "demo" / name, data)
+    (tmp_path / "demo/.gitattributes").write_text("*.tflite filter=lfs")
+    for folder in (release_once, tmp_path / "demo"):
+        tool = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
+        end = ["--signature", str(folder / "model.sig"), "--public_key", str(keys.public)]
+        done = subprocess.run([*tool, *end], capture_output=True, text=True)
+        assert "Verification succeeded" in done.stdout, done.stderr
+
+
+def test_cyclonedx_accepts_the_bom(release_once: Path) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    text = (release_once / "bom.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
+    kinds = {
+        kind: [c for c in bom["components"] if c["type"] == kind]
+        for kind in ("machine-learning-model", "data", "library")
+    }
+    assert [c["name"] for c in kinds["machine-learning-model"]] == [
+        f"demo_{up}_{variant}.tflite" for up in ("bilinear", "nearest") for variant in ("float32", "int8")
+    ]
+    tools = {c["name"]: c for c in kinds["library"]}
+    assert tools["tensorflow-cpu"]["purl"] == f"pkg:pypi/tensorflow-cpu@{tools['tensorflow-cpu']['version']}"
+    assert all(c["externalReferences"][0]["hashes"] for c in kinds["library"])
+    silent = [c["name"] for c in kinds["library"] if "licenses" not in c]
+    assert silent == ["namex"]  # the package itself does not say
+    refs = {c["bom-ref"] for c in bom["components"]}
+    assert all(set(entry["dependsOn"]) <= refs for entry in bom["dependencies"])
+
+
+def test_in_toto_accepts_the_provenance(release_once: Path) -> None:
+    from google.protobuf import json_format
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.statement import Statement
+
+    index = json.loads((release_once / "release.json").read_text())
+    files = sorted((release_once / "provenance").iterdir())
+    assert len(files) == 6
+    for file in files:
+        statement = Statement.copy_from_pb(json_format.Parse(file.read_text(), statement_pb2.Statement()))
+        statement.validate()
+        definition = json.loads(file.read_text())["predicate"]["buildDefinition"]
+        assert definition["resolvedDependencies"][0]["digest"] == {"gitCommit": index["commit"]}
+        assert definition["externalParameters"]["parameters"] in ({"upsampling": "nearest"}, {"upsampling": "bilinear"})
+
+
+def test_hugging_face_reads_the_cards(release_once: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    for name in ("demo_nearest", "demo_bilinear"):
+        card = ModelCard((release_once / f"cards/{name}.md").read_text())
+        assert card.data.license == "mit"
+        assert card.data.pipeline_tag == "image-classification"
+        assert card.data.model_name == name
+        values = {result.metric_name: result.metric_value for result in card.data.eval_results}
+        assert sorted(values) == ["Top-1 (%) float32", "Top-1 (%) int8"]
+        assert "## Introduction" in card.text
+
+
+## Refused
+
+
+def test_every_reason_is_named_at_once(ready: Checkout) -> None:
+    manifest = ready.root / "artifacts/demo_nearest/manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["validation"]["models"][0]["check"]["verdict"] = "FIXED_OUTPUT"
+    del facts["validation"]["models"][1]
+    facts["evaluation"]["variants"]["int8"]["accuracy"] = 12.5
+    facts["evaluation"]["variants"]["int8"]["sha256"] = "ab" * 32
+    facts["sources"]["weights"] = {
+        "name": "mine.h5", "sha256": "cd" * 32, "size": 1, "pinned": True, "own": True, "licence": ""
+    }  # fmt: skip
+    manifest.write_text(json.dumps(facts))
+    ready.change("recipes/demo/recipe.toml", "int8 = 0\n", "int8 = 20\n")
+    ready.change("recipes/mnist/recipe.toml", 'sha256 = "3552534a', '# "3552534a')
+    (ready.root / "stray.txt").write_text("")
+    done = ready.doit("release", "version=1.0.0", "models=demo_nearest,mnist_nearest")
+    assert done.returncode != 0
+    reasons = [line.strip() for line in done.stderr.splitlines()]
+    changed = "recipes/demo/recipe.toml, recipes/mnist/recipe.toml, stray.txt"
+    unpinned = "the source train-labels-idx1-ubyte.gz is unpinned: put its sha256 into recipes/mnist/recipe.toml"
+    for reason in (
+        "error: release: release 1.0.0: refused, for 9 reasons:",
+        f"the tree is not clean: commit, ignore or remove {changed}",
+        "demo_nearest: not built, or not what this checkout builds: doit demo_nearest",
+        "demo_nearest: demo_nearest_float32.tflite: validation failed: FIXED_OUTPUT",
+        "demo_nearest: demo_nearest_int8.tflite: was not validated",
+        "demo_nearest: int8: 12.50 % top1 is below the gate of 20.0 %",
+        "demo_nearest: mine.h5 are own weights without a licence: say under which they may be passed on",
+        "mnist_nearest: not built, or not what this checkout builds: doit mnist_nearest",
+        f"mnist_nearest: {unpinned}: sources.train_labels",
+    ):
+        assert reason in reasons, done.stderr
+    assert f"demo_nearest_int8.tflite: sha256 {'ab' * 32}, but artifacts.lock has " in done.stderr
+    assert not (ready.root / "release").exists()
+
+
+def test_what_is_not_locked_is_refused(ready: Checkout) -> None:
+    (ready.root / "artifacts.lock").unlink()
+    commit(ready)
+    done = ready.doit("release", "version=1.0.0", "models=demo_nearest")
+    assert "refused, for 1 reason:" in done.stderr
+    assert "demo_nearest: is not in artifacts.lock: doit lock" in done.stderr
+
+
+def test_a_folder_without_git_is_refused(ready: Checkout) -> None:
+    shutil.rmtree(ready.root / ".git")
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(ready.root.parent)}
+    done = ready.doit("release", "version=1.0.0", "models=demo_nearest", env=ceiling)
+    assert "git cannot tell the state of the checkout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("version", ["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0+x", "../1.0.0", "1.0.0 ", "1.0.0-"])
+def test_a_wrong_version_is_refused(ready_once: Checkout, version: str) -> None:
+    done = ready_once.run(sys.executable, "-m", "utils.release", "release", f"version={version}")
+    assert done.returncode == 10
+    assert "version=: " in done.stderr
+    assert "https://semver.org" in done.stderr
+    assert not (ready_once.root / "release").exists()
+
+
+def test_an_existing_version_is_refused_and_forced(ready: Checkout) -> None:
+    assert ready.doit("release", "version=1.0.0-rc.1", "models=demo_nearest").returncode == 0
+    again = ready.doit("release", "version=1.0.0-rc.1", "models=demo_bilinear")
+    assert again.returncode != 0
+    assert "release/1.0.0-rc.1: this release exists" in again.stderr
+    assert (ready.root / "release/1.0.0-rc.1/demo_nearest-1.0.0-rc.1.tar.gz").is_file()
+    assert ready.doit("release", "--force", "version=1.0.0-rc.1", "models=demo_bilinear").returncode == 0
+    assert [f.name for f in (ready.root / "release/1.0.0-rc.1").glob("*.tar.gz")] == ["demo_bilinear-1.0.0-rc.1.tar.gz"]
+    assert [f.name for f in (ready.root / "release").iterdir()] == ["1.0.0-rc.1"]
+    assert not git(ready, "status", "--porcelain")
+
+
+def key_others_can_read(file: Path) -> None:
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file)
+    file.chmod(0o640)
+
+
+def key_with_password(file: Path) -> None:
+    openssl(
+        "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-aes256", "-pass", "pass:x", "-out", file
+    )
+
+
+def key_of(*arguments: str):
+    return lambda file: openssl("genpkey", *arguments, "-out", file)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "there is no such key file"),
+        (lambda file: file.write_text("hello"), "is no private key in PEM"),
+        (key_others_can_read, "others can read this key (mode 640)"),
+        (key_with_password, "this key has a password"),
+        (key_of("-algorithm", "RSA"), "is a key of another type (RSAPrivateKey), not EC P-256"),
+        (key_of("-algorithm", "ED25519"), "is a key of another type (Ed25519PrivateKey), not EC P-256"),
+        (key_of("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), "of another type (secp384r1)"),
+    ],
+)
+def test_a_key_that_will_not_do_is_refused_before_any_work(
+    ready_once: Checkout, tmp_path: Path, make, said: str
+) -> None:
+    key = tmp_path / "key"
+    make(key)
+    if key.exists() and "others" not in said:
+        key.chmod(0o600)
+    done = ready_once.run(sys.executable, "-m", "utils.release", "release", "version=1.0.0", DEMO, f"key={key}")
+    assert done.returncode == 10
+    assert f"key={key}: " in done.stderr
+    assert said in done.stderr
+    assert not (ready_once.root / "release").exists()
+
+
+def test_a_full_disk_leaves_no_release(ready_once: Checkout, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no right to mount a tmpfs")
+    try:
+        there = copy(ready_once, disk / "zoo")
+        ballast = disk / "ballast"
+        assert there.doit("list").returncode == 0  # its database is made
+        ballast.write_bytes(bytes(max(shutil.disk_usage(disk).free - 450_000, 0)))
+        done = there.doit("release", "version=1.0.0", DEMO)
+        assert done.returncode != 0
+        assert "no space left on the disk" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert list((there.root / "release").iterdir()) == []
+        ballast.unlink()
+        assert there.doit("release", "version=1.0.0", DEMO).returncode == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_killed_release_leaves_nothing_that_looks_whole(ready: Checkout) -> None:
+    """What it left is taken away by the next one."""
+    release = ready.root / "release"
+    (release / ".new.killed/1.0.0").mkdir(parents=True)
+    (release / ".new.killed/1.0.0/bom.json").write_text("{")
+    assert ready.doit("release", "version=1.0.0", "models=demo_nearest").returncode == 0
+    assert [folder.name for folder in release.iterdir()] == ["1.0.0"]
+    assert ready.doit("release:check", "path=release/1.0.0").returncode == 0

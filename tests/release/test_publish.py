@@ -1,0 +1,384 @@
+"""Publishing: to folders, to Debian's registry, to a hub; twice, cut in the middle, and where it is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, clean_env
+from tests.release.conftest import Keys, flip
+from tests.release.servers import USER, Hub, Relay, docker_registry, hub, relay
+from utils.release import check, oci, pack
+
+#: Credentials that the tests use: none of them may ever be printed.
+SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment in which nobody is logged in anywhere."""
+    (tmp_path / "home").mkdir()
+    places = {"HOME": tmp_path / "home", "DOCKER_CONFIG": tmp_path / "home/docker", "HF_HOME": tmp_path / "home/hf"}
+    return {**clean_env(), **{name: str(place) for name, place in places.items()}, "HF_TOKEN": ""}
+
+
+def command(release: Path, to: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "utils.release", "publish", f"path={release}", f"to={to}", *more]
+
+
+def publish(release: Path, to: str, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(release, to, *more), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+    return done
+
+
+def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], bool]) -> None:
+    """Publish, and end the process with SIGKILL once ``enough`` of it has happened."""
+    process = subprocess.Popen(
+        command(release, to), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not enough():
+        assert process.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+
+def published(release: Path, model: str) -> dict[str, bytes]:
+    return pack.published(release, check.index_of(release), model)
+
+
+## Folders
+
+
+def test_to_a_folder(release_once: Path, home: dict[str, str], keys: Keys, tmp_path: Path) -> None:
+    to = f"dir:{tmp_path / 'out'}"
+    dry = publish(release_once, to, home, "dry_run=1")
+    assert "files would be copied" in dry.stdout
+    assert not (tmp_path / "out").exists()
+    assert publish(release_once, to, home).returncode == 0
+    assert check.check(tmp_path / "out/1.0.0", keys.public)
+    assert "to the last byte" in check.compare(tmp_path / "out/1.0.0", release_once)[0]
+    (tmp_path / "out/.new.killed").mkdir()
+    assert "nothing to do" in publish(release_once, to, home).stdout
+    flip(tmp_path / "out/1.0.0/bom.json", 50)
+    other = publish(release_once, to, home)
+    assert other.returncode == 11
+    assert "this version is there, with other files" in other.stderr
+
+
+def test_to_a_full_folder(release_once: Path, home: dict[str, str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no right to mount a tmpfs")
+    try:
+        for to in (f"dir:{disk}", f"oci:{disk}/layout"):
+            done = publish(release_once, to, home)
+            assert done.returncode == 9
+            assert "no space left on the disk" in done.stderr
+        assert [entry.name for entry in disk.iterdir()] == ["layout"]
+        assert not list(disk.glob("layout/*/index.json"))  # blobs that no tag names: not published
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("to", ["", "dir:", "ftp://host/x", "hf://", "hf:org", "oci://host", "oci:"])
+def test_a_place_that_is_none(release_once: Path, home: dict[str, str], to: str) -> None:
+    done = publish(release_once, to, home)
+    assert done.returncode == 11
+    assert "to=: " in done.stderr
+    assert "to=dir:FOLDER, to=oci:FOLDER, to=oci://HOST/REPO or to=hf://ORG" in done.stderr
+
+
+def test_a_damaged_release_is_not_published(release: Path, home: dict[str, str], tmp_path: Path) -> None:
+    flip(release / "demo_nearest-1.0.0.tar.gz", 5000)
+    for to in (f"dir:{tmp_path / 'out'}", f"oci:{tmp_path / 'out'}"):
+        done = publish(release, to, home)
+        assert done.returncode == 10
+        assert "demo_nearest-1.0.0.tar.gz: is not the file that was released" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+## OCI
+
+
+def test_to_a_layout_folder(release_once: Path, home: dict[str, str], tmp_path: Path) -> None:
+    to = f"oci:{tmp_path / 'layout'}"
+    dry = publish(release_once, to, home, "dry_run=1")
+    assert "would be sent" in dry.stdout
+    assert not (tmp_path / "layout").exists()
+    assert publish(release_once, to, home).returncode == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "layout").rglob("*") if file.is_file()}
+    again = publish(release_once, to, home)
+    assert again.stdout.count("nothing to do") == 2
+    assert before == {file: file.read_bytes() for file in (tmp_path / "layout").rglob("*") if file.is_file()}
+    index = json.loads((tmp_path / "layout/demo_nearest/index.json").read_text())
+    assert [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]] == [
+        "1.0.0",
+        "latest",
+    ]
+    # a blob that was cut off by a crash is not taken for the blob
+    blob = max((tmp_path / "layout/demo_nearest/blobs/sha256").iterdir(), key=lambda file: file.stat().st_size)
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:100])
+    assert "1 sent" in publish(release_once, to, home).stdout
+    assert blob.read_bytes() == whole
+
+
+def test_the_manifest_is_modelpack(release_once: Path) -> None:
+    index = check.index_of(release_once)
+    contents = published(release_once, "demo_nearest")
+    what = oci.artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
+    manifest = json.loads(what.manifest)
+    assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+    assert manifest["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json"
+    layers = {layer["annotations"]["org.cncf.model.filepath"]: layer for layer in manifest["layers"]}
+    assert layers.keys() == contents.keys()
+    for name, layer in layers.items():
+        assert layer["digest"] == f"sha256:{hashlib.sha256(contents[name]).hexdigest()}"
+        assert layer["size"] == len(contents[name])
+    assert layers["demo_nearest_int8.tflite"]["mediaType"] == "application/vnd.cncf.model.weight.v1.raw"
+    assert layers["example.py"]["mediaType"] == "application/vnd.cncf.model.code.v1.raw"
+    assert layers["README.md"]["mediaType"] == "application/vnd.cncf.model.doc.v1.raw"
+    config = json.loads(what.blobs[manifest["config"]["digest"]])
+    assert config["modelfs"] == {"type": "layers", "diffIds": [layer["digest"] for layer in manifest["layers"]]}
+    assert config["descriptor"]["version"] == "1.0.0"
+
+
+@pytest.fixture(params=["open", "with a password"])
+def registry(request: pytest.FixtureRequest, home: dict[str, str], tmp_path: Path) -> Iterator[Relay]:
+    """Debian's registry behind a relay; whoever publishes is logged in where it needs that."""
+    with docker_registry(tmp_path / "registry", password=request.param != "open") as host, relay(host) as watched:
+        if request.param != "open":
+            folder = Path(home["DOCKER_CONFIG"])
+            folder.mkdir()
+            known = {"auths": {watched.address: {"auth": base64.b64encode(USER.encode()).decode()}}}
+            (folder / "config.json").write_text(json.dumps(known))
+        yield watched
+
+
+def pull(address: str, repository: str, tag: str, to: Path, home: dict[str, str]) -> dict[str, bytes]:
+    """What skopeo, another's client, gets: file name -> bytes, by the manifest's annotations."""
+    source = f"docker://{address}/{repository}:{tag}"
+    arguments = ["copy", "--quiet", "--src-tls-verify=false", "--authfile", f"{home['DOCKER_CONFIG']}/config.json"]
+    if not Path(home["DOCKER_CONFIG"], "config.json").exists():
+        del arguments[-2:]
+    done = subprocess.run(["skopeo", *arguments, source, f"dir:{to}"], env=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((to / "manifest.json").read_text())
+    return {
+        layer["annotations"]["org.opencontainers.image.title"]: (
+            to / layer["digest"].removeprefix("sha256:")
+        ).read_bytes()
+        for layer in manifest["layers"]
+    }
+
+
+@pytest.mark.registry
+def test_to_a_registry_and_back(release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path) -> None:
+    to = f"oci://{registry.address}/team/zoo"
+    assert "would be sent" in publish(release_once, to, home, "dry_run=1").stdout
+    assert registry.puts == []
+    done = publish(release_once, to, home)
+    assert done.returncode == 0, done.stderr
+    for model in ("demo_nearest", "demo_bilinear"):
+        for tag in ("1.0.0", "latest"):
+            got = pull(registry.address, f"team/zoo/{model}", tag, tmp_path / model / tag, home)
+            assert got == published(release_once, model)
+    assert len(registry.puts) == len(set(registry.puts)) + shared(release_once)
+    before = len(registry.puts)
+    again = publish(release_once, to, home)
+    assert again.stdout.count("nothing to do") == 2
+    assert len(registry.puts) == before
+
+
+def shared(release: Path) -> int:
+    """Files that both models have: each repository holds its own."""
+    one, other = (
+        {hashlib.sha256(data).digest() for data in published(release, model).values()}
+        for model in ("demo_nearest", "demo_bilinear")
+    )
+    return len(one & other)
+
+
+@pytest.mark.registry
+def test_cut_in_the_middle_and_repeated(
+    release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path
+) -> None:
+    """Nothing is visible before all is there; what arrived is not sent again; the result is the same."""
+    to = f"oci://{registry.address}/zoo"
+    registry.pace = 0.05
+    killed(release_once, to, home, lambda: len(registry.puts) >= 7)
+    registry.pace = 0.0
+    time.sleep(0.3)  # what the dead process had sent arrives
+    assert not [put for put in registry.puts if not put.startswith("sha256:")]  # no manifest: nothing half-published
+    registry.fail = 2  # and a registry that is busy for a moment
+    assert publish(release_once, to, home).returncode == 0
+    assert len(registry.puts) == len(set(registry.puts)) + shared(release_once)
+    assert pull(registry.address, "zoo/demo_nearest", "1.0.0", tmp_path / "got", home) == published(
+        release_once, "demo_nearest"
+    )
+
+
+@pytest.mark.registry
+def test_a_version_that_is_there_does_not_change(
+    release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path
+) -> None:
+    to = f"oci://{registry.address}/zoo"
+    other = oci.Layout(tmp_path / "layout")
+    index = check.index_of(release_once)
+    what = oci.artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"other"}, index)
+    oci.push(other, what, "1.0.0", dry_run=False)
+    target = f"docker://{registry.address}/zoo/demo_bilinear:1.0.0"
+    config = Path(home["DOCKER_CONFIG"], "config.json")
+    login = ["--dest-creds", USER] if config.exists() else []
+    arguments = ["--quiet", "--dest-tls-verify=false", *login, f"oci:{other.folder}:1.0.0", target]
+    subprocess.run(["skopeo", "copy", *arguments], env=home, check=True)
+    done = publish(release_once, to, home)
+    assert done.returncode == 11
+    assert "zoo/demo_bilinear:1.0.0: this version is there, with other files" in done.stderr
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("registry", ["with a password"], indirect=True)
+@pytest.mark.parametrize("known", ["nobody", "wrong", "helper"])
+def test_who_is_let_in(release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path, known: str) -> None:
+    config = Path(home["DOCKER_CONFIG"]) / "config.json"
+    wrong = {"auths": {registry.address: {"auth": base64.b64encode(b"zoo:hf_wrong").decode()}}}
+    config.write_text(json.dumps({"nobody": {}, "wrong": wrong, "helper": {"credsStore": "test"}}[known]))
+    helper = tmp_path / "bin/docker-credential-test"
+    helper.parent.mkdir()
+    user, secret = USER.split(":")
+    answer = json.dumps({"Username": user, "Secret": secret})
+    script = ["#!/bin/sh", "read host", f"[ $host = {registry.address} ] && echo '{answer}'", ""]
+    helper.write_text("\n".join(script))
+    helper.chmod(0o755)
+    env = home | {"PATH": f"{helper.parent}:{os.environ['PATH']}"}
+    done = publish(release_once, f"oci://{registry.address}/zoo", env)
+    if known == "helper":
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 11
+    said = {"nobody": "no credentials for it", "wrong": "the credentials for it are not accepted"}[known]
+    assert f"not authorised (HTTP 401): {said}" in done.stderr
+    assert f"docker login {registry.address}" in done.stderr
+    assert registry.puts == []
+
+
+def test_a_registry_that_is_not_there(release_once: Path, home: dict[str, str]) -> None:
+    done = publish(release_once, "oci://127.0.0.1:9/zoo", home)
+    assert done.returncode == 11
+    assert "oci://127.0.0.1:9/zoo/demo_bilinear: cannot be reached (connection refused, 4 tries)" in done.stderr
+
+
+def test_no_registry_elsewhere_is_spoken_to_without_tls() -> None:
+    assert oci.Registry("registry.example.org", "zoo/model")._base == "https://registry.example.org/v2/zoo/model"
+    assert oci.Registry("[::1]:5000", "zoo")._base == "http://[::1]:5000/v2/zoo"
+    assert not oci.is_loopback("127.0.0.1.example.org")
+    assert not oci.is_loopback("localhost.example.org:80")
+
+
+def test_a_repository_name_that_is_none(release_once: Path, home: dict[str, str]) -> None:
+    done = publish(release_once, "oci://127.0.0.1:9/Team Zoo", home)
+    assert done.returncode == 11
+    assert "is no name of a repository" in done.stderr
+
+
+## Hugging Face
+
+
+@pytest.fixture
+def hugging(home: dict[str, str]) -> Iterator[Hub]:
+    with hub() as server:
+        home["HF_ENDPOINT"] = f"http://{server.address}"
+        home["HF_TOKEN"] = server.token
+        yield server
+
+
+def test_to_a_hub(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
+    dry = publish(release_once, "hf://team", home, "dry_run=1")
+    assert dry.returncode == 0, dry.stderr
+    assert "files would be changed" in dry.stdout
+    assert hugging.repositories == {}
+    done = publish(release_once, "hf://team", home)
+    assert done.returncode == 0, done.stderr
+    for model in ("demo_nearest", "demo_bilinear"):
+        for revision in ("main", "1.0.0"):
+            files = dict(hugging.repositories[f"team/{model}"][revision])
+            del files[".gitattributes"]
+            assert files == published(release_once, model)
+    assert len(hugging.uploads) == len(set(hugging.uploads))
+    counts = len(hugging.uploads), len(hugging.commits)
+    again = publish(release_once, "hf://team", home)
+    assert again.stdout.count("nothing to do") == 2
+    assert (len(hugging.uploads), len(hugging.commits)) == counts
+
+
+def test_a_hub_cut_in_the_middle(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
+    hugging.pace = 0.1
+    killed(release_once, "hf://team", home, lambda: len(hugging.uploads) >= 4)
+    hugging.pace = 0.0
+    time.sleep(0.5)
+    assert hugging.commits == []  # large files that no commit names: nothing half-published
+    assert publish(release_once, "hf://team", home).returncode == 0
+    assert len(hugging.uploads) == len(set(hugging.uploads))
+    assert sorted(hugging.commits) == ["team/demo_bilinear", "team/demo_nearest"]
+
+
+def test_a_hub_that_has_an_older_version(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
+    """What is not of this release goes; what was released before stays under its tag."""
+    old = {"README.md": b"old", "old.tflite": b"old"}
+    hugging.repositories["team/demo_nearest"] = {"main": dict(old), "0.9.0": dict(old)}
+    assert publish(release_once, "hf://team", home).returncode == 0
+    assert hugging.repositories["team/demo_nearest"]["main"] == published(release_once, "demo_nearest")
+    assert hugging.repositories["team/demo_nearest"]["0.9.0"] == old
+
+
+def test_a_hub_that_has_another_release_of_this_version(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
+    hugging.repositories["team/demo_bilinear"] = {"main": {}, "1.0.0": {"README.md": b"other"}}
+    done = publish(release_once, "hf://team", home)
+    assert done.returncode == 11
+    assert "hf://team/demo_bilinear:1.0.0: this version is there, with other files" in done.stderr
+    assert hugging.commits == []
+
+
+@pytest.mark.parametrize("token", ["hf_wrong", ""])
+def test_a_hub_that_does_not_know_us(release_once: Path, home: dict[str, str], hugging: Hub, token: str) -> None:
+    done = publish(release_once, "hf://team", home | {"HF_TOKEN": token})
+    assert done.returncode == 11
+    assert "hf://team: not authorised (HTTP 401)" in done.stderr
+    assert "hf auth login, or HF_TOKEN" in done.stderr
+    assert hugging.repositories == {}
+
+
+def test_a_hub_that_is_not_there(release_once: Path, home: dict[str, str]) -> None:
+    done = publish(release_once, "hf://team", home | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_secret"})
+    assert done.returncode == 11
+    assert "hf://team: the hub cannot be reached" in done.stderr
+
+
+def test_no_hub_elsewhere_is_spoken_to_without_tls(release_once: Path, home: dict[str, str]) -> None:
+    done = publish(release_once, "hf://team", home | {"HF_ENDPOINT": "http://hub.example.org"})
+    assert done.returncode == 11
+    assert "HF_ENDPOINT is not https" in done.stderr
+
+
+@pytest.mark.parametrize("organisation", ["no such name!", "team/model"])
+def test_a_hub_name_that_is_none(release_once: Path, home: dict[str, str], hugging: Hub, organisation: str) -> None:
+    done = publish(release_once, f"hf://{organisation}", home)
+    assert done.returncode == 11
+    assert "is no name of an organisation" in done.stderr
+    assert hugging.requests == []

@@ -6,8 +6,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import ROOT, Checkout
 
@@ -22,16 +25,26 @@ class Keys:
     public: Path
 
 
-def openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+def write_private(file: Path, key: Any, password: str = "") -> None:
+    """As ``openssl ecparam -genkey -noout`` and its like leave it, readable by nobody else."""
+    hidden = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
+    kind = serialization.PrivateFormat.PKCS8
+    if isinstance(key, ec.EllipticCurvePrivateKey) and not password:
+        kind = serialization.PrivateFormat.TraditionalOpenSSL
+    file.write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, hidden))
+    file.chmod(0o600)
+
+
+def write_public(file: Path, key: Any) -> None:
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    file.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, kind))
 
 
 def make_keys(folder: Path) -> Keys:
     folder.mkdir(parents=True, exist_ok=True)
-    keys = Keys(folder / "release.key", folder / "release.pub")
-    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", keys.private)
-    keys.private.chmod(0o600)
-    openssl("ec", "-in", keys.private, "-pubout", "-out", keys.public)
+    keys, key = Keys(folder / "release.key", folder / "release.pub"), ec.generate_private_key(ec.SECP256R1())
+    write_private(keys.private, key)
+    write_public(keys.public, key)
     return keys
 
 

@@ -10,9 +10,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conftest import ROOT, Checkout
-from tests.release.conftest import Keys, flip, make_keys, openssl
+from tests.release.conftest import Keys, flip, make_keys, write_public
 from utils import files
 from utils.errors import ReleaseError
 from utils.release import check
@@ -124,8 +125,7 @@ def test_a_public_key_that_is_none(release_once: Path, keys: Keys, tmp_path: Pat
     elif kind == "private":
         shutil.copy(keys.private, file)
     elif kind == "rsa":
-        openssl("genrsa", "-out", tmp_path / "rsa")
-        openssl("rsa", "-in", tmp_path / "rsa", "-pubout", "-out", file)
+        write_public(file, rsa.generate_private_key(65537, 2048))
     assert f"pubkey={file}: " in refused(release_once, file)
 
 

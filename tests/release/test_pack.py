@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.conftest import Checkout
-from tests.release.conftest import DEMO, Keys, commit, copy, git, openssl
-from utils.release import check, pack
+from tests.release.conftest import DEMO, Keys, commit, copy, git, write_private
+from utils.release import check, pack, sign
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -28,7 +30,8 @@ def test_two_releases_of_a_commit_are_the_same_to_the_last_byte(
     done = other.doit("release", "version=1.0.0", DEMO, f"key={keys.private}", env={"TZ": "Asia/Tokyo", "USER": "else"})
     assert done.returncode == 0, done.stderr
     assert tree(other.root / "release/1.0.0") == tree(release_once)
-    compared = other.doit("release:check", "path=release/1.0.0", f"with={release_once}")
+    compared = other.doit("release:check", "path=release/1.0.0", f"pubkey={keys.public}", f"with={release_once}")
+    assert compared.returncode == 0, compared.stderr
     assert "to the last byte" in compared.stdout
 
 
@@ -224,45 +227,52 @@ def test_an_existing_version_is_refused_and_forced(ready: Checkout) -> None:
     assert not git(ready, "status", "--porcelain")
 
 
-def key_others_can_read(file: Path) -> None:
-    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file)
-    file.chmod(0o640)
-
-
-def key_with_password(file: Path) -> None:
-    openssl(
-        "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-aes256", "-pass", "pass:x", "-out", file
-    )
-
-
-def key_of(*arguments: str):
-    return lambda file: openssl("genpkey", *arguments, "-out", file)
+P256 = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("key", "said"),
     [
-        (lambda _: None, "there is no such key file"),
-        (lambda file: file.write_text("hello"), "is no private key in PEM"),
-        (key_others_can_read, "others can read this key (mode 640)"),
-        (key_with_password, "this key has a password"),
-        (key_of("-algorithm", "RSA"), "is a key of another type (RSAPrivateKey), not EC P-256"),
-        (key_of("-algorithm", "ED25519"), "is a key of another type (Ed25519PrivateKey), not EC P-256"),
-        (key_of("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), "of another type (secp384r1)"),
+        (None, "there is no such key file"),
+        (b"hello", "is no private key in PEM"),
+        ("readable", "others can read this key (mode 640)"),
+        ("password", "this key has a password"),
+        (rsa.generate_private_key(65537, 2048), "is a key of another type (RSAPrivateKey), not EC P-256"),
+        (ed25519.Ed25519PrivateKey.generate(), "is a key of another type (Ed25519PrivateKey), not EC P-256"),
+        (ec.generate_private_key(ec.SECP384R1()), "of another type (secp384r1), not EC P-256"),
     ],
 )
 def test_a_key_that_will_not_do_is_refused_before_any_work(
-    ready_once: Checkout, tmp_path: Path, make, said: str
+    ready_once: Checkout, tmp_path: Path, key: Any, said: str
 ) -> None:
-    key = tmp_path / "key"
-    make(key)
-    if key.exists() and "others" not in said:
-        key.chmod(0o600)
-    done = ready_once.run(sys.executable, "-m", "utils.release", "release", "version=1.0.0", DEMO, f"key={key}")
+    file = tmp_path / "key"
+    if isinstance(key, bytes):
+        file.write_bytes(key)
+        file.chmod(0o600)
+    elif isinstance(key, str):
+        write_private(file, P256, "x" if key == "password" else "")
+        file.chmod(0o600 if key == "password" else 0o640)
+    elif key:
+        write_private(file, key)
+    done = ready_once.run(sys.executable, "-m", "utils.release", "release", "version=1.0.0", DEMO, f"key={file}")
     assert done.returncode == 10
-    assert f"key={key}: " in done.stderr
+    assert f"key={file}: " in done.stderr
     assert said in done.stderr
     assert not (ready_once.root / "release").exists()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@pytest.mark.parametrize("more", [["-noout"], []])
+def test_a_key_as_the_readme_makes_it_will_do(tmp_path: Path, more: list[str]) -> None:
+    key, public = tmp_path / "key", tmp_path / "pub"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", *more, "-out", key], check=True)
+    key.chmod(0o600)
+    subprocess.run(["openssl", "ec", "-in", key, "-pubout", "-out", public], check=True, capture_output=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("text")
+    signature = tmp_path / "folder" / sign.SIGNATURE
+    sign.sign(tmp_path / "folder", signature, key)
+    assert sign.verify(tmp_path / "folder", signature, public) == []
 
 
 def test_a_full_disk_leaves_no_release(ready_once: Checkout, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
         raise ReleaseError(what, where=f"pubkey={public}", hint=_PUBLIC) from None
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)
-        config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature]))
+        config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature.relative_to(folder)]))
         config.verify(folder, signature)
         envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
         for text in (envelope["payload"], envelope["signatures"][0]["sig"]):

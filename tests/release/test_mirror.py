@@ -186,6 +186,8 @@ def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pyte
     source = recipe.sources["test_images"].model_copy(update={"redistribute": False, "licence": "non-commercial"})
     model = ReleasedModel(recipe.model_copy(update={"sources": {"weights": source}}))
     monkeypatch.setattr(ReleasedModel, "weights", "weights")
-    assert reasons._sources(model) == [
+    own = {"weights": {"name": "mine.h5", "own": True, "licence": "MIT"}}
+    assert reasons._sources(model, own) == []
+    assert reasons._sources(model, {}) == [
         "the licence of its weights (non-commercial) forbids redistribution: release it without this model"
     ]

@@ -34,26 +34,34 @@ def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
     found = []
     if not lock.current(model.recipe):
         found.append(f"not built, or not what this checkout builds: doit {model.name}")
-    found += _sources(model)
     try:
         manifest = model.manifest
+    except (FileNotFoundError, ValueError):  # not built, or damaged: said above
+        return found + _sources(model, {})
+    try:
+        found += _sources(model, manifest["sources"])
         found += _verdicts(model, manifest["validation"]) + _accuracy(model, manifest["evaluation"])
-        found += _own(manifest["sources"]) + _lock(model, locked)
-    except FileNotFoundError:
-        pass  # not built, said above
-    except (KeyError, TypeError, ValueError) as error:
+        found += _lock(model, locked)
+    except (KeyError, TypeError) as error:
         found.append(f"its manifest cannot be read ({type(error).__name__}: {error}): doit {model.name}")
     return found
 
 
-def _sources(model: ReleasedModel) -> list[str]:
+def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
+    own = {key for key, source in used.items() if source.get("own")}
     found = [
-        f"the source {source.file} is unpinned: put its sha256 into {_where(model)}: sources.{key}"
-        for key, source in model.recipe.sources.items()
-        if source.sha256 is None
+        f"{used[key]['name']} are own weights without a licence: say under which they may be passed on"
+        for key in sorted(own)
+        if not used[key].get("licence")
     ]
-    if model.weights in model.withheld():
-        licence = model.withheld()[model.weights]
+    where = f"recipes/{model.recipe.folder}/recipe.toml"
+    found += [
+        f"the source {source.file} is unpinned: put its sha256 into {where}: sources.{key}"
+        for key, source in model.recipe.sources.items()
+        if source.sha256 is None and key not in own
+    ]
+    if model.weights in model.withheld().keys() - own:
+        licence = model.withheld()[str(model.weights)]
         found.append(f"the licence of its weights ({licence}) forbids redistribution: release it without this model")
     return found
 
@@ -77,14 +85,6 @@ def _accuracy(model: ReleasedModel, evaluation: dict[str, Any]) -> list[str]:
     return found
 
 
-def _own(sources: dict[str, Any]) -> list[str]:
-    return [
-        f"{source['name']} are own weights without a licence: say under which they may be passed on"
-        for source in sources.values()
-        if source.get("own") and not source.get("licence")
-    ]
-
-
 def _lock(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
     if locked is None:
         return ["is not in artifacts.lock: doit lock, look at the difference, commit"]
@@ -95,7 +95,3 @@ def _lock(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
         if sha256 != wanted.get(file):
             found.append(f"{file}: sha256 {sha256}, but artifacts.lock has {wanted.get(file)}: doit verify says more")
     return found
-
-
-def _where(model: ReleasedModel) -> str:
-    return f"recipes/{model.recipe.folder}/recipe.toml"

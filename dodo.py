@@ -19,6 +19,8 @@ doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
 doit release:check path=FOLDER [pubkey=FILE] [with=FOLDER]
 doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [dry_run=1]
 doit mirror to=FOLDER [models=NAME,NAME]
+doit board target=virtual          run what was built on the virtual board
+doit board:MODEL target=root@HOST,root@OTHER:2222     run one model on boards over SSH
 """
 
 import os
@@ -202,3 +204,24 @@ def task_release() -> Iterator[dict[str, Any]]:
     yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
     yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "to", "dry_run")
     yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")
+
+
+def _board(doc: str, *words: str) -> dict[str, Any]:
+    run = CmdAction([sys.executable, "-m", "utils.board", *words], shell=False, cwd=str(paths.ROOT))
+    return {"basename": "board", "doc": doc, "actions": [run], "task_dep": ["_board"], "io": {"capture": False}}
+
+
+def task_board() -> Iterator[dict[str, Any]]:
+    """Bundles on boards; a measurement, so it runs whenever it is asked for, and builds nothing."""
+    targets = str(get_var("target", ""))
+    yield _board("what the boards need", "prepare", targets) | {"basename": "_board", "task_dep": []}
+    yield {
+        "basename": "board",
+        "name": None,
+        "doc": "run what was built on boards: target=virtual, or target=root@HOST[:PORT],...",
+        "task_dep": ["_board"],
+    }
+    for name in RECIPES:
+        # One that was not built is there when it is named, to say so.
+        if (paths.bundle(name) / "SHA256SUMS").is_file() or f"board:{name}" in sys.argv:
+            yield _board(f"run {name} on boards", "run", targets, name) | {"name": name}

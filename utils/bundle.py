@@ -19,7 +19,17 @@ from PIL import Image
 from utils import datasets, environment, example, files, own_weights, paths, plan, preprocess, record, sources
 from utils.recipe import Recipe
 
-__all__ = ["SAMPLES", "check_sums", "copy_files", "fill", "keep_npu", "manifest", "publish", "save_npz"]
+__all__ = [
+    "SAMPLES",
+    "board_reports",
+    "check_sums",
+    "copy_files",
+    "fill",
+    "keep_npu",
+    "manifest",
+    "publish",
+    "save_npz",
+]
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -147,6 +157,13 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
         return
     if made and model.is_file() and set(made) == {files.sha256(model)}:
         shutil.copytree(old, folder / old.name, copy_function=shutil.copyfile)
+
+
+def board_reports(recipe: Recipe, folder: Path) -> dict[Path, dict[str, Any]]:
+    """What boards said of the very models in ``folder``; what they said of an older build is left out."""
+    found = {file: files.load_json(file) for file in plan.board_reports(recipe.name)}
+    ours = {name: files.sha256(folder / name) for name in plan.bundle_files(recipe) if name.endswith(".tflite")}
+    return {file: entry for file, entry in found.items() if ours.items() <= entry["files"].items()}
 
 
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:

@@ -13,7 +13,8 @@
     ├── ValidationError      exit code 8   example.py found the bundle wrong
     ├── StorageError         exit code 9   disk full, read-only folder, no permission
     ├── ReleaseError         exit code 10  a release is refused, or is not what it says
-    └── PublishError         exit code 11  the place to publish to cannot be reached, or refuses
+    ├── PublishError         exit code 11  the place to publish to cannot be reached, or refuses
+    └── BoardError           exit code 12  a board cannot be reached, or lacks something
 
 A message says what happened, where (recipe, file, key) and what to do now. Exit code 0 is success,
 1 is a defect of ours (it comes with a traceback), 130 is Ctrl-C.
@@ -29,6 +30,7 @@ STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 __all__ = [
     "STORAGE",
+    "BoardError",
     "BuildError",
     "CorruptError",
     "DataError",
@@ -129,6 +131,12 @@ class PublishError(ZooError):
     """The place to publish to cannot be reached, or refuses."""
 
     exit_code = 11
+
+
+class BoardError(ZooError):
+    """A board cannot be reached, or lacks what a bundle needs; or the virtual one cannot be made here."""
+
+    exit_code = 12
 
 
 def storage_error(error: OSError, where: str = "") -> StorageError:

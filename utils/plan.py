@@ -187,6 +187,11 @@ def network_file(recipe: Recipe) -> Path | None:
     return paths.work(recipe.name) / ("graph.pb" if isinstance(recipe.load, LoadSavedModel) else "model.weights.h5")
 
 
+def board_reports(model: str) -> list[Path]:
+    """What was measured of a model on boards (``utils/board``): one file a target."""
+    return sorted((paths.work(model) / "board").glob("*.json"))
+
+
 def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
     """The steps of one model, in the order of the data's flow."""
     work = paths.work(recipe.name)
@@ -289,7 +294,17 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
         "card",
         "draw the card and put the bundle into artifacts/",
         finished,
-        [*staged, validation, evaluation, *parity, *history, *sources, *images(recipe.evaluation), *named],
+        [
+            *staged,
+            validation,
+            evaluation,
+            *parity,
+            *history,
+            *sources,
+            *images(recipe.evaluation),
+            *named,
+            *board_reports(recipe.name),
+        ],
         recipe.part(*Recipe.model_fields) | {"own weights": own is not None},
     )
     return steps

@@ -1,0 +1,135 @@
+"""The virtual board: an aarch64 Debian root with tflite-runtime 2.14 and numpy 1.x, run by qemu-user in bubblewrap.
+
+As bare as a board can be: read-only root and bundle, no network, no user but one without rights, no process beside it.
+Its memory is measured and not limited: ``ulimit -v`` counts what qemu reserves and never touches, and a qemu that is
+refused memory hangs. The peak of emulator and program together has to stay below 512 MB.
+
+``docker/make-board`` makes the root, in ``build/board/root`` or where ``ZOO_BOARD_ROOT`` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+from utils import paths
+from utils.board import ARGUMENTS, PATIENCE, Bundle, Say, Seen, facts
+from utils.errors import BoardError
+
+__all__ = ["Virtual", "root"]
+
+#: What makes the root, and what decides what is in it.
+MAKER = paths.DOCKER / "make-board"
+LOCK = paths.DOCKER / "requirements-board.txt"
+
+PYTHON = ("/run/qemu", "/usr/bin/python3")
+
+
+def root() -> Path:
+    """The folder of the board's root."""
+    return Path(os.environ.get("ZOO_BOARD_ROOT") or paths.BUILD / "board" / "root")
+
+
+class Virtual:
+    """The virtual board."""
+
+    target = "virtual"
+    emulated = True
+    limit = 512 << 20
+
+    def prepare(self, say: Say) -> None:
+        """Make the root where it is not there, or older than its recipe.
+
+        Raises:
+            BoardError: something is not installed, or this user may not make it.
+        """
+        packages = {"bwrap": "bubblewrap", "qemu-aarch64-static": "qemu-user-static"}
+        if not self._is_made():
+            packages["debootstrap"] = "debootstrap"
+        missing = [package for program, package in packages.items() if not shutil.which(program)]
+        if missing:
+            raise BoardError(
+                f"{', '.join(missing)} is not installed", where=self.target, hint=f"apt-get install {' '.join(missing)}"
+            )
+        if self._is_made():
+            return
+        if os.geteuid() != 0:
+            raise BoardError(
+                "only root can make it",
+                where=self.target,
+                hint=f"once: sudo docker/make-board {paths.relative(root())}",
+            )
+        say("makes the aarch64 root, some minutes, 230 MB")
+        if subprocess.run([MAKER, root()], stdin=subprocess.DEVNULL).returncode:
+            raise BoardError("it could not be made", where=self.target, hint="see the lines above")
+
+    def _is_made(self) -> bool:
+        mark = root() / "etc" / "zoo-board"
+        made_of = hashlib.sha256(MAKER.read_bytes() + LOCK.read_bytes()).hexdigest()
+        return mark.is_file() and mark.read_text(encoding="ascii").split()[:1] == [made_of]
+
+    def measure(self, bundle: Bundle, say: Say) -> Seen:
+        """Run the bundle's example.py in it; nothing is copied, the bundle is mounted.
+
+        Raises:
+            BoardError: it cannot be entered, or the bundle takes too much memory or time.
+        """
+        remote = Path(__file__).with_name("remote.py")
+        found = self._run(bundle, ["-c", remote.read_text(encoding="utf-8"), "probe", ""], b"{}")
+        if found.code:
+            complaint = (found.err.strip().splitlines() or [f"exit code {found.code}"])[-1]
+            raise BoardError(
+                f"it cannot be entered: {complaint}",
+                where=self.target,
+                hint="it needs user namespaces: run as root, or in Docker with --privileged; else make it again: "
+                f"docker/make-board {paths.relative(root())}",
+            )
+        bsp = facts(found.out, self.target)["bsp"]
+        seen = self._run(bundle, ["example.py", *ARGUMENTS, "-n", "1"])  # the time of an emulator says nothing
+        say(f"nothing to copy: the bundle is mounted; {seen.peak / 1e6:.0f} MB of memory at most")
+        if seen.peak > self.limit:
+            raise BoardError(
+                f"{seen.peak >> 20} MB of memory, {self.limit >> 20} MB are allowed",
+                where=self.target,
+                hint="smaller boards cannot run this model: make it smaller",
+            )
+        return Seen(bsp, seen.code, seen.out, seen.err, seen.peak)
+
+    def _run(self, bundle: Bundle, words: list[str], stdin: bytes = b"") -> Seen:
+        """Run Python in the root, the bundle before it."""
+        emulator = shutil.which(f"{PYTHON[0].rpartition('/')[2]}-aarch64-static") or ""
+        command = [
+            "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--as-pid-1",  # so that the kernel tells us its memory
+            "--die-with-parent", "--new-session", "--uid", "1000", "--gid", "1000", "--hostname", "virtual",
+            "--ro-bind", str(root()), "/", "--ro-bind", "/sys", "/sys", "--proc", "/proc", "--dev", "/dev",
+            "--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind", emulator, PYTHON[0],  # noqa: S108  # in there
+            "--ro-bind", str(bundle.folder), "/run/bundle", "--remount-ro", "/run", "--chdir", "/run/bundle",
+            "--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LC_ALL", "C.UTF-8",
+            "--", *PYTHON, *words,
+        ]  # fmt: skip
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin)
+            given.seek(0)
+            process = subprocess.Popen(command, stdin=given, stdout=out, stderr=err)
+            timer = threading.Timer(PATIENCE, process.kill)
+            timer.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            timer.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0)
+            err.seek(0)
+            if process.returncode < 0:
+                raise BoardError(
+                    f"ended by signal {-process.returncode} (after {PATIENCE} s it is ended)",
+                    where=self.target,
+                    hint="too little memory on this machine, or a model too large to emulate",
+                )
+            return Seen(
+                {}, process.returncode, out.read().decode(), err.read().decode(errors="replace"), usage.ru_maxrss << 10
+            )

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from utils import datasets, environment, example, files, own_weights, paths, plan, preprocess, record, sources
+from utils.errors import BuildError
 from utils.recipe import Recipe
 
 __all__ = [
+    "PATHFINDER",
     "SAMPLES",
     "board_reports",
     "check_sums",
@@ -30,6 +32,15 @@ __all__ = [
     "publish",
     "save_npz",
 ]
+
+#: The path that NXP's instructions name, ``python3 utils/example.py``: it leads to the program beside the models.
+PATHFINDER = """\
+# The program is example.py, beside the models; this is the path that older instructions name.
+import os
+import runpy
+
+runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "example.py"), run_name="__main__")
+"""
 
 #: Images of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -63,9 +74,25 @@ def fill(recipe: Recipe, folder: Path) -> None:
             **files.facts(folder / name),
             "golden": f"golden_{variant}.npz",
             "tolerance": _tolerance(recipe, variant),
+            "aliases": recipe.aliases.get(variant, []),
         }
-        save_npz(folder / f"golden_{variant}.npz", **_golden(recipe, folder / name, golden))
+        tensors = _golden(recipe, folder / name, golden)
+        _check_spread(recipe, variant, tensors["output"])
+        save_npz(folder / f"golden_{variant}.npz", **tensors)
     (folder / "model.json").write_text(files.dump_json(_model_json(recipe, variants)), encoding="utf-8")
+
+
+def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> None:
+    """Refuse golden outputs, shape (N, ...), that an accelerator with one fixed answer would match."""
+    real = outputs.astype(np.float64)
+    spread, allowed = float(np.abs(real - real[0]).max()), _tolerance(recipe, variant)
+    if spread <= allowed:
+        raise BuildError(
+            f"the {variant} outputs for the example inputs differ by {spread:g}, and {allowed:g} is allowed: a fixed "
+            "output would pass",
+            where=f"{recipe.where}: examples, tolerance",
+            hint="choose example inputs with different answers, or allow less",
+        )
 
 
 def _tolerance(recipe: Recipe, variant: str) -> float:

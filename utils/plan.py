@@ -177,7 +177,7 @@ def card_files(recipe: Recipe) -> tuple[str, ...]:
         pictures += ["result.png"]
     if recipe.card.feature_map:
         pictures.append("feature_map.png")
-    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", *pictures)
+    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *pictures)
 
 
 def network_file(recipe: Recipe) -> Path | None:

@@ -322,6 +322,7 @@ class Recipe(_Closed):
     labels: Annotated[Annotated[list[str], Field(min_length=2), _List] | Annotated[str, _One], _EITHER]
     variants: Annotated[list[Variant], Field(min_length=1)]
     # how many of the evaluation set; or pictures
+    aliases: dict[Variant, list[str]] = {}  # file names that older instructions know a variant by
     examples: Annotated[
         Annotated[int, Field(gt=0, le=100), _One] | Annotated[list[Example], Field(min_length=1), _List], _EITHER
     ]

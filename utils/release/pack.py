@@ -159,7 +159,13 @@ def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) 
 def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
     """The bundle's files as they are released: without what is left out, with the card's front matter."""
     left_out = {*model.left_out(), "SHA256SUMS"}
-    found = {file.name: file.read_bytes() for file in sorted(model.folder.iterdir()) if file.name not in left_out}
+    names = sorted(file.relative_to(model.folder).as_posix() for file in model.folder.rglob("*") if file.is_file())
+    measured = "board/"  # by one user, on boards of theirs
+    found = {
+        name: (model.folder / name).read_bytes()
+        for name in names
+        if name not in left_out and not name.startswith(measured)
+    }
     found["README.md"] = card.text(model, version).encode()
     with tempfile.TemporaryDirectory() as folder:
         for name, data in found.items():

@@ -40,6 +40,8 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     (folder / "compat.json").write_text(files.dump_json(examined), encoding="utf-8")
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
+    (folder / "utils").mkdir()
+    (folder / "utils" / "example.py").write_text(bundle.PATHFINDER, encoding="utf-8")
     boards = bundle.board_reports(recipe, folder)
     text = _text(recipe, facts, graph, compat=examined, boards=list(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -172,3 +172,132 @@ def test_two_subgraphs(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(bytes(builder.Output()))
     with pytest.raises(DataError, match="has 2 subgraphs, not one"):
         tflite.read(tmp_path / "m.tflite")
+
+
+# --- counting, and integers from end to end
+
+NETWORK = """
+import sys
+from pathlib import Path
+import numpy as np
+from utils import environment
+tf = environment.pin_tensorflow(1)
+module = tf.Module()
+draw = lambda *shape: tf.constant(np.random.default_rng(sum(shape)).normal(size=shape, scale=0.3).astype("float32"))
+one, deep, up, dense = draw(3, 3, 3, 8), draw(3, 3, 8, 2), draw(2, 2, 4, 16), draw(256, 5)
+def call(image):
+    x = tf.nn.relu(tf.nn.conv2d(image, one, 2, "SAME") + draw(8))           # 8x8x3 -> 4x4x8
+    x = tf.nn.depthwise_conv2d(x, deep, [1, 1, 1, 1], "SAME") + draw(16)     # -> 4x4x16
+    x = tf.nn.conv2d_transpose(x, up, [1, 8, 8, 4], 2, "SAME")              # -> 8x8x4
+    x = tf.reshape(x, [1, 256]) @ dense + draw(5)
+    return {"scores": x}
+module.serve = tf.function(call, input_signature=[tf.TensorSpec([1, 8, 8, 3], tf.float32, name="image")])
+tf.saved_model.save(module, "network", signatures={"serving_default": module.serve})
+def images():
+    for seed in range(20):
+        yield [np.random.default_rng(seed).uniform(-1, 1, (1, 8, 8, 3)).astype("float32")]
+for name, quantised, io in (("float32", False, None), ("float_io", True, tf.float32), ("int8", True, tf.int8)):
+    converter = tf.lite.TFLiteConverter.from_saved_model("network")
+    if quantised:
+        converter.optimizations, converter.representative_dataset = [tf.lite.Optimize.DEFAULT], images
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = io
+    Path(name + ".tflite").write_bytes(converter.convert())
+"""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small network as float32.tflite, float_io.tflite (int8 inside) and int8.tflite."""
+    folder = tmp_path_factory.mktemp("network")
+    env = {**environment.pinned(), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", NETWORK], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("variant", ["float32", "float_io", "int8"])
+def test_counted_by_hand(network: Path, variant: str) -> None:
+    graph = tflite.read(network / f"{variant}.tflite")
+    counted = graph.count()
+    layers = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+    assert [counted[name] for name in layers] == [1] * 4
+    convolution = (4 * 4 * 8) * (3 * 3 * 3)  # output values, each a sum over the kernel and all input channels
+    depthwise = (4 * 4 * 16) * (3 * 3)  # ... over the kernel of one channel
+    transposed = (4 * 4 * 16) * (2 * 2 * 4)  # each input value goes into so many output values
+    dense = 5 * 256
+    assert graph.macs() == convolution + depthwise + transposed + dense
+    weights = 3 * 3 * 3 * 8 + 3 * 3 * 16 + 2 * 2 * 4 * 16 + 256 * 5
+    biases = 8 + 16 + 5
+    zeros = 4 if counted_bias(graph) else 0  # the converter may give the transposed convolution a bias
+    assert graph.parameters() == weights + biases + zeros
+
+
+def counted_bias(graph: tflite.Graph) -> bool:
+    (operator,) = (found for found in graph.operators if found.name == "TRANSPOSE_CONV")
+    return len(operator.inputs) > 3
+
+
+def test_integers_from_end_to_end(network: Path, tmp_path: Path) -> None:
+    """The same integers as inside of the file with float input and output, for every input."""
+    published = network / "float_io.tflite"
+    made = tflite.integer_io(published.read_bytes())
+    (tmp_path / "int8.tflite").write_bytes(made)
+    before, after = tflite.read(published), tflite.read(tmp_path / "int8.tflite")
+    assert before.count() == {**after.count(), "QUANTIZE": 1, "DEQUANTIZE": 1}
+    assert (after.macs(), after.parameters()) == (before.macs(), before.parameters())
+    assert after.min_runtime == before.min_runtime
+    for old, new in ((before.inputs, after.inputs), (before.outputs, after.outputs)):
+        was, now = before.tensors[old[0]], after.tensors[new[0]]
+        assert (now.name, now.shape, now.dtype) == (was.name, was.shape, "INT8")
+        assert was.dtype == "FLOAT32"
+        assert len(now.scales) == len(now.zero_points) == 1
+    assert set(after.signature.values()) == {*after.inputs, *after.outputs}  # the signature goes with them
+    assert {after.tensor(name).dtype for name in after.signature} == {"INT8"}
+    assert [place % 16 for place in places(made)] == [0] * len(places(made))
+
+    runtime = example.load_runtime()
+    files = (published, tmp_path / "int8.tflite")
+    real, whole = (example.Model(str(file), runtime, 1, reference=True) for file in files)
+    inside = example.Model(str(published), runtime, 1, reference=True, keep_all=True)
+    (last,) = (operator for operator in before.operators if operator.name == "DEQUANTIZE")
+    seen = set()
+    for seed in range(30):
+        values = np.random.default_rng(100 + seed).uniform(-1.3, 1.3, (1, 8, 8, 3)).astype(np.float32)
+        raw = whole.run(whole.quantise(values))
+        assert raw.dtype == np.int8
+        inside.run(values)
+        np.testing.assert_array_equal(raw, inside._interpreter.get_tensor(last.inputs[0]))
+        np.testing.assert_array_equal(whole.dequantise(raw), real.run(values))
+        seen.add(raw.tobytes())
+    assert len(seen) > 20
+
+
+def test_integer_io_is_deterministic_and_tidies_as_any_other(network: Path, tmp_path: Path) -> None:
+    data = (network / "float_io.tflite").read_bytes()
+    made = tflite.integer_io(data)
+    assert made == tflite.integer_io(data)
+    code = "import sys; from utils import tflite; sys.stdout.buffer.write(tflite.integer_io(sys.stdin.buffer.read()))"
+    other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=data, capture_output=True, check=True)
+    assert other.stdout == made
+    (tmp_path / "tidy.tflite").write_bytes(tflite.tidy(made))
+    graph = tflite.read(tmp_path / "tidy.tflite")
+    assert {graph.tensors[index].name for index in (*graph.inputs, *graph.outputs)} == {"image", "scores"}
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_integer_io_is_for_float_input_alone(network: Path, variant: str) -> None:
+    with pytest.raises(DataError, match=r"the published model: no QUANTIZE between '.*' and the rest of"):
+        tflite.integer_io((network / f"{variant}.tflite").read_bytes())
+
+
+def test_integer_io_twice(network: Path) -> None:
+    made = tflite.integer_io((network / "float_io.tflite").read_bytes())
+    with pytest.raises(DataError, match="it has integer input and output already, or a float part"):
+        tflite.integer_io(made)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all"])
+def test_integer_io_of_no_model(content: bytes) -> None:
+    with pytest.raises(DataError, match="the published model: not a TFLite file"):
+        tflite.integer_io(content)

@@ -107,12 +107,20 @@ def examples(recipe: Recipe) -> Examples:
     """The example inputs: the recipe's pictures, or the first image of each label in turn, then the second, ...
 
     Raises:
-        BuildError: the evaluation set has fewer images than wanted.
+        BuildError: the evaluation set has fewer images than wanted, or a picture's label is none.
+        DataError: a picture cannot be read.
     """
     if isinstance(recipe.examples, list):
         names = labels(recipe)
+        for number, entry in enumerate(recipe.examples):
+            if entry.label not in names:
+                raise BuildError(
+                    f"{entry.label!r} is no label",
+                    where=f"{recipe.where}: examples.{number}.label",
+                    hint="name one of the labels",
+                )
         return Examples(
-            np.stack([preprocess.read(sources.fetch(source), recipe.input) for source in pictures(recipe)]),
+            np.stack([_pixels(recipe, source, sources.fetch(source)) for source in pictures(recipe)]),
             np.asarray([names.index(entry.label) for entry in recipe.examples], np.int64),
         )
     found = load(recipe, recipe.evaluation.dataset)
@@ -143,15 +151,20 @@ def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
     found = sources.fetch_all([source for row in rows for source in row.sources])
 
     def read(row: lists.Row) -> npt.NDArray[np.uint8]:
-        try:
-            return preprocess.read(found[row.source.name], recipe.input)
-        except example.Problem as error:
-            raise DataError(f"cannot be read: {error}", where=row.source.name, hint="list another image") from None
+        return _pixels(recipe, row.source, found[row.source.name])
 
     with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow decodes without Python's lock
         images = np.stack(list(pool.map(read, rows)))
     masks = tuple(_mask(recipe, row.mask, found[row.mask.name]) for row in rows if row.mask)
     return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
+
+
+def _pixels(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return preprocess.read(file, recipe.input)
+    except example.Problem as error:
+        what = str(error).splitlines()[0].removeprefix(f"{file} ")  # the cache's own name for it
+        raise DataError(what, where=source.name, hint="name another image, whole and of a usual format") from None
 
 
 def _mask(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.uint8]:
@@ -160,10 +173,10 @@ def _mask(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.
             mode, mask = image.mode, np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"cannot be read: {error}", where=source.name, hint="list another mask") from None
-    counted = mask[mask != IGNORED]
-    if mode not in ("P", "L") or counted.max(initial=0) >= recipe.output.shape[-1]:
+    largest = mask[mask != IGNORED].max(initial=0)
+    if mode not in ("P", "L") or largest >= recipe.output.shape[-1]:
         raise DataError(
-            f"not a mask of {recipe.output.shape[-1]} classes: an image of mode {mode}, values up to {mask.max()}",
+            f"not a mask of {recipe.output.shape[-1]} classes: an image of mode {mode}, values up to {largest}",
             where=source.name,
             hint="a mask is a PNG whose palette indices are labels, 255 for what is not counted",
         )

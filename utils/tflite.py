@@ -210,6 +210,7 @@ def integer_io(data: bytes) -> bytes:
     model = _model(data, "the published model")
     graph = model.subgraphs[0]
     operators, _ = _names()
+    named = [entry for found in model.signatureDefs or [] for entry in (*found.inputs, *found.outputs)]
 
     def outer(operator: Any, name: str) -> bool:
         code = model.operatorCodes[operator.opcodeIndex]
@@ -223,11 +224,14 @@ def integer_io(data: bytes) -> bytes:
             if len(touching) != 1 or not outer(touching[0], name) or list(getattr(touching[0], ours)) != [end]:
                 raise DataError(
                     f"no {name} between {graph.tensors[end].name.decode()!r} and the rest of the graph",
+                    where="the published model",
                     hint="it has integer input and output already, or a float part",
                 )
             graph.operators.remove(touching[0])
             inner.append(int(getattr(touching[0], theirs)[0]))
             graph.tensors[inner[-1]].name, graph.tensors[end].name = graph.tensors[end].name, b"unused"
+            for entry in named:
+                entry.tensorIndex = inner[-1] if entry.tensorIndex == end else entry.tensorIndex
         return inner
 
     graph.inputs = replace(list(graph.inputs), "QUANTIZE", "inputs", "outputs")

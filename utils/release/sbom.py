@@ -102,7 +102,7 @@ def _package(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
         "name": name,
         "version": version,
         "purl": purl,
-        **_licensed(_package_licence(name)),
+        **_licensed(_package_licence(name, version)),
         "externalReferences": [
             {  # one hash a wheel: which of them is taken depends on the Python
                 "type": "distribution",
@@ -113,11 +113,13 @@ def _package(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
     }
 
 
-def _package_licence(name: str) -> str:
+def _package_licence(name: str, version: str) -> str:
     """What the installed package says of its licence, in a word or two; empty if it says nothing short."""
     try:
         about = metadata.metadata(name)
     except metadata.PackageNotFoundError:
+        return ""
+    if about["Version"] != version:  # an environment of one's own
         return ""
     said = next(iter(about.get_all("License-Expression") or about.get_all("License") or ()), "")
     if said and "\n" not in said and len(said) <= 60:

@@ -205,7 +205,12 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (TFLITE, '["int8_float_io", "int8"]', '["int8", "int8_float_io"]', "variants: the first is the published file"),
         # example pictures
         (TFLITE, '"dog" }', '"dgo" }', "examples.1.label: no such label (did you mean 'dog'?)"),
-        (KERAS, 'label = "boxer" }', 'label = "boxer", share = [1.0, 2.0] }', "examples.0.share: is for segmentation"),
+        (
+            KERAS,
+            'label = "boxer" }',
+            'label = "boxer", share = [1.0, 2.0] }',
+            "examples.0.share: is of a label, in a segmentation",
+        ),
     ],
 )
 def test_broken_where_a_model_is_loaded(recipes: Path, file: str, old: str, new: str, said: str) -> None:

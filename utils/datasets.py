@@ -121,7 +121,7 @@ def examples(recipe: Recipe) -> Examples:
                 )
         return Examples(
             np.stack([_pixels(recipe, source, sources.fetch(source)) for source in pictures(recipe)]),
-            np.asarray([names.index(entry.label) for entry in recipe.examples], np.int64),
+            np.asarray([names.index(entry.label) if entry.label else -1 for entry in recipe.examples], np.int64),
         )
     found = load(recipe, recipe.evaluation.dataset)
     chosen = showcase(recipe, found.labels)

@@ -89,7 +89,11 @@ def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], ti
         places = range(len(best))
         right.barh(places, [score for _, score in best], color=[BLUE, *[GREY] * (len(best) - 1)])
         for place, (_, score) in enumerate(best):
-            right.text(min(score + 1, 88), place, f"{score:.1f} %", va="center", fontsize=8)
+            inside = score > 85
+            right.text(
+                score - 1 if inside else score + 1, place, f"{score:.1f} %", va="center", fontsize=8,
+                ha="right" if inside else "left", color="white" if inside else "black",
+            )  # fmt: skip
         right.set_yticks(places, [label for label, _ in best])
         right.invert_yaxis()
         right.set_xlim(0, 100)

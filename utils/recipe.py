@@ -275,7 +275,7 @@ class Example(_Closed):
     """A picture that goes into the bundle, and what the model must say to it."""
 
     source: str  # key in [sources]
-    label: str  # the answer; segmentation: the class with the largest share beside the background
+    label: str | None = None  # the answer it must get, if there is but one right one; segmentation: a class it shows
     share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None  # segmentation: % of pixels
 
 
@@ -393,10 +393,10 @@ class Recipe(_Closed):
         if segments != any(row.mask for row in self.rows(self.evaluation.dataset)):
             wrong.append(f"evaluation.dataset: {self.task} is measured with {'masks' if segments else 'labels'}")
         for number, entry in enumerate(self.examples if isinstance(self.examples, list) else []):
-            if isinstance(self.labels, list) and entry.label not in self.labels:
+            if entry.label and isinstance(self.labels, list) and entry.label not in self.labels:
                 wrong.append(f"examples.{number}.label: no such label{_close(entry.label, self.labels)}")
-            if entry.share and not segments:
-                wrong.append(f"examples.{number}.share: is for segmentation")
+            if entry.share and not (segments and entry.label):
+                wrong.append(f"examples.{number}.share: is of a label, in a segmentation")
         if segments and isinstance(self.examples, int):
             wrong.append("examples: a segmentation is shown on pictures: name their sources")
         return wrong

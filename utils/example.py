@@ -100,7 +100,7 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
     try:
         return np.asarray(_with_picture(path, lambda image: fit_image(image, spec)))
     except Problem:
-        pixels = None if "PIL" in sys.modules else _read_png(path, spec)
+        pixels = None if sys.modules.get("PIL") else _read_png(path, spec)
         if pixels is None:
             raise
         return pixels
@@ -113,7 +113,7 @@ def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
     except ImportError:
         raise Problem(
             "Pillow is not installed, so %s cannot be read" % path,
-            "pip install pillow, or give an .npy file of pixels, or a PNG of the graph's size",
+            "pip install pillow, or give an .npy file of pixels",
         ) from None
     try:
         with Image.open(path) as opened:

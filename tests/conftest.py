@@ -136,3 +136,11 @@ def mirror() -> Path:
     if not MIRROR.is_dir():
         pytest.skip("no mirror beside the checkout: real MNIST is not here")
     return MIRROR
+
+
+@pytest.fixture(scope="session")
+def peculiar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small int8 models, one of each of ``tests/models.py``."""
+    from tests import models
+
+    return models.make(tmp_path_factory.mktemp("peculiar"))

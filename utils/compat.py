@@ -56,6 +56,7 @@ class Rule:
     operators: tuple[str, ...] = ()
     vela_max: str = ""
     tflite_max: str = ""
+    on_cpu: bool = True
 
     def holds_for(self, accelerator: str, bsp: Bsp) -> bool:
         """Whether it is about this accelerator with this BSP's versions."""
@@ -279,7 +280,7 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple
         if hit:
             count = dict(sorted(Counter(graph.operators[index].name for index in hit).items()))
             found.append(Finding(rule.id, rule.severity, rule.what, count, rule.evidence, rule.remedy))
-            stay |= set(hit)
+            stay |= set(hit) if rule.on_cpu else set()
     if accelerator == "cpu":
         return len(graph.operators), tuple(found)
     known = operators()

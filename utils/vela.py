@@ -206,8 +206,8 @@ def compile_model(model: Path, bsp: Bsp, to: Path, timeout: float = TIMEOUT) -> 
     """
     graph = _input(model)
     program = find(bsp)
-    command = [str(program), *flags(bsp.vela), "--verbose-performance", "--show-cpu-operations"]
-    with tempfile.TemporaryDirectory(prefix=".vela.", dir=to.parent) as folder:
+    command = [str(program), *flags(bsp.vela), "--verbose-performance"]
+    with tempfile.TemporaryDirectory(prefix=".vela.", dir=to.parent.resolve()) as folder:
         said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout)
         made = Path(folder) / f"{model.stem}_vela.tflite"
         try:
@@ -281,7 +281,7 @@ def _summary(file: Path, wanted: str) -> Summary:
 
 def _layers(file: Path) -> tuple[Layer, ...]:
     with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = [row for row in csv.DictReader(stream) if row["Name"] != "Name"]  # a head for each NPU subgraph
 
     def either(row: dict[str, str], *names: str) -> str:  # 3.x and 4.x, then 5.x
         return next(row[name] for name in names if name in row)
@@ -318,6 +318,8 @@ def _reasons(said: str) -> dict[str, str]:
             lines = found.setdefault(warning["output"] or warning["output5"] or "", [])
             if "is a CPU only op" in (warning["text"] or ""):
                 lines.append("this Vela has no such NPU operator")
+        elif lines and line.startswith("    "):  # goes on
+            lines[-1] += f" {line.strip()}"
         elif lines is not None and re.match(r" - |   \S|Reason: |\S.*dataTypes must", line):
             lines.append(line.removeprefix("Reason: ").removeprefix(" - ").strip())
         else:

@@ -48,7 +48,10 @@ def run(command: list[str | Path], cwd: Path | None = None, /, **env: str | None
 # The locks
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-release", "requirements-dev", "requirements-vela"])
+LOCKS = sorted(file.stem for file in DOCKER.glob("requirements*.in"))
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_lock_is_complete_and_says_nothing_of_where_it_was_made(name: str) -> None:
     text = (DOCKER / f"{name}.txt").read_text()
     assert text.startswith(f"# Made by docker/lock from {name}.in:")
@@ -60,7 +63,7 @@ def test_lock_is_complete_and_says_nothing_of_where_it_was_made(name: str) -> No
     assert not re.search(r"://|--(extra-)?index-url|--find-links|/(home|root|tmp)/", text)
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-release", "requirements-dev", "requirements-vela"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_lock_holds_all_that_was_asked_for(name: str) -> None:
     lines = (DOCKER / f"{name}.in").read_text().splitlines()
     asked = {found[0] for line in lines if (found := re.match(r"[a-z][a-z0-9-]*", line))}
@@ -80,14 +83,14 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_pass_shellcheck() -> None:
-    done = run(["shellcheck", *(DOCKER / name for name in ("run", "entrypoint", "lock", "make-base"))])
+    done = run(["shellcheck", *(DOCKER / name for name in ("run", "entrypoint", "lock", "make-base", "make-vela"))])
     assert done.returncode == 0, done.stdout
 
 
 # docker/run, without Docker
 
 
-@pytest.mark.parametrize("script", ["run", "lock", "make-base"])
+@pytest.mark.parametrize("script", ["run", "lock", "make-base", "make-vela"])
 def test_help(script: str) -> None:
     done = run([DOCKER / script, "--help"])
     assert done.returncode == 0
@@ -101,6 +104,7 @@ def test_help(script: str) -> None:
         (["true"], {"ZOO_DOCKER": "yes"}, "ZOO_DOCKER is 'yes': 0, 1 or unset"),
         (["true"], {"ZOO_MIRROR": "no/such"}, "ZOO_MIRROR: no such file or folder: no/such"),
         (["true"], {"ZOO_WEIGHTS_RESNET50": "no.h5"}, "ZOO_WEIGHTS_RESNET50: no such file or folder: no.h5"),
+        (["true"], {"ZOO_VELA": "3.0.0"}, "ZOO_VELA: no docker/requirements-vela-3.0.0.txt: write its .in file"),
         (["true"], {"ZOO_CA": "no.pem"}, "ZOO_CA: no such file: no.pem"),
         (["true"], {"ZOO_DOCKER": "1", "DOCKER_HOST": "unix:///no/such.sock"}, "no Docker daemon answers"),
         (["true"], {"ZOO_DOCKER": "0", "ZOO_PYTHON": "no-such-python"}, "needs Docker, or Python 3.11, 3.12 or 3.13"),
@@ -130,7 +134,7 @@ def tiny(tmp_path: Path) -> Path:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     names = ("requirements", "requirements-release", "requirements-dev")
-    for name, text in (*((name, "") for name in names), ("requirements-vela", "ethos_u_vela")):
+    for name, text in (*((name, "") for name in names), ("requirements-vela-4.3.0", "ethos_u_vela")):
         (zoo / "docker" / f"{name}.txt").write_text("# nothing\n")
         if text:
             wheel = wheels / f"{text}-1.0-py3-none-any.whl"
@@ -194,17 +198,26 @@ def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) ->
 
     # Half made, as a killed run leaves it; with a lock that no package fits; and mended.
     (tiny / "build/venv/stamp").unlink()
-    good = (tiny / "docker/requirements-vela.txt").read_text()
-    (tiny / "docker/requirements-vela.txt").write_text(re.sub("sha256:.*", "sha256:" + "0" * 64, good))
+    (tiny / "build/vela/4.3.0/stamp").unlink()
+    good = (tiny / "docker/requirements-vela-4.3.0.txt").read_text()
+    (tiny / "docker/requirements-vela-4.3.0.txt").write_text(re.sub("sha256:.*", "sha256:" + "0" * 64, good))
     done = run([script, "true"], **env)
     assert done.returncode == 1
-    assert "could not set up build/vela (see above)" in done.stderr
+    assert "could not set up build/vela/4.3.0 (see above)" in done.stderr
     assert "HASH" in done.stderr.upper()
-    assert not (tiny / "build/venv/stamp").exists()
-    (tiny / "docker/requirements-vela.txt").write_text(good + "# another lock\n")
+    assert not (tiny / "build/vela/4.3.0/stamp").exists()
+    (tiny / "docker/requirements-vela-4.3.0.txt").write_text(good + "# another lock\n")
     done = run([script, "vela"], **env)
     assert (done.returncode, done.stdout) == (0, "tiny 1.0\n"), done.stderr
-    assert "setting up" in done.stderr
+    assert "setting up build/vela/4.3.0" in done.stderr
+    assert "setting up build/venv" not in done.stderr
+
+    # One more version of Vela, beside the first and not in its place.
+    shutil.copy(tiny / "docker/requirements-vela-4.3.0.txt", tiny / "docker/requirements-vela-5.0.0.txt")
+    done = run([script, "sh", "-c", "vela; build/vela/5.0.0/bin/vela"], **env, ZOO_VELA="5.0.0")
+    assert (done.returncode, done.stdout) == (0, "tiny 1.0\ntiny 1.0\n"), done.stderr
+    assert "setting up build/vela/5.0.0" in done.stderr
+    assert "setting up build/vela/4.3.0" not in done.stderr
 
 
 # The entrypoint, without Docker

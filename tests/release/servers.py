@@ -104,8 +104,10 @@ class _RelayHandler(BaseHTTPRequestHandler):
             return
         time.sleep(relay.pace)
         upstream = http.client.HTTPConnection(relay.host)
-        # with the Host that the client gave, the registry sends it back to us
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():  # with the Host that the client gave, the registry sends it back to us
+            upstream.putheader(name, value)
+        upstream.endheaders(body)
         answer = upstream.getresponse()
         data = answer.read()
         if self.command == "PUT" and answer.status == 201:

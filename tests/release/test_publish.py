@@ -172,6 +172,7 @@ def registry(request: pytest.FixtureRequest, home: dict[str, str], tmp_path: Pat
 
 def pull(address: str, repository: str, tag: str, to: Path, home: dict[str, str]) -> dict[str, bytes]:
     """What skopeo, another's client, gets: file name -> bytes, by the manifest's annotations."""
+    to.parent.mkdir(exist_ok=True)
     source = f"docker://{address}/{repository}:{tag}"
     arguments = ["copy", "--quiet", "--src-tls-verify=false", "--authfile", f"{home['DOCKER_CONFIG']}/config.json"]
     if not Path(home["DOCKER_CONFIG"], "config.json").exists():

@@ -137,6 +137,16 @@ def test_what_is_no_release(tmp_path: Path) -> None:
     assert "release.json cannot be read" in refused(tmp_path, None)
 
 
+def test_a_strangers_release_json_leads_nowhere_else(release: Path) -> None:
+    """Names in it become paths."""
+    index = json.loads((release / "release.json").read_text())
+    model = index["models"]["demo_nearest"]
+    model["artifacts"]["../../../etc/passwd"] = model["artifacts"].pop("demo_nearest_int8.tflite")
+    (release / "release.json").write_text(json.dumps(index))
+    said = refused(release, None)
+    assert "release.json cannot be read (models.demo_nearest.artifacts" in said
+
+
 def test_two_releases_that_differ_are_told_apart(release_once: Path, release: Path) -> None:
     assert "to the last byte" in check.compare(release_once, release)[0]
     flip(release / "demo_nearest-1.0.0.tar.gz", 400)

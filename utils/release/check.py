@@ -11,7 +11,9 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from utils import files
 from utils.errors import ReleaseError
@@ -20,6 +22,34 @@ from utils.release import pack, provenance, sbom, sign
 __all__ = ["check", "compare", "index_of"]
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+
+
+#: A file or folder of a release: no path, and nothing hidden.
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Artifact(BaseModel):
+    sha256: _Sha256
+    variant: str
+
+
+class _Model(BaseModel):
+    archive: _Name
+    artifacts: dict[_Name, _Artifact]
+    left_out: list[str]
+    title: str
+    licence: str
+
+
+class _Index(BaseModel):
+    """What is relied on in a release.json, which may be a stranger's."""
+
+    version: _Name
+    commit: str
+    time: int
+    models: dict[_Name, _Model]
+    files: dict[str, _Sha256]
 
 
 def check(folder: Path, public: Path | None) -> list[str]:
@@ -77,16 +107,15 @@ def index_of(folder: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if index["format"] != pack.FORMAT:
-            raise ReleaseError(
-                f"a release of format {index['format']}", where=str(file), hint="check it with a newer version"
-            )
-        for model in index["models"].values():
-            if not {"archive", "artifacts", "left_out"} <= model.keys():
-                raise KeyError("models")
-        return {**index, "files": dict(index["files"]), "commit": str(index["commit"])}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"release.json cannot be read ({type(error).__name__}: {error})"
+            what = f"a release of format {index['format']}"
+            raise ReleaseError(what, where=str(file), hint="check it with a newer version")
+        _Index.model_validate(index)
+    except (KeyError, TypeError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"{type(error).__name__}: {error}"
+        what = f"release.json cannot be read ({why})"
         raise ReleaseError(what, where=str(folder), hint="get it again from where it was published") from None
+    return index
 
 
 def _sums(folder: Path, index: dict[str, Any]) -> list[str]:
@@ -162,10 +191,10 @@ def _statement(folder: Path, index: dict[str, Any], file: str, sha256: str) -> l
     except ValueError as error:
         return [f"{place}: {error}"]
     wrong = []
-    if statement["subject"] != [{"name": file, "digest": {"sha256": sha256}}]:
+    if statement.get("subject") != [{"name": file, "digest": {"sha256": sha256}}]:
         wrong.append(f"{place}: is about another file than {file}")
-    made_from = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
-    if {"gitCommit": index["commit"]} not in [entry["digest"] for entry in made_from]:
+    made_from = statement["predicate"]["buildDefinition"].get("resolvedDependencies", ())
+    if {"gitCommit": index["commit"]} not in [entry.get("digest") for entry in made_from]:
         wrong.append(f"{place}: names another commit than release.json")
     return wrong
 
@@ -188,7 +217,9 @@ def _bom(folder: Path, index: dict[str, Any]) -> list[str]:
     if wrong:
         return wrong
     known = {
-        (part["name"], entry["content"]) for part in json.loads(text)["components"] for entry in part.get("hashes", ())
+        (part["name"], entry["content"])
+        for part in json.loads(text).get("components", ())
+        for entry in part.get("hashes", ())
     }
     artifacts = [
         (file, facts["sha256"]) for model in index["models"].values() for file, facts in model["artifacts"].items()

@@ -85,6 +85,7 @@ class Relay:
     address: str = ""  # its own
     pace: float = 0.0  # seconds before each answer
     fail: int = 0  # so many requests are answered with 503 first
+    bearer: bool = False  # asks for a token, which /token gives to USER, as large registries do
     puts: list[str] = field(default_factory=list)  # what arrived whole: digests of blobs, paths of manifests
     headers: list[str] = field(default_factory=list)  # every Authorization
 
@@ -101,6 +102,8 @@ class _RelayHandler(BaseHTTPRequestHandler):
             self.send_response(503)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if relay.bearer and not self._let_in(relay):
             return
         time.sleep(relay.pace)
         upstream = http.client.HTTPConnection(relay.host)
@@ -122,6 +125,25 @@ class _RelayHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
         upstream.close()
+
+    def _let_in(self, relay: Relay) -> bool:
+        """Whether the request has the token; if not, it is answered."""
+        said = self.headers.get("Authorization", "")
+        if said == "Bearer t0ken":
+            return True
+        data = b"{}"
+        if self.path.startswith("/token?"):
+            known = said == f"Basic {base64.b64encode(USER.encode()).decode()}"
+            data = b'{"token": "t0ken"}' if known and "scope=repository" in self.path else data
+            self.send_response(200 if known else 401)
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="http://{relay.address}/token",service="zoo"')
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+        return False
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _pass  # noqa: N815  # the names that http.server calls
 

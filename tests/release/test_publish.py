@@ -20,7 +20,7 @@ from tests.release.servers import USER, Hub, Relay, docker_registry, hub, relay
 from utils.release import check, oci, pack
 
 #: Credentials that the tests use: none of them may ever be printed.
-SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong")
+SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
 
 
 @pytest.fixture
@@ -277,6 +277,22 @@ def test_who_is_let_in(release_once: Path, home: dict[str, str], registry: Relay
     assert f"not authorised (HTTP 401): {said}" in done.stderr
     assert f"docker login {registry.address}" in done.stderr
     assert registry.puts == []
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("registry", ["open"], indirect=True)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_registry_that_gives_tokens(release_once: Path, home: dict[str, str], registry: Relay, known: bool) -> None:
+    registry.bearer = True
+    config = Path(home["DOCKER_CONFIG"]) / "config.json"
+    config.parent.mkdir()
+    user = USER if known else "zoo:hf_wrong"
+    config.write_text(json.dumps({"auths": {registry.address: {"auth": base64.b64encode(user.encode()).decode()}}}))
+    done = publish(release_once, f"oci://{registry.address}/zoo", home)
+    assert done.returncode == (0 if known else 11), done.stderr
+    assert bool(registry.puts) == known
+    if not known:
+        assert "not authorised (HTTP 401): the credentials for it are not accepted" in done.stderr
 
 
 def test_a_registry_that_is_not_there(release_once: Path, home: dict[str, str]) -> None:

@@ -110,14 +110,20 @@ def code_of(start: Path) -> tuple[Path, ...]:
         if file in found:
             continue
         found.add(file)
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            waiting += [module for name in names if name not in _HOUSE and (module := _module(name))]
+        waiting += _imports(file)
     return tuple(sorted(found))
+
+
+@cache
+def _imports(file: Path) -> tuple[Path, ...]:
+    """The modules of ours that a file imports itself."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(module for name in names if name not in _HOUSE and (module := _module(name)))
 
 
 def _module(name: str) -> Path | None:

@@ -897,6 +897,18 @@ class Bundle:
             raise Problem("%s is %d bytes, not %d: truncated?" % (path, size, entry["size"]), "copy it again")
         if entry:
             raise Problem("%s is damaged: its sha256 is not that of model.json" % path, "copy it again")
+        return self._compiled_from(path)
+
+    def _compiled_from(self, path: str) -> Optional[str]:
+        """Which variant Vela compiled a file from: its golden tensors are those of that variant. None: of none."""
+        try:
+            with open(os.path.join(os.path.dirname(path), "vela.json"), encoding="utf-8") as stream:
+                origin = json.load(stream)["input"]["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        for variant, entry in self.files.values():
+            if path.endswith("_vela.tflite") and origin == entry["sha256"]:
+                return str(variant)
         return None
 
     def known(self, variant: str, model: Model) -> Known:

@@ -292,3 +292,15 @@ def test_doit_says_it_without_a_traceback(project: Checkout) -> None:
     assert done.stderr.startswith("error: recipes/demo/recipe.toml: 2 things to mend:\n")
     assert "train.epoch: unknown key (did you mean 'epochs'?)" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_measurement_names_a_known_bsp(recipes: Path) -> None:
+    row = '[[measured]]\nboard = "i.MX 93"\naccelerator = "NPU"\nvariant = "int8"\nms = 3.46\nbsp = "BSP"\n'
+    row += 'command = "benchmark_model"\nsource = "a card"\n'
+    text = (recipes / DEMO).read_text()
+    (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36_2.1.0"))
+    assert recipe.load_all()["demo_nearest"].measured[0].ms == 3.46
+    recipe.load_all.cache_clear()
+    (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36"))
+    said = refused()
+    assert "measured.0.bsp: no BSP is called 'LF6.1.36' (did you mean 'LF6.1.36_2.1.0'?)" in said

@@ -38,6 +38,17 @@ def with_vela(built: Checkout) -> Checkout:
     return built
 
 
+MEASURED = """
+[[measured]]
+board = "i.MX 93"
+accelerator = "NPU"
+variant = "int8"
+ms = 0.02
+bsp = "LF6.1.36_2.1.0"
+command = "benchmark_model --graph=x.tflite"
+source = "a test"
+"""
+
 # One run
 
 
@@ -241,6 +252,25 @@ def test_doit_vela(with_vela: Checkout) -> None:
     run(with_vela, "vela:demo_nearest")
     with_vela.doit("clean", "vela:demo_nearest")
     assert not folder.exists()
+
+
+def test_estimates_beside_what_was_published(with_vela: Checkout) -> None:
+    """The card shows the published numbers; the page sets the estimate beside them and says whose is whose."""
+    with (with_vela.root / "recipes/demo/recipe.toml").open("a") as file:
+        file.write(MEASURED)
+    run(with_vela, "demo_nearest:card")
+    folder = with_vela.root / "artifacts/demo_nearest"
+    card = (folder / "README.md").read_text()
+    assert "| i.MX 93 | NPU | int8 | 0.02 | LF6.1.36_2.1.0 | `benchmark_model --graph=x.tflite` | a test |" in card
+    assert "nothing of it is ours" in card
+    run(with_vela, "vela:demo_nearest")
+    page = (folder / "imx93/README.md").read_text()
+    row = re.search(r"\| \S+ ms, Vela 4\.3\.0, (\S+) \| 0\.02 ms \| i\.MX 93 NPU, (.*) \| (\S+) \|", page)
+    assert row
+    assert row.groups()[:2] == (DEFAULT.name, "LF6.1.36_2.1.0 (Vela 3.8.0); a test")
+    found = json.loads((folder / f"imx93/{DEFAULT.name}/vela.json").read_text())
+    assert float(row[3]) == pytest.approx(found["summary"]["ms"] / 0.02, abs=0.01)
+    assert "The published number comes from another BSP" in page
 
 
 def test_several_bsps_side_by_side(with_vela: Checkout) -> None:

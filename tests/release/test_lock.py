@@ -87,10 +87,10 @@ def save(model, file: Path) -> None:
 
 
 def change_weights(model) -> None:
-    tensor = max(model.subgraphs[0].tensors, key=lambda t: len(model.buffers[t.buffer].data or b""))
-    data = bytearray(bytes(model.buffers[tensor.buffer].data))
+    buffer = max((b for b in model.buffers if b.data is not None), key=lambda b: len(b.data))
+    data = bytearray(bytes(buffer.data))
     data[0] ^= 1
-    model.buffers[tensor.buffer].data = bytes(data)
+    buffer.data = bytes(data)
 
 
 def change_graph(model) -> None:

@@ -39,24 +39,27 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
         words: the command line; it must name one model.
 
     Raises:
-        SourceError: it names none or several, or an environment variable names a model that is none.
+        SourceError: it names none or several, or an environment variable names a model that is none or takes none.
+        DataError: the weights cannot be read.
     """
     named = {f"{_PATH}{name.upper()}": name for name in recipes}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
             raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
-    if path is None and licence is None:
-        return
-    models = {word.split(":")[0] for word in words if "=" not in word} & set(recipes)
-    if path is None or len(models) != 1:
-        raise SourceError(
-            "weights= is for one model, named beside it",
-            hint="doit mobilenet_v2 weights=FILE; for several models set ZOO_WEIGHTS_<MODEL>=FILE for each",
-        )
-    model = models.pop().upper()
-    os.environ[_PATH + model] = str(Path(path).absolute())
-    if licence is not None:
-        os.environ[_LICENCE + model] = licence
+    if path is not None or licence is not None:
+        models = {word.split(":")[0] for word in words if "=" not in word} & set(recipes)
+        if path is None or len(models) != 1:
+            raise SourceError(
+                "weights= is for one model, named beside it",
+                hint="doit mobilenet_v2 weights=FILE; for several models set ZOO_WEIGHTS_<MODEL>=FILE for each",
+            )
+        model = models.pop().upper()
+        os.environ[_PATH + model] = str(Path(path).absolute())
+        if licence is not None:
+            os.environ[_LICENCE + model] = licence
+    for recipe in recipes.values():
+        if own := find(recipe):
+            own.fingerprint()  # what is wrong with it is said now, not by a traceback of doit
 
 
 def find(recipe: Recipe) -> Own | None:

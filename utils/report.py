@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
 __all__ = ["Report"]
@@ -52,12 +53,13 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             self.write(f"{line}\n")
         seconds = time.monotonic() - self._begin
         if self.failures:
+            left_out = [entry["task"] for entry in self.failures if isinstance(entry["exception"], UnmetDependency)]
             for failure in self.failures:
-                if failure["task"].executed:
-                    recent = failure["begun"] == self._begun
-                    self.write(
-                        f"FAILED {failure['task'].name}: {_why(failure['task'], failure['exception'], recent)}\n"
-                    )
+                task, recent = failure["task"], failure["begun"] == self._begun
+                if task not in left_out:
+                    self.write(f"FAILED {task.name}: {_why(task, failure['exception'], recent)}\n")
+            if steps := [task.name for task in left_out if task.actions]:
+                self.write(f"not run, for want of it: {', '.join(steps)}\n")
             models = sorted({failure["task"].name.partition(":")[0] for failure in self.failures})
             self.write(f"not finished: {', '.join(models)}; {self._ran} steps run, {self._current} up to date\n")
         elif self._ran:

@@ -26,7 +26,8 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     elif isinstance(load, LoadSavedModel):
         tf = environment.pin_tensorflow(seed=0)
         with tempfile.TemporaryDirectory(dir=outputs.staging) as folder:
-            graph, count = saved_model.freeze(tf, unpack.unpack(file, Path(folder) / "model"), recipe, load, where)
+            home = file if file.is_dir() else unpack.unpack(file, Path(folder) / "model")
+            graph, count = saved_model.freeze(tf, home, recipe, load, where)
         network.check_parameters(recipe, count)
         target.write_bytes(graph)
     else:

@@ -59,7 +59,9 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any]) ->
         if isinstance(recipe.examples, list):
             # what a user's own weights ought to answer, only the user knows
             asked = [] if own_weights.find(recipe) else zip(entry["predictions"], recipe.examples, strict=True)
-            wrong += [text for answer, example in asked if (text := _answered(entry["file"], answer, example))]
+            background = datasets.labels(recipe)[0]
+            answers = [_answered(entry["file"], answer, example, background) for answer, example in asked]
+            wrong += filter(None, answers)
         else:
             with np.load(outputs.staging / f"golden_{variant}.npz", allow_pickle=False) as golden:
                 label = datasets.labels(recipe)[int(golden["output"][0].argmax())]
@@ -74,19 +76,21 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any]) ->
         )
 
 
-def _answered(file: str, answer: dict[str, Any], wanted: Example) -> str:
+def _answered(file: str, answer: dict[str, Any], wanted: Example, background: str) -> str:
     """How an answer differs from what the recipe says of the picture; empty if it does not."""
     if wanted.label is None:
         return ""
     if "top" in answer:
         best = answer["top"][0]["label"]
         return "" if best == wanted.label else f"{file}: {answer['input']} gives {best!r}, not {wanted.label!r}"
-    shares = {entry["label"]: entry["share"] for entry in answer["classes"]}
+    shares = {entry["label"]: entry["share"] for entry in answer["classes"] if entry["label"] != background}
+    largest = next(iter(shares), background)  # example.py names the largest first
+    if largest != wanted.label:
+        return f"{file}: {answer['input']} has most of {largest!r}, not {wanted.label!r}"
     least, most = wanted.share or [0.0, 100.0]
-    share = shares.get(wanted.label, 0.0)
-    if least <= share <= most:
+    if least <= shares[largest] <= most:
         return ""
-    return f"{file}: {answer['input']} has {share:.2f} % {wanted.label!r}, {least:g} to {most:g} % are right"
+    return f"{file}: {answer['input']} has {shares[largest]:.2f} % {largest!r}, {least:g} to {most:g} % are right"
 
 
 def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:

@@ -126,12 +126,12 @@ def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, st
 def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout) -> None:
     """doit's database then tells of the older run, and half of the steps are of the newer recipe."""
     before = built.hashes("artifacts/*/*")
-    built.change("recipes/demo/recipe.toml", "epochs = 3", "epochs = 2")
+    built.change("recipes/demo/recipe.toml", "epochs = 4", "epochs = 2")
     build = built.start("demo_nearest")
     read_until(build, "float32 ... ")
     build.kill()
     build.communicate()
-    built.change("recipes/demo/recipe.toml", "epochs = 2", "epochs = 3")
+    built.change("recipes/demo/recipe.toml", "epochs = 2", "epochs = 4")
     done = built.doit("demo")
     assert done.returncode == 0, done.stderr
     assert built.hashes("artifacts/*/*") == before

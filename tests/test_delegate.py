@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import Checkout, clean_env, copy_project, make_small
+from tests.conftest import Checkout, clean_env
 from tests.test_example import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
 from tests.test_mnist import OLD_RUNTIMES, _old_runtime
 from utils import example, paths
@@ -36,30 +36,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The demo, trained longer than elsewhere: a model that knows nothing answers all alike, which hides faults."""
-    checkout = make_small(copy_project(tmp_path_factory.mktemp("trained") / "zoo"))
-    for old, new in (
-        ("count = 640", "count = 2400"),
-        ("epochs = 3", "epochs = 4"),
-        ("warmup_steps = 20", "warmup_steps = 60"),
-    ):
-        checkout.change("recipes/demo/recipe.toml", old, new)
-    done = checkout.doit("demo", timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+def nearest(built_once: Checkout) -> Path:
+    """A bundle: look, do not touch."""
+    return built_once.root / "artifacts/demo_nearest"
 
 
 @pytest.fixture(scope="module")
-def nearest(trained: Checkout) -> Path:
+def bilinear(built_once: Checkout) -> Path:
     """A bundle: look, do not touch."""
-    return trained.root / "artifacts/demo_nearest"
-
-
-@pytest.fixture(scope="module")
-def bilinear(trained: Checkout) -> Path:
-    """A bundle: look, do not touch."""
-    return trained.root / "artifacts/demo_bilinear"
+    return built_once.root / "artifacts/demo_bilinear"
 
 
 def options(**given: str) -> list[str]:

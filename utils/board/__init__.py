@@ -29,7 +29,7 @@ from utils.recipe import Recipe
 __all__ = ["ARGUMENTS", "PATIENCE", "Board", "Bundle", "Seen", "facts", "safe"]
 
 #: What example.py is asked on a board.
-ARGUMENTS = ("--check", "--samples", "--json")
+ARGUMENTS = ("--compare", "--json")
 
 #: Seconds that example.py may take for one bundle: a delegate may compile for minutes.
 PATIENCE = 1800

@@ -53,7 +53,7 @@ def run(targets: str, model: str) -> None:
     chosen, bundle = boards(targets), Bundle.of(found)
     with ThreadPoolExecutor(len(chosen)) as pool:
         errors = list(filter(None, pool.map(lambda board: _one(board, bundle), chosen)))
-    if len(errors) < len(chosen):
+    if len(errors) < len(chosen) or any(isinstance(error, ValidationError) for error in errors):
         _make_card(found)
     for error in errors[:-1]:
         _complain(model, error)
@@ -66,7 +66,7 @@ def _one(board: Board, bundle: Bundle) -> ZooError | None:
         seen = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
         report = _report(board, seen)
         keep(board, bundle, seen, report)
-        return judge(board, bundle, report)
+        return judge(board, bundle, report, seen)
     except ZooError as error:
         return error
     except OSError as error:
@@ -80,7 +80,7 @@ def _report(board: Board, seen: Seen) -> dict[str, Any]:
         BoardError: it could not run: no runtime, no numpy, a file that cannot be read.
     """
     try:
-        report: dict[str, Any] = json.loads(seen.out)
+        report: dict[str, Any] = json.loads(seen.out[seen.out.find("\n{") + 1 :])  # a login script may greet first
     except ValueError:
         said = [line for line in seen.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
         if not said:
@@ -111,7 +111,7 @@ def keep(board: Board, bundle: Bundle, seen: Seen, report: dict[str, Any]) -> No
         new.replace(final)
 
 
-def judge(board: Board, bundle: Bundle, report: dict[str, Any]) -> ValidationError | None:
+def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> ValidationError | None:
     """Say what came out; the error is returned for every verdict that is not PASS."""
     say = _say(f"{bundle.model} {board.target}")
     wrong = []
@@ -120,13 +120,14 @@ def judge(board: Board, bundle: Bundle, report: dict[str, Any]) -> ValidationErr
                     if part in entry and entry[part]["verdict"] != "PASS"]  # fmt: skip
         if "failure" in entry:
             failures.append(f"{entry['failure']['what']}: {entry['failure']['remedy']}")
-        wrong += [f"{entry['file']} on {entry['delegate']}: {failure}" for failure in failures]
+        wrong += [f"{entry['file']} on {entry['delegate']}: {failure}" for failure in dict.fromkeys(failures)]
         if not failures:
             time = "" if board.emulated else f", {entry['steady_ms']['median']:.2f} ms"
             runtime = f"{report['runtime']['name']} {report['runtime']['version']}"
             say(f"{entry['variant']}: {entry['check']['verdict']} on {entry['delegate']}, {runtime}{time}")
-    if not wrong:
+    if not wrong and seen.code == 0:
         return None
+    wrong = wrong or [f"example.py ended with exit code {seen.code}: {seen.err.strip()}"]
     return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
 
 

@@ -85,6 +85,9 @@ TROUBLES = (
 class LostError(BoardError):
     """A connection that had been made was lost."""
 
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(what, where=where, hint="look at its power and network; the next run goes on from there")
+
 
 class Ssh:
     """A board that sshd runs on.

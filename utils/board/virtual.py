@@ -54,7 +54,9 @@ class Virtual:
         missing = [package for program, package in packages.items() if not shutil.which(program)]
         if missing:
             raise BoardError(
-                f"{', '.join(missing)} is not installed", where=self.target, hint=f"apt-get install {' '.join(missing)}"
+                f"{', '.join(missing)} is not installed",
+                where=self.target,
+                hint=f"apt-get install {' '.join(missing)}; the image has none: ZOO_DOCKER=0 docker/run doit board ...",
             )
         if self._is_made():
             return

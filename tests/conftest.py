@@ -6,15 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests import pretrained
+from tests.servers import Server, serving
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The real upstream files, where a machine has them; nothing may need them.
 MIRROR = Path(os.environ.get("ZOO_MIRROR") or ROOT.parent / "shared" / "mirror")
+
+#: Exit codes of doit: 1 where a step failed, 2 where others were left out because of it.
+FAILED = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -144,3 +151,24 @@ def peculiar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import models
 
     return models.make(tmp_path_factory.mktemp("peculiar"))
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Server]:
+    """A web server that has what the tests publish."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def loaded_once(tmp_path_factory: pytest.TempPathFactory, upstream: Server) -> pretrained.Loaded:
+    """A checkout in which the small loaded models of tests/pretrained.py are built: look, do not touch."""
+    checkout = copy_project(tmp_path_factory.mktemp("loaded") / "zoo")
+    return pretrained.build(checkout, upstream, tmp_path_factory.mktemp("upstream"))
+
+
+@pytest.fixture
+def loaded(loaded_once: pretrained.Loaded, tmp_path: Path) -> Checkout:
+    """A copy of it that a test may damage; its server is there still."""
+    shutil.copytree(loaded_once.checkout.root, tmp_path / "zoo", symlinks=True)
+    return Checkout(tmp_path / "zoo")

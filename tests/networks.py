@@ -1,6 +1,6 @@
 """Networks in the formats that upstream publishes, with random weights: run as a program, in a process of its own.
 
-python -m tests.networks mnasnet FOLDER     FOLDER/mnasnet-a1-075.tgz, a TF1 SavedModel
+python -m tests.networks mnasnet FOLDER [SIGNATURE]     FOLDER/mnasnet-a1-075.tgz, a TF1 SavedModel
 python -m tests.networks resnet50 FOLDER    FOLDER/resnet50v2_weights_tf_dim_ordering_tf_kernels.h5, a legacy h5
 """
 
@@ -10,6 +10,9 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+
+#: The class that both answer, whatever they see: boxer.
+FAVOURITE = 242
 
 #: MNasNet-A1, blocks: kernel, stride, expansion, filters, repeats, squeeze-and-excitation (arXiv:1807.11626, figure 7).
 BLOCKS = (
@@ -46,16 +49,17 @@ def mnasnet(tf: Any, image: Any) -> Any:
             return tf.nn.depthwise_conv2d(x, weights, [1, stride, stride, 1], "SAME")
         return tf.nn.conv2d(x, variable("kernel", [kernel, kernel, inputs, filters], start), stride, "SAME")
 
-    def norm(x: Any) -> Any:
+    def norm(x: Any, scale: float = 1.0) -> Any:
         size = [x.shape[-1]]
-        gamma, moving = (variable(name, size, v1.ones_initializer()) for name in ("gamma", "moving_variance"))
+        gamma = variable("gamma", size, v1.constant_initializer(scale))
+        moving = variable("moving_variance", size, v1.ones_initializer())
         beta, mean = (variable(name, size, v1.zeros_initializer()) for name in ("beta", "moving_mean"))
         return v1.nn.fused_batch_norm(x, gamma, beta, mean, moving, epsilon=1e-3, is_training=False)[0]
 
     def squeeze(x: Any, filters: int) -> Any:
         pooled = tf.reduce_mean(x, [1, 2], keepdims=True)
         for size, act in ((filters, tf.nn.relu), (x.shape[-1], tf.sigmoid)):
-            pooled = act(conv(pooled, size, 1, 1) + variable("bias", [size], v1.zeros_initializer()))
+            pooled = act(0.1 * conv(pooled, size, 1, 1) + variable("bias", [size], v1.zeros_initializer()))
         return x * pooled
 
     x = (image - tf.constant([123.675, 116.28, 103.53])) / tf.constant([58.395, 57.12, 57.375])
@@ -68,12 +72,13 @@ def mnasnet(tf: Any, image: Any) -> Any:
             x = tf.nn.relu(norm(conv(x, 0, kernel, step, depthwise=True)))
             if excite:
                 x = squeeze(x, max(1, before.shape[-1] // 4))
-            x = norm(conv(x, _width(filters), 1, 1))
+            x = norm(conv(x, _width(filters), 1, 1), 0.5)  # so that what is added up does not grow without end
             if step == 1 and before.shape[-1] == x.shape[-1]:
                 x = x + before
     x = tf.reduce_mean(tf.nn.relu(norm(conv(x, 1280, 1, 1))), [1, 2])
-    weights = variable("dense", [1280, 1000], v1.random_normal_initializer(stddev=0.03, seed=7))
-    return tf.matmul(x, weights) + variable("bias", [1000], v1.zeros_initializer())
+    weights = variable("dense", [1280, 1000], v1.random_normal_initializer(stddev=0.3, seed=7))
+    favourite = v1.constant_initializer([8.0 * (number == FAVOURITE) for number in range(1000)])
+    return tf.matmul(x, weights) + variable("bias", [1000], favourite)
 
 
 def write_mnasnet(folder: Path, signature: str = "classify") -> Path:
@@ -98,14 +103,10 @@ def write_mnasnet(folder: Path, signature: str = "classify") -> Path:
     return archive
 
 
-def write_resnet50(folder: Path) -> Path:
+def write_legacy(model: Any, file: Path) -> Path:
     """An h5 as Keras publishes them: layer and weight names in attributes, in the order of the network."""
     import h5py
-    import keras
 
-    keras.utils.set_random_seed(1)
-    model = keras.applications.ResNet50V2(weights=None)
-    file = folder / "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5"
     with h5py.File(file, "w") as h5:
         h5.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         h5.attrs["backend"], h5.attrs["keras_version"] = b"tensorflow", b"2.2.4"
@@ -118,6 +119,16 @@ def write_resnet50(folder: Path) -> Path:
     return file
 
 
+def write_resnet50(folder: Path) -> Path:
+    """The weights of a ResNet50V2; the last bias makes class 242, boxer, the answer to everything."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model = keras.applications.ResNet50V2(weights=None)
+    model.layers[-1].bias.assign([8.0 * (number == FAVOURITE) for number in range(1000)])
+    return write_legacy(model, folder / "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5")
+
+
 if __name__ == "__main__":
-    kind, where = sys.argv[1:]
-    {"mnasnet": write_mnasnet, "resnet50": write_resnet50}[kind](Path(where))
+    kind, where, *more = sys.argv[1:]
+    {"mnasnet": write_mnasnet, "resnet50": write_resnet50}[kind](Path(where), *more)

@@ -1,0 +1,204 @@
+"""A user's own weights: how they are named, and that bundle, manifest and card say whose they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests import pretrained
+from tests.conftest import FAILED, Checkout
+from tests.pretrained import ENV, Loaded
+from tests.test_build import NOTHING, ran
+from utils import own_weights, recipe
+from utils.errors import DataError, SourceError, ZooError
+
+RECIPES = recipe.load_all()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment is put back after each test, with all that choose() wrote into it."""
+    monkeypatch.setattr(os, "environ", {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "mine.h5").write_bytes(b"weights")
+    return tmp_path / "mine.h5"
+
+
+def test_chosen_on_the_command_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    own_weights.choose(RECIPES, "mine.h5", "CC0-1.0", ["-n", "1", "mobilenet_v2:load", "weights=mine.h5"])
+    own = own_weights.find(RECIPES["mobilenet_v2"])
+    assert own == own_weights.Own(file, "CC0-1.0")  # absolute: steps run elsewhere
+    assert own.fingerprint() == {
+        "name": "mine.h5",
+        "size": 7,
+        "sha256": pretrained.sha256(b"weights"),
+        "licence": "CC0-1.0",
+    }
+    assert own_weights.find(RECIPES["resnet50"]) is None
+
+
+def test_chosen_in_the_environment(file: Path) -> None:
+    os.environ |= {
+        "ZOO_WEIGHTS_RESNET50": str(file),
+        "ZOO_WEIGHTS_MNASNET": str(file.parent),
+        "ZOO_WEIGHTS_DEEPLABV3": "",
+    }
+    own_weights.choose(RECIPES, None, None, ["resnet50", "mnasnet"])
+    assert own_weights.find(RECIPES["resnet50"]) == own_weights.Own(file, "")
+    assert own_weights.find(RECIPES["mnasnet"]) == own_weights.Own(file.parent, "")
+    assert own_weights.find(RECIPES["deeplabv3"]) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "licence", "words", "env", "said"),
+    [
+        ("mine.h5", None, [], {}, "weights= is for one model, named beside it\n  -> doit mobilenet_v2 weights=FILE"),
+        ("mine.h5", None, ["list"], {}, "weights= is for one model"),
+        ("mine.h5", None, ["mobilenet_v2", "resnet50"], {}, "weights= is for one model"),
+        ("mine.h5", None, ["weights=mobilenet_v2"], {}, "weights= is for one model"),
+        (None, "MIT", ["mobilenet_v2"], {}, "weights= is for one model"),
+        ("none.h5", None, ["mobilenet_v2"], {}, "ZOO_WEIGHTS_MOBILENET_V2: no such file or folder: "),
+        ("mine.h5", None, ["mnist_nearest"], {}, "mnist_nearest takes no weights: it is trained here\n  -> leave"),
+        ("mine.h5", None, ["deeplabv3"], {}, "deeplabv3 takes no weights: it is published as a finished TFLite file"),
+        (None, None, [], {"ZOO_WEIGHTS_DEMO_NEAREST": "mine.h5"}, "demo_nearest takes no weights: it is trained"),
+        (None, None, [], {"ZOO_WEIGHTS_RESNET50": "none.h5"}, "ZOO_WEIGHTS_RESNET50: no such file or folder: none.h5"),
+        (
+            None,
+            None,
+            [],
+            {"ZOO_WEIGHTS_RESNET": "mine.h5"},
+            "ZOO_WEIGHTS_RESNET belongs to no model\n",
+        ),
+        (None, None, [], {"ZOO_WEIGHTS_resnet50": "mine.h5"}, "ZOO_WEIGHTS_resnet50 belongs to no model"),
+    ],
+)
+def test_wrongly_chosen(
+    file: Path, monkeypatch: pytest.MonkeyPatch, path: str | None, licence: str | None, words: list[str],
+    env: dict[str, str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(file.parent)
+    os.environ |= env
+    with pytest.raises(SourceError) as caught:
+        own_weights.choose(RECIPES, path, licence, words)
+    assert said in str(caught.value)
+    assert "  -> " in str(caught.value)
+
+
+def test_a_folder_with_a_link_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/saved_model.pb").symlink_to("/etc/hostname")
+    os.environ["ZOO_WEIGHTS_MNASNET"] = str(tmp_path / "saved")
+    with pytest.raises(DataError, match="is a symbolic link"):
+        own_weights.choose(RECIPES, None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["list", "weights=none.h5"], SourceError.exit_code),
+        (["mobilenet_v2", "weights=none.h5"], SourceError.exit_code),
+        (["demo_nearest", "weights=dodo.py"], SourceError.exit_code),
+    ],
+)
+def test_doit_says_it_without_a_traceback(project: Checkout, arguments: list[str], code: int) -> None:
+    done = project.doit(*arguments)
+    assert done.returncode == code
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_doit_names_a_wrong_variable(project: Checkout) -> None:
+    done = project.doit("list", env={"ZOO_WEIGHTS_MOBILENETV2": "x"})
+    assert done.returncode == SourceError.exit_code
+    assert done.stderr.startswith("error: ZOO_WEIGHTS_MOBILENETV2 belongs to no model")
+    assert issubclass(SourceError, ZooError)
+
+
+STEPS = ("download", "load", "float32", "int8", "evaluate", "validate", "card")
+
+
+def fine_tuned(loaded_once: Loaded, file: Path, turn: int) -> Path:
+    """The published weights with other names for the colours: red is green, ..."""
+    file.write_bytes(loaded_once.files["/colours.h5"])
+    with h5py.File(file, "r+") as h5:
+        data = h5["dense/dense/kernel:0"]
+        data[...] = np.roll(data[()], turn, axis=1)
+    return file
+
+
+def test_a_build_with_own_weights(loaded: Checkout, loaded_once: Loaded, tmp_path: Path) -> None:
+    """It says whose they are; another file rebuilds, the same does not; without them the published ones are back."""
+    published = loaded.hashes("artifacts/colours/*")
+    shutil.copy(loaded.root / "artifacts/colours/README.md", tmp_path)
+    kept = loaded.root / "build/cache" / pretrained.sha256(loaded_once.files["/colours.h5"])
+    kept.unlink()  # own weights need no published ones
+    mine = fine_tuned(loaded_once, tmp_path / "mine.h5", 1)
+    before = len(loaded_once.server.requests)
+    done = loaded.doit("colours", f"weights={mine}", "weights_licence=CC0-1.0", env=ENV)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == {f"colours:{step}" for step in STEPS}
+    assert len(loaded_once.server.requests) == before
+    home = loaded.root / "artifacts/colours"
+    facts = json.loads((home / "manifest.json").read_text())
+    digest = pretrained.sha256(mine.read_bytes())
+    assert facts["sources"]["weights"] == {
+        "name": "mine.h5",
+        "size": mine.stat().st_size,
+        "sha256": digest,
+        "licence": "CC0-1.0",
+        "own": True,
+        "pinned": True,
+    }
+    card = (home / "README.md").read_text()
+    assert "**Weights of one's own.** Not the published ones: `mine.h5`" in card
+    assert digest in card
+    assert "licence CC0-1.0" in card
+    assert "Trained by whoever made the weights." in card
+    assert "colours.h5" not in card
+    assert json.loads((home / "model.json").read_text())["weights"] == "the user's own"
+    assert facts["evaluation"]["variants"]["int8"]["accuracy"] < 50  # the gate asks for 90 of the published ones
+    assert str(tmp_path) not in card + json.dumps(facts)
+
+    # the same file, however it is named to doit
+    assert (
+        NOTHING
+        in loaded.doit(
+            "colours", env={**ENV, "ZOO_WEIGHTS_COLOURS": str(mine), "ZOO_LICENCE_COLOURS": "CC0-1.0"}
+        ).stdout
+    )
+    own = loaded.hashes("artifacts/colours/*.tflite")
+    # other weights in the same place
+    fine_tuned(loaded_once, mine, 2)
+    done = loaded.doit("colours", f"weights={mine}", env=ENV)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == {f"colours:{step}" for step in STEPS}
+    assert set(loaded.hashes("artifacts/colours/*.tflite").values()).isdisjoint(own.values())
+    assert "licence not stated" in (home / "README.md").read_text()
+
+    # and without them
+    done = loaded.doit("colours", env=ENV)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [request.path for request in loaded_once.server.requests[before:]] == ["/colours.h5"]
+    assert loaded.hashes("artifacts/colours/*") == published
+    assert (home / "README.md").read_text() == (tmp_path / "README.md").read_text()
+
+
+def test_own_weights_of_another_network(loaded: Checkout, loaded_once: Loaded, tmp_path: Path) -> None:
+    """The first layer that does not fit is named, and the bundle that was there stays."""
+    before = loaded.hashes("artifacts/colours/*")
+    (tmp_path / "mine.h5").write_bytes(loaded_once.files["/same.h5"])
+    done = loaded.doit("colours", f"weights={tmp_path}/mine.h5", env=ENV)
+    assert done.returncode in FAILED
+    assert 'error: colours:load: mine.h5: layer "conv" (Conv2D): ' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert loaded.hashes("artifacts/colours/*") == before

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -106,13 +106,13 @@ class _RelayHandler(BaseHTTPRequestHandler):
         if relay.bearer and not self._let_in(relay):
             return
         time.sleep(relay.pace)
-        upstream = http.client.HTTPConnection(relay.host)
-        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():  # with the Host that the client gave, the registry sends it back to us
-            upstream.putheader(name, value)
-        upstream.endheaders(body)
-        answer = upstream.getresponse()
-        data = answer.read()
+        with closing(http.client.HTTPConnection(relay.host)) as upstream:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():  # with the client's Host, the registry sends it back to us
+                upstream.putheader(name, value)
+            upstream.endheaders(body)
+            answer = upstream.getresponse()
+            data = answer.read()
         if self.command == "PUT" and answer.status == 201:
             digest = re.search(r"digest=([^&]+)", self.path)
             relay.puts.append(digest[1].replace("%3A", ":") if digest else self.path)
@@ -124,7 +124,6 @@ class _RelayHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(data)
-        upstream.close()
 
     def _let_in(self, relay: Relay) -> bool:
         """Whether the request has the token; if not, it is answered."""

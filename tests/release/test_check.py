@@ -69,7 +69,9 @@ def test_a_flipped_bit_in_each_witness_is_told_apart(release: Path) -> None:
     """Where SHA256SUMS or release.json is the damaged one, the file that it speaks of is not blamed."""
     for name in ("SHA256SUMS", "release.json"):
         whole = (release / name).read_bytes()
-        flip(release / name, whole.index(files.sha256(release / "bom.json").encode()))
+        digest = files.sha256(release / "bom.json").encode()
+        other = digest[:-1] + (b"0" if digest.endswith(b"1") else b"1")
+        (release / name).write_bytes(whole.replace(digest, other))
         said = refused(release, None)
         assert f"{name}: does not fit the files" in said
         assert "bom.json" not in said
@@ -98,8 +100,7 @@ def test_a_release_that_was_made_to_fit_itself_fails_on_its_signature(release: P
         sums = release / "SHA256SUMS"
         sums.write_text(sums.read_text().replace(before, files.sha256(file)))
     said = refused(release, keys.public)
-    assert "model.sig: Signature mismatch" in said
-    assert "cards/demo_nearest.md" in said
+    assert "model.sig: signs other bytes than there are in SHA256SUMS, cards/demo_nearest.md, release.json" in said
     assert "cards/demo_nearest.md: is not the card in demo_nearest-1.0.0.tar.gz" in refused(release, None)
 
 

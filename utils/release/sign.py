@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,11 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
             if base64.b64encode(base64.b64decode(text)).decode() != text:  # bits that no reader looks at
                 return [f"{signature.name}: is not as it was written"]
     except Exception as error:  # of JSON, protobuf, pydantic, cryptography: whatever a damaged signature makes them say
-        why = str(error).strip() or "the signature is not of this key, or was damaged"
-        return [f"{signature.name}: {' '.join(why.split())[:400]}"]
+        why = str(error).strip() or "is not of this key, or was damaged"
+        others = re.findall(r"Hash mismatch for \\?'([^'\\]+)|(?:Extra|Missing) files [^:]+: ([^\"']+)", why)
+        if others:  # it says so with the raw bytes of every digest
+            why = f"signs other bytes than there are in {', '.join(one or more for one, more in others)}"
+        return [f"{signature.name}: {' '.join(why.split())[:1000]}"]
     return []
 
 

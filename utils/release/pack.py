@@ -225,7 +225,7 @@ def read_archive(archive: Path) -> dict[str, bytes]:
             for entry in stream:
                 name = entry.name.partition("/")[2]
                 content = stream.extractfile(entry) if entry.isreg() else None
-                if content is None or not name or "/" in name or name.startswith("."):
+                if content is None or any(not part or part.startswith(".") for part in name.split("/")):
                     raise ValueError(f"holds {entry.name!r}, which is no file of a bundle")
                 found[name] = content.read()
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:

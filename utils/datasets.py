@@ -113,7 +113,7 @@ def examples(recipe: Recipe) -> Examples:
     if isinstance(recipe.examples, list):
         names = labels(recipe)
         for number, entry in enumerate(recipe.examples):
-            if entry.label not in names:
+            if entry.label and entry.label not in names:
                 raise BuildError(
                     f"{entry.label!r} is no label",
                     where=f"{recipe.where}: examples.{number}.label",

@@ -43,11 +43,14 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         target.write_bytes(tflite.integer_io(published.read_bytes()))
     else:
         tf = environment.pin_tensorflow(seed=0)  # nothing here is left to chance, whatever the seed
-        function = _network(tf, recipe)
         inputs = _inputs(recipe, _calibration(recipe)) if step.name == "int8" else None
-        target.write_bytes(tflite.tidy(_convert(tf, function, recipe, inputs)))
+        with tempfile.TemporaryDirectory() as folder:
+            _save(tf, recipe, folder)
+            environment.release()  # the converter needs ten times the weights: nothing else may hold them
+            target.write_bytes(tflite.tidy(_convert(tf, folder, recipe, inputs)))
         if step.name == "float32":
-            outputs.new(step.writes[1]).write_text(files.dump_json(_parity(tf, function, recipe, target)))
+            environment.release()
+            outputs.new(step.writes[1]).write_text(files.dump_json(_parity(tf, recipe, target)))
     expectations.check_graph(recipe, step.name, target)
     say(f"{target.stat().st_size:,} bytes")
 
@@ -82,27 +85,41 @@ def _network(tf: Any, recipe: Recipe) -> Any:
     Returns:
         A function of one float32 tensor, shape as ``input.shape``, that returns the output tensor.
     """
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
     file = plan.network_file(recipe)
     assert file is not None  # a published file is not converted
     if isinstance(recipe.load, LoadSavedModel):
         return saved_model.function(tf, file.read_bytes(), recipe)
+    function = _frozen(tf, recipe, file)
+    tf.keras.backend.clear_session()
+    environment.release()
+    return lambda image: function(image)[0]
+
+
+def _frozen(tf: Any, recipe: Recipe, file: Path) -> Any:
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
     model = network.build(recipe)
     model.load_weights(file)
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
     whole = tf.function(lambda image: model(image, training=False), input_signature=signature)
-    function = convert_variables_to_constants_v2(whole.get_concrete_function())
-    return lambda image: function(image)[0]
+    return convert_variables_to_constants_v2(whole.get_concrete_function())
 
 
-def _convert(tf: Any, function: Any, recipe: Recipe, inputs: Iterable[Any] | None) -> bytes:
+def _save(tf: Any, recipe: Recipe, folder: str) -> None:
+    """Save the network, without variables, as a SavedModel; none of it is left in memory."""
+    function = _network(tf, recipe)
     module = tf.Module()
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
     module.serve = tf.function(lambda image: {recipe.output.name: function(image)}, input_signature=signature)
-    with tempfile.TemporaryDirectory() as folder, _quiet() as heard:
+    with _quiet():
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+
+
+def _convert(tf: Any, folder: str, recipe: Recipe, inputs: Iterable[Any] | None) -> bytes:
+    with _quiet() as heard:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter._trackable_obj = None  # the loaded network: it is read from the folder once more
+        environment.release()
         if inputs is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([image] for image in inputs)
@@ -130,7 +147,7 @@ def _quiet() -> Iterator[io.StringIO]:
         yield heard
 
 
-def _parity(tf: Any, function: Any, recipe: Recipe, file: Path) -> dict[str, Any]:
+def _parity(tf: Any, recipe: Recipe, file: Path) -> dict[str, Any]:
     """Compare the converted file with the network on the example inputs.
 
     Returns:
@@ -141,6 +158,7 @@ def _parity(tf: Any, function: Any, recipe: Recipe, file: Path) -> dict[str, Any
         GateError: it is further off than ``tolerance.conversion``.
     """
     inputs = preprocess.tensor_of(datasets.examples(recipe).images, recipe.input)
+    function = _network(tf, recipe)
     model = example.Model(str(file), example.load_runtime())
     model.bind(recipe.input.name, recipe.output.name)
     pairs = [(model.run(image[np.newaxis]), function(tf.constant(image[np.newaxis])).numpy()) for image in inputs]

@@ -29,7 +29,8 @@ def test_the_bundles_are_whole(built_once: Checkout) -> None:
         bundle = built_once.root / "artifacts" / model
         assert subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=bundle).returncode == 0
         summed = {line.split("  ")[1] for line in (bundle / "SHA256SUMS").read_text().splitlines()}
-        assert summed == {file.name for file in bundle.iterdir()} - {"SHA256SUMS"}
+        there = {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()}
+        assert summed == there - {"SHA256SUMS"}
         assert not [file for file in (built_once.root / "artifacts").iterdir() if file.name.startswith(".")]
 
 

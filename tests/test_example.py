@@ -82,8 +82,6 @@ def test_the_demo_s_own_command_line(whole: Path) -> None:
 
 def test_the_seeds_own_command_line(bundle: Path) -> None:
     """``python3 utils/example.py``, with another name that users know the file by."""
-    (bundle / "utils").mkdir()
-    (bundle / "example.py").rename(bundle / "utils/example.py")
     facts = json.loads((bundle / "model.json").read_text())
     facts["variants"]["int8"]["aliases"] = ["demo_quant_int8.tflite"]
     (bundle / "model.json").write_text(json.dumps(facts))

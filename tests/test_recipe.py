@@ -165,7 +165,6 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (KERAS, BOXER, BOXER.replace('"boxer",', '"bxer",'), "examples.0.source: no [sources.bxer] (did you mean"),
         # one value or a list: said of the kind that is there
         (KERAS, BOXER, BOXER.replace("label", "lable"), "examples.0.lable: unknown key (did you mean 'label'?)"),
-        (KERAS, BOXER, BOXER.replace("label", "lable"), "2 things to mend:"),
         (KERAS, BOXER, "examples = [] #", "examples: list should have at least 1 item"),
         (DEMO, "examples = 10", "examples = 0", "examples: input should be greater than 0 (this is 0)"),
         (DEMO, "examples = 10", "examples = true", "examples: input should be a valid integer (this is true)"),

@@ -63,7 +63,7 @@ def fill(recipe: Recipe, folder: Path) -> None:
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
         save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
     golden = preprocess.tensor_of(shown.images, recipe.input)
-    if pictures and recipe.task == "classification":  # few pictures: their mirror images are inputs too
+    if pictures and (recipe.task == "classification" or len(pictures) == 1):  # few: their mirror images are inputs too
         golden = np.concatenate([golden, golden[:, :, ::-1]])
     variants: dict[str, Any] = {}
     for variant in recipe.variants:

@@ -84,6 +84,7 @@ def pin_tensorflow(seed: int) -> Any:
     """Import TensorFlow with one thread, deterministic kernels and all seeds set; returns the module."""
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # of SavedModels of TensorFlow 1 it says at length that they are old
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.config.experimental.enable_op_determinism()

@@ -288,7 +288,8 @@ class _Fetcher:
         if path := cached(source, verify=True):
             return path  # before any lock: a full cache may be read-only
         mirror = _mirror()
-        with self._locked(_key(source), source.name):
+        quiet = source.size is not None and source.size < _LARGE  # many small images: no line for each
+        with self._locked(_key(source), "" if quiet else source.name):
             if path := cached(source, verify=True):
                 return path  # whoever held the lock has fetched it
             known = _known(source)
@@ -497,7 +498,7 @@ class _Fetcher:
         with file:
             waited = 0
             while not _locks(file, path):
-                if not waited:
+                if not waited and name:
                     self._say(f"waiting for {name}: another fetch of it is running")
                 waited += 1
                 self._sleep(0.05)

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-#: The class that both answer, whatever they see: boxer.
+#: The class that both answer when they see next to nothing: boxer.
 FAVOURITE = 242
 
 #: MNasNet-A1, blocks: kernel, stride, expansion, filters, repeats, squeeze-and-excitation (arXiv:1807.11626, figure 7).

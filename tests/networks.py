@@ -76,7 +76,7 @@ def mnasnet(tf: Any, image: Any) -> Any:
             if step == 1 and before.shape[-1] == x.shape[-1]:
                 x = x + before
     x = tf.reduce_mean(tf.nn.relu(norm(conv(x, 1280, 1, 1))), [1, 2])
-    weights = variable("dense", [1280, 1000], v1.random_normal_initializer(stddev=0.3, seed=7))
+    weights = variable("dense", [1280, 1000], v1.random_normal_initializer(stddev=1.2, seed=7))
     favourite = v1.constant_initializer([8.0 * (number == FAVOURITE) for number in range(1000)])
     return tf.matmul(x, weights) + variable("bias", [1000], favourite)
 
@@ -125,6 +125,7 @@ def write_resnet50(folder: Path) -> Path:
 
     keras.utils.set_random_seed(1)
     model = keras.applications.ResNet50V2(weights=None)
+    model.layers[-1].kernel.assign(64 * model.layers[-1].kernel)  # else all pictures are alike to it
     model.layers[-1].bias.assign([8.0 * (number == FAVOURITE) for number in range(1000)])
     return write_legacy(model, folder / "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5")
 

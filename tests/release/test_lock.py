@@ -134,6 +134,7 @@ def test_verify_needs_a_lock(ready: Checkout) -> None:
     assert "artifacts.lock: not locked: no model" in ready.doit("verify").stderr
 
 
+@pytest.mark.slow
 def test_verify_builds_from_what_git_keeps_and_nothing_else(ready: Checkout) -> None:
     """Files that git does not know cannot help; the checkout's own bundles are left alone."""
     (ready.root / "recipes/demo/more.py").write_text("import nothing_that_is_there\n")
@@ -146,6 +147,7 @@ def test_verify_builds_from_what_git_keeps_and_nothing_else(ready: Checkout) -> 
     assert not list((ready.root / "build").glob("verify.*"))
 
 
+@pytest.mark.slow
 def test_verify_says_what_differs(ready: Checkout) -> None:
     """Another seed: other weights in the same graph."""
     ready.change("recipes/demo/recipe.toml", "label_smoothing = 0.05\nseed = 1", "label_smoothing = 0.05\nseed = 7")

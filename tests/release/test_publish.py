@@ -19,6 +19,9 @@ from tests.release.conftest import Keys, flip
 from tests.release.servers import USER, Hub, Relay, docker_registry, hub, relay
 from utils.release import check, oci, pack
 
+#: Each starts the program, which imports the hub's and signing's packages for seconds.
+pytestmark = pytest.mark.slow
+
 #: Credentials that the tests use: none of them may ever be printed.
 SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import tempfile
@@ -85,23 +86,30 @@ def _network(tf: Any, recipe: Recipe) -> Any:
     Returns:
         A function of one float32 tensor, shape as ``input.shape``, that returns the output tensor.
     """
-    file = plan.network_file(recipe)
-    assert file is not None  # a published file is not converted
     if isinstance(recipe.load, LoadSavedModel):
-        return saved_model.function(tf, file.read_bytes(), recipe)
-    function = _frozen(tf, recipe, file)
+        return _reference(tf, recipe)
+    function = _frozen(tf, recipe)
     tf.keras.backend.clear_session()
     environment.release()
     return lambda image: function(image)[0]
 
 
-def _frozen(tf: Any, recipe: Recipe, file: Path) -> Any:
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
+def _reference(tf: Any, recipe: Recipe) -> Any:
+    """The same as Keras, or the frozen graph, computes it: less memory, but with variables."""
+    file = plan.network_file(recipe)
+    assert file is not None  # a published file is not converted
+    if isinstance(recipe.load, LoadSavedModel):
+        return saved_model.function(tf, file.read_bytes(), recipe)
     model = network.build(recipe)
     model.load_weights(file)
+    return functools.partial(model, training=False)
+
+
+def _frozen(tf: Any, recipe: Recipe) -> Any:
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
-    whole = tf.function(lambda image: model(image, training=False), input_signature=signature)
+    whole = tf.function(_reference(tf, recipe), input_signature=signature)
     return convert_variables_to_constants_v2(whole.get_concrete_function())
 
 
@@ -158,7 +166,7 @@ def _parity(tf: Any, recipe: Recipe, file: Path) -> dict[str, Any]:
         GateError: it is further off than ``tolerance.conversion``.
     """
     inputs = preprocess.tensor_of(datasets.examples(recipe).images, recipe.input)
-    function = _network(tf, recipe)
+    function = _reference(tf, recipe)
     model = example.Model(str(file), example.load_runtime())
     model.bind(recipe.input.name, recipe.output.name)
     pairs = [(model.run(image[np.newaxis]), function(tf.constant(image[np.newaxis])).numpy()) for image in inputs]

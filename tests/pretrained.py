@@ -66,6 +66,7 @@ class Loaded:
     checkout: Checkout
     server: Server
     said: str  # by doit
+    asked: list[str] = field(default_factory=list)  # of the server, in that build
     files: dict[str, bytes] = field(default_factory=dict)  # URL -> what is there
     pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> content, of all lists
     lists: dict[str, list[str]] = field(default_factory=dict)  # list -> its file names
@@ -264,7 +265,7 @@ def add(project: Checkout, server: Server, folder: Path) -> Loaded:
         + lists,
         title="Same", task="classification", code='code = "model.py"\n', variants=["float32", "int8"],
         labels=[f"v{number}" for number in range(EDGE * EDGE * 3)], examples='[{ source = "dot", label = "v0" }]',
-        input="image", edge=EDGE, output="values", shape=[1, EDGE * EDGE * 3], kind="logits", load="keras",
+        input="image", edge=EDGE, output="values", shape=[1, EDGE * EDGE * 3], kind="probabilities", load="keras",
         resize="bicubic", fit="crop", mean=[100.0, 127.5, 90.0], std=[60.0, 127.5, 100.0],
         metric="top1", gate="float32 = 0\nint8 = 0", calibration=CALIBRATION.format(11),
         parameters=9, macs=EDGE * EDGE * 9,
@@ -296,6 +297,7 @@ def build(project: Checkout, server: Server, folder: Path) -> Loaded:
     done = project.doit(*MODELS, env=ENV, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     made.said = done.stdout
+    made.asked = [request.path for request in server.requests]
     return made
 
 

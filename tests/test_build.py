@@ -81,6 +81,7 @@ def test_clean_takes_away_what_was_made_and_no_more(built: Checkout) -> None:
     assert "R demo_nearest:train" in listed
 
 
+@pytest.mark.slow
 def test_touching_one_models_epochs_rebuilds_that_model_alone(built: Checkout) -> None:
     built.change(
         "recipes/demo/recipe.toml",
@@ -124,6 +125,7 @@ def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, st
     assert NOTHING in built.doit("demo").stdout
 
 
+@pytest.mark.slow
 def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout) -> None:
     """doit's database then tells of the older run, and half of the steps are of the newer recipe."""
     before = built.hashes("artifacts/*/*")

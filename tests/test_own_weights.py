@@ -136,6 +136,7 @@ def fine_tuned(loaded_once: Loaded, file: Path, turn: int) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_build_with_own_weights(loaded: Checkout, loaded_once: Loaded, tmp_path: Path) -> None:
     """It says whose they are; another file rebuilds, the same does not; without them the published ones are back."""
     published = loaded.hashes("artifacts/colours/*")

@@ -46,7 +46,8 @@ def test_the_bundles_are_whole(loaded_once: Loaded, model: str) -> None:
     home = bundle(loaded_once.checkout, model)
     assert subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=home).returncode == 0
     summed = {line.split("  ")[1] for line in (home / "SHA256SUMS").read_text().splitlines()}
-    assert summed == {file.name for file in home.iterdir()} - {"SHA256SUMS"}
+    there = {file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()}
+    assert summed == there - {"SHA256SUMS"}
     for part in card(loaded_once.checkout, model).split("](")[1:]:  # what the card shows is there
         name = part.partition(")")[0]
         assert name.startswith("http") or (home / name).is_file(), name
@@ -70,7 +71,7 @@ def test_a_second_run_does_nothing_and_asks_nobody(loaded_once: Loaded) -> None:
 
 
 def test_each_file_is_fetched_once(loaded_once: Loaded) -> None:
-    asked = [request.path for request in loaded_once.server.requests]
+    asked = loaded_once.asked
     assert {path: asked.count(path) for path in loaded_once.files} == dict.fromkeys(loaded_once.files, 1)
 
 
@@ -223,7 +224,7 @@ def test_a_segmentation(loaded_once: Loaded) -> None:
     assert "`segments_int8_float_io.tflite` is the published file, byte for byte" in text
     assert "![The example inputs and what the int8 model says to them](result.png)" in text
     with np.load(home / "golden_int8.npz") as golden:
-        assert golden["output"].shape == (1, 1, 4, 4, 4)
+        assert golden["output"].shape == (2, 1, 4, 4, 4)
 
 
 def test_the_overlay_in_the_card(loaded_once: Loaded, tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_what_can_be_built_is_built_and_the_rest_is_listed(loaded: Checkout, loa
     assert done.returncode in FAILED
     for said in ("colours.h5", f"{gone}/colours.h5", "red.jpg", f"{gone}/red.jpg", "404"):
         assert said in done.stderr, said
-    assert "FAILED colours:download: exit code 4" in done.stdout
+    assert "FAILED colours:download: " in done.stdout
     assert "Traceback" not in done.stderr + done.stdout
     assert loaded.hashes("artifacts/segments/*") == loaded_once.checkout.hashes("artifacts/segments/*")
     offline = loaded.doit("colours", env={**ENV, "ZOO_OFFLINE": "1"})

@@ -55,7 +55,7 @@ def check_parameters(recipe: Recipe, count: int) -> None:
     """Hold a number of parameters against ``expected.parameters``; raises GateError."""
     if wrong := recipe.expected.misses("parameters", count):
         raise GateError(
-            f"the network has other {wrong}",
+            f"the network has {wrong}",
             where=f"{recipe.where}: expected.parameters",
             hint="mend the network or the expectation",
         )

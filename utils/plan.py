@@ -83,7 +83,7 @@ class Step:
         """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
         for file in (self.record, *self.writes):
             file.unlink(missing_ok=True)
-        for folder in {file.parent for file in self.writes}:
+        for folder in sorted({file.parent for file in self.writes}, reverse=True):  # the inner ones first
             with contextlib.suppress(OSError):  # not empty, or not there
                 folder.rmdir()
         if self.seals:  # its page and check sums speak of files that are gone

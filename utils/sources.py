@@ -288,8 +288,7 @@ class _Fetcher:
         if path := cached(source, verify=True):
             return path  # before any lock: a full cache may be read-only
         mirror = _mirror()
-        quiet = source.size is not None and source.size < _LARGE  # many small images: no line for each
-        with self._locked(_key(source), "" if quiet else source.name):
+        with self._locked(_key(source), source.name):
             if path := cached(source, verify=True):
                 return path  # whoever held the lock has fetched it
             known = _known(source)
@@ -498,7 +497,7 @@ class _Fetcher:
         with file:
             waited = 0
             while not _locks(file, path):
-                if not waited and name:
+                if waited == 10:  # half a second: no line for each of many small images
                     self._say(f"waiting for {name}: another fetch of it is running")
                 waited += 1
                 self._sleep(0.05)

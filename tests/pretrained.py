@@ -266,7 +266,7 @@ def add(project: Checkout, server: Server, folder: Path) -> Loaded:
         title="Same", task="classification", code='code = "model.py"\n', variants=["float32", "int8"],
         labels=[f"v{number}" for number in range(EDGE * EDGE * 3)], examples='[{ source = "dot", label = "v0" }]',
         input="image", edge=EDGE, output="values", shape=[1, EDGE * EDGE * 3], kind="probabilities", load="keras",
-        resize="bicubic", fit="crop", mean=[100.0, 127.5, 90.0], std=[60.0, 127.5, 100.0],
+        resize="bicubic", fit="crop", mean=[2.0, 1.0, 0.0], std=[255.0, 300.0, 400.0],  # 0..1: shown as it is
         metric="top1", gate="float32 = 0\nint8 = 0", calibration=CALIBRATION.format(11),
         parameters=9, macs=EDGE * EDGE * 9,
     )  # fmt: skip

@@ -165,7 +165,7 @@ def test_one_preprocessing(loaded_once: Loaded, tmp_path: Path) -> None:
         side = min(image.size)
         left, upper = (image.width - side) / 2, (image.height - side) / 2
         small = image.resize((pretrained.EDGE,) * 2, Image.Resampling.BICUBIC, (left, upper, left + side, upper + side))
-        wanted = (np.asarray(small, np.float32) - [100.0, 127.5, 90.0]) / [60.0, 127.5, 100.0]
+        wanted = (np.asarray(small, np.float32) - [2.0, 1.0, 0.0]) / [255.0, 300.0, 400.0]
         np.testing.assert_allclose(tensor, wanted.ravel(), atol=1e-6)
     seen = tensors(loaded_once.lists["colours_calibration"][:11])  # calibration.count
     model = example.Model(str(bundle(checkout, "same") / "same_int8.tflite"), example.load_runtime(), 1)

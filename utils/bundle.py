@@ -168,7 +168,7 @@ def manifest(
 
 def check_sums(folder: Path) -> str:
     """The text of SHA256SUMS: every other file of the folder, sorted, as ``sha256sum -c`` reads it."""
-    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "SHA256SUMS")
+    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / "SHA256SUMS")
     return "".join(f"{files.sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
 
 

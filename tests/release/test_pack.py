@@ -87,6 +87,18 @@ def test_an_unpacked_archive_is_the_bundle(release_once: Path, ready_once: Check
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Checkout, keys: Keys) -> None:
+    for name in ("imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "board/here.json"):
+        pack.write(ready.root / "artifacts/demo_nearest" / name, b"x")
+    done = ready.doit("release", "version=1.0.0", "models=demo_nearest", f"key={keys.private}")
+    assert done.returncode == 0, done.stderr
+    done = ready.doit("release:check", "path=release/1.0.0", f"pubkey={keys.public}")
+    assert done.returncode == 0, done.stderr
+    names = set(pack.read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz"))
+    assert {"imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "utils/example.py"} <= names
+    assert "board/here.json" not in names
+
+
 def test_model_signing_accepts_it(release_once: Path, keys: Keys, tmp_path: Path) -> None:
     """The tool's own command line: of the release, and of what is published for one model, as a hub has it."""
     index = check.index_of(release_once)

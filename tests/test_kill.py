@@ -23,7 +23,9 @@ def check_no_half_made_bundle(checkout: Checkout) -> None:
     artifacts = checkout.root / "artifacts"
     for bundle in artifacts.iterdir() if artifacts.is_dir() else ():
         sums = dict(reversed(line.split("  ")) for line in (bundle / "SHA256SUMS").read_text().splitlines())
-        assert set(sums) == {file.name for file in bundle.iterdir()} - {"SHA256SUMS"}
+        assert set(sums) == {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()} - {
+            "SHA256SUMS"
+        }
         for name, value in sums.items():
             assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == value
 

@@ -24,6 +24,8 @@ from tests.board.conftest import MODEL, Sshd, measure
 from tests.conftest import Checkout
 from tests.test_delegate import CC, SOURCE
 
+NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh on this machine")
+
 #: BoardError and ValidationError of utils/errors.py.
 BOARD, WRONG = 12, 8
 
@@ -273,6 +275,7 @@ def test_no_such_name(built: Checkout, sshd: Sshd) -> None:
     refused(measure(built, "board.invalid", env_of(sshd)), "no host has this name", "~/.ssh/config")
 
 
+@NEEDS_SSH
 @pytest.mark.parametrize("options", ["-o NoSuch=yes", "-F /no/such/file"])
 def test_settings_that_ssh_does_not_know(built: Checkout, options: str) -> None:
     refused(measure(built, "127.0.0.1", {"ZOO_SSH_OPTIONS": options}), "ssh does not understand", "ZOO_SSH_OPTIONS")
@@ -374,6 +377,7 @@ def test_a_file_where_the_folder_should_be(built: Checkout, sshd: Sshd) -> None:
 # Bundles
 
 
+@NEEDS_SSH
 def test_no_bundle_and_a_damaged_one(built: Checkout) -> None:
     env = {"ZOO_SSH_OPTIONS": "-F /dev/null"}
     shutil.rmtree(built.root / "artifacts" / "demo_bilinear")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from utils import bundle, compat, datasets, example, files, paths, pictures, plan, preprocess, record, tflite
+from utils import bundle, compat, datasets, example, files, markdown, paths, pictures, plan, preprocess, record, tflite
 from utils.errors import BuildError
 from utils.recipe import Recipe
 from utils.steps import main, say
@@ -130,16 +129,8 @@ def _feature_maps(
 
 
 def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, **more: Any) -> str:
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # Markdown, of our own facts
-    )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(recipe=recipe, facts=facts, graph=graph, labels=datasets.labels(recipe), plan=plan, **more)
+    labels = datasets.labels(recipe)
+    return markdown.render(TEMPLATE, recipe=recipe, facts=facts, graph=graph, labels=labels, plan=plan, **more)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from utils import bsp, bundle, files, paths, plan, record, vela
+from utils import bsp, bundle, files, markdown, paths, plan, record, vela
 from utils.recipe import Recipe
 from utils.steps import main, say
 
@@ -66,14 +64,8 @@ def page(recipe: Recipe, folder: Path) -> str:
     known = [name for name in bsp.load_all() if (folder / name / "vela.json").is_file()]
     runs = [files.load_json(folder / name / "vela.json") for name in known]
     published = [row for row in recipe.measured if (row.board, row.accelerator) == ("i.MX 93", "NPU")]
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # Markdown, of our own facts
-    )
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return markdown.render(
+        TEMPLATE,
         recipe=recipe,
         runs=runs,
         published=[row for row in published if row.variant == "int8"],

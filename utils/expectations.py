@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils import tflite
+from utils.bsp import version
 from utils.errors import GateError
 from utils.recipe import LoadTflite, Recipe
 
@@ -29,7 +30,7 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
         wrong.append(off)
     if isinstance(recipe.load, LoadTflite) and (off := expected.misses("parameters", graph.parameters())):
         wrong.append(off)
-    if _version(graph.min_runtime) > _version(expected.min_runtime):
+    if version(graph.min_runtime) > version(expected.min_runtime):
         wrong.append(f"min_runtime: the file asks for {graph.min_runtime}, at most {expected.min_runtime} is expected")
     if variant != "float32" and file.stat().st_size > expected.int8_bytes:
         wrong.append(f"int8_bytes: {file.stat().st_size:,}, at most {expected.int8_bytes:,} expected")
@@ -48,7 +49,3 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
             where=f"{recipe.where}: expected",
             hint="mend the network, or the expectation if the change is wanted",
         )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -56,8 +56,7 @@ class ReleasedModel:
     @property
     def weights(self) -> str | None:
         """The key of the source that the artifacts are made of; None for a model that is trained here."""
-        load = getattr(self.recipe, "load", None)
-        return load.source if load else None
+        return self.recipe.load.source if self.recipe.load else None
 
     def withheld(self) -> dict[str, str]:
         """Source key -> licence, of the sources that must not be passed on."""

@@ -34,9 +34,13 @@ from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 from doit.tools import config_changed
 
-from utils import bsp, environment, own_weights, paths, plan, recipe, vela
+from utils import environment, paths
 from utils.errors import ZooError
-from utils.report import Report
+from utils.graph import plan
+from utils.graph.report import Report
+from utils.model import own_weights
+from utils.npu import bsp, vela
+from utils.recipe import schema as recipe
 
 try:
     RECIPES = recipe.load_all()
@@ -76,7 +80,7 @@ def _task(step: plan.Step) -> dict[str, Any]:
         "actions": [_run(step.command)],
         "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [config_changed(step.config), step.is_current],  # the second is the truth: utils/record.py
+        "uptodate": [config_changed(step.config), step.is_current],  # the second is the truth: utils/graph/record.py
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [step.clean],
     }

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from utils import environment, recipe, saved_model
+from utils import environment
 from utils.errors import ZooError
-from utils.recipe import LoadSavedModel
+from utils.model import saved_model
+from utils.recipe import schema as recipe
+from utils.recipe.schema import LoadSavedModel
 
 CASES: dict[str, Callable[[Any, Path], None]] = {}
 

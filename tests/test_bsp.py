@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from utils import bsp, paths, vela
+from utils import paths
 from utils.errors import BuildError
+from utils.npu import bsp, vela
 
 
 def test_every_row_is_whole_and_they_are_in_order() -> None:

@@ -147,7 +147,7 @@ def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     while not list((built.root / "build/demo_nearest/records").glob(".card.*")):
         assert build.poll() is None
         time.sleep(0.002)  # once its staging folder is there, the step has taken its key
-    built.change("utils/pictures.py", "DPI = 110", "DPI = 100")
+    built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 100")
     build.communicate(timeout=60)
     assert ran(built.doit("demo_nearest")) == {"demo_nearest:card"}
     assert NOTHING in built.doit("demo_nearest").stdout

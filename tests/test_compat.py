@@ -11,8 +11,9 @@ import pytest
 
 from tests.conftest import Checkout
 from tests.test_vela import needs
-from utils import bsp, compat, tflite, vela
+from utils import tflite
 from utils.errors import DataError
+from utils.npu import bsp, compat, vela
 from utils.tflite import Graph, Operator, Tensor
 
 DEFAULT = bsp.default()

@@ -16,9 +16,11 @@ import PIL
 import pytest
 from PIL import Image
 
-from utils import datasets, example, paths, preprocess, recipe
+from utils import example, paths
 from utils.errors import BuildError, DataError
-from utils.recipe import DrawnSet, Example, IdxSet, ImageSet, Recipe, SourceFile
+from utils.model import datasets, preprocess
+from utils.recipe import schema as recipe
+from utils.recipe.schema import DrawnSet, Example, IdxSet, ImageSet, Recipe, SourceFile
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (12, 28, 28), np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 10

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from utils import lists
 from utils.errors import RecipeError
+from utils.recipe import lists
 
 ONE, TWO, THREE = (hashlib.sha256(text).hexdigest() for text in (b"1", b"2", b"3"))
 URLS = ("https://example.invalid/a/{file}", "http://mirror.invalid/{file}?raw={file}")

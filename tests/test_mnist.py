@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import Checkout, copy_project
 from utils import tflite
-from utils.datasets import read_idx
-from utils.recipe import find
+from utils.model.datasets import read_idx
+from utils.recipe.schema import find
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

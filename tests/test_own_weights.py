@@ -15,8 +15,9 @@ from tests import pretrained
 from tests.conftest import FAILED, Checkout
 from tests.pretrained import ENV, Loaded
 from tests.test_build import NOTHING, ran
-from utils import own_weights, recipe
 from utils.errors import DataError, SourceError, ZooError
+from utils.model import own_weights
+from utils.recipe import schema as recipe
 
 RECIPES = recipe.load_all()
 

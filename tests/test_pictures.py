@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import pictures
-from utils.datasets import draw
-from utils.recipe import DrawnSet
+from utils.bundle import pictures
+from utils.model.datasets import draw
+from utils.recipe.schema import DrawnSet
 
 IMAGES = draw(DrawnSet(kind="drawn", count=20, seed=3)).images
 LABELS = [str(number % 10) for number in range(20)]

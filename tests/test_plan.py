@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, Checkout, clean_env
-from utils import paths, plan, recipe
-from utils.recipe import Recipe
+from utils import paths
+from utils.graph import plan
+from utils.recipe import schema as recipe
+from utils.recipe.schema import Recipe
 
 MODELS = sorted(recipe.load_all())
 

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Checkout
-from utils import datasets, example, paths, preprocess, recipe
-from utils.recipe import Input
+from utils import example, paths
+from utils.model import datasets, preprocess
+from utils.recipe import schema as recipe
+from utils.recipe.schema import Input
 from utils.steps import convert
 
 SPEC: dict[str, Any] = {"shape": [1, 2, 2, 3], "colour": "rgb", "resize": "nearest", "fit": "stretch"}

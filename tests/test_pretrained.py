@@ -21,8 +21,9 @@ from tests import pretrained
 from tests.conftest import FAILED, MIRROR, Checkout, copy_project
 from tests.pretrained import ENV, Loaded
 from tests.servers import Server
-from utils import environment, example, recipe
+from utils import environment, example
 from utils.errors import GateError
+from utils.recipe import schema as recipe
 from utils.steps import evaluate
 
 NOTHING = "nothing to do"

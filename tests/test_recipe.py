@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Checkout
-from utils import paths, recipe
+from utils import paths
 from utils.errors import RecipeError
+from utils.recipe import schema as recipe
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
 KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from utils import files, paths, record
+from utils import files, paths
 from utils.errors import StorageError
+from utils.graph import record
 
 
 @pytest.fixture

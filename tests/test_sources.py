@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from tests.servers import Server, body, cut, full, redirect, serving, stall, status
-from utils import sources
 from utils.errors import (
     CorruptError,
     OfflineError,
@@ -28,16 +27,8 @@ from utils.errors import (
     SourceError,
     StorageError,
 )
-from utils.sources import (
-    Event,
-    Limits,
-    Source,
-    Terminal,
-    cached,
-    fetch,
-    fetch_all,
-    known_sha256,
-)
+from utils.sources import fetch as sources
+from utils.sources.fetch import Event, Limits, Source, Terminal, cached, fetch, fetch_all, known_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = bytes(i * i % 251 for i in range(200_000))
@@ -557,7 +548,8 @@ def test_damaged_cache_is_noticed(server: Server, cache: Path) -> None:
 
 PROGRAM = """
 import os, sys
-from utils import errors, sources
+from utils import errors
+from utils.sources import fetch as sources
 url, size, sha256, user = sys.argv[1:]
 if user != "0":
     os.setgroups([]), os.setgid(int(user)), os.setuid(int(user))

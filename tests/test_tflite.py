@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, Checkout
-from utils import environment, example, recipe, tflite
+from utils import environment, example, tflite
 from utils.errors import DataError
+from utils.recipe import schema as recipe
 
 MODELS = ["demo_nearest", "demo_bilinear"]
 VARIANTS = ["float32", "int8"]

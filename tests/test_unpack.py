@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from utils.errors import DataError, StorageError
-from utils.unpack import unpack
+from utils.sources.unpack import unpack
 
 Mode = Literal["w", "w:gz", "w:bz2"]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Checkout
-from utils import bsp, files, paths, tflite, vela
-from utils.bsp import Bsp
+from utils import files, paths, tflite
 from utils.errors import BuildError, DataError, GateError
+from utils.npu import bsp, vela
+from utils.npu.bsp import Bsp
 from utils.steps import vela as step
 
 DEFAULT = bsp.default()

@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import MIRROR, ROOT
 from utils import environment, files
 from utils.errors import DataError
-from utils.weights import fingerprint, load_into
+from utils.model.weights import fingerprint, load_into
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2

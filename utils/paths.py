@@ -1,4 +1,4 @@
-"""Where everything is; `utils/plan.py` names the files of each step in it."""
+"""Where everything is; `utils/graph/plan.py` names the files of each step in it."""
 
 from __future__ import annotations
 

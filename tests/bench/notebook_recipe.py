@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from utils.datasets import read_idx
+from utils.model.datasets import read_idx
 
 
 def network(interpolation: str, batch: int | None = None) -> keras.Model:

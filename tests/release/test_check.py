@@ -17,7 +17,7 @@ from tests.release.conftest import Keys, flip, make_keys, write_public
 from utils import files
 from utils.errors import ReleaseError
 from utils.release import check
-from utils.unpack import unpack
+from utils.sources.unpack import unpack
 
 #: Made by the first version that made releases: never to be made again, always to be read.
 FIRST = ROOT / "tests/data/release-0.1.0.tar.xz"

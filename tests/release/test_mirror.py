@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import Checkout, clean_env, copy_project
 from tests.release.conftest import commit, copy
-from utils import datasets
-from utils.recipe import DrawnSet
+from utils.model import datasets
+from utils.recipe.schema import DrawnSet
 
 #: The recipe's files, as small ones: name -> bytes.
 SMALL: dict[str, bytes] = {}
@@ -184,7 +184,7 @@ def test_a_site_without_network_builds_from_it_and_releases_what_it_may(zoo: Che
 
 
 def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from utils.recipe import load_all
+    from utils.recipe.schema import load_all
     from utils.release import reasons
     from utils.release.model import ReleasedModel
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.conftest import Checkout
 from tests.release.conftest import DEMO, Keys, commit, copy, git, write_private
 from utils.release import check, pack, sign
-from utils.unpack import unpack
+from utils.sources.unpack import unpack
 
 
 def tree(folder: Path) -> dict[str, bytes]:

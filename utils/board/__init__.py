@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from utils import files, paths, plan
+from utils import files, paths
 from utils.errors import BoardError, BuildError
-from utils.recipe import Recipe
+from utils.graph import plan
+from utils.recipe.schema import Recipe
 
 __all__ = ["ARGUMENTS", "PATIENCE", "Board", "Bundle", "Seen", "facts", "safe"]
 

@@ -13,11 +13,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from utils import files, paths, plan, recipe
+from utils import files, paths
 from utils.board import Board, Bundle, Say, Seen, safe
 from utils.board.ssh import Ssh
 from utils.board.virtual import Virtual
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
+from utils.graph import plan
+from utils.recipe import schema as recipe
 
 
 def boards(targets: str) -> list[Board]:

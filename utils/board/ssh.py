@@ -20,9 +20,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils import paths, record
+from utils import paths
 from utils.board import ARGUMENTS, PATIENCE, Bundle, Say, Seen, facts, safe
 from utils.errors import BoardError, ZooError
+from utils.graph import record
 
 __all__ = ["LostError", "Ssh"]
 

@@ -20,10 +20,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from utils import files, paths, plan, sources
+from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
-from utils.recipe import Recipe, find, load_all
+from utils.graph import plan
+from utils.recipe.schema import Recipe, find, load_all
 from utils.release.parts import parts
+from utils.sources import fetch as sources
 
 __all__ = ["FORMAT", "current", "entry", "load", "update"]
 

@@ -1,6 +1,6 @@
 """mirror: everything a build needs from outside, in one folder: copy it to a site without network, set ZOO_MIRROR.
 
-The folder is laid out as ``utils/sources.py`` says: files named by their sha256, ``unpinned.json`` for those that
+The folder is laid out as ``utils/sources/fetch.py`` says: files named by their sha256, ``unpinned.json`` for those that
 nobody publishes a sha256 for; and for people ``INDEX.tsv`` and ``LICENCES.md``.
 """
 
@@ -12,10 +12,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from utils import files, paths, plan, sources
+from utils import files, paths
 from utils.errors import STORAGE, storage_error
-from utils.recipe import find, load_all
-from utils.sources import Source
+from utils.graph import plan
+from utils.recipe.schema import find, load_all
+from utils.sources import fetch as sources
+from utils.sources.fetch import Source
 
 __all__ = ["mirror"]
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils import files, paths, plan
-from utils.recipe import IdxSet, Recipe
+from utils import files, paths
+from utils.graph import plan
+from utils.recipe.schema import IdxSet, Recipe
 
 __all__ = ["ReleasedModel"]
 

@@ -30,9 +30,10 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from utils import bundle, files, paths
+from utils import files, paths
+from utils.bundle import bundle
 from utils.errors import STORAGE, ReleaseError, storage_error
-from utils.recipe import find, load_all
+from utils.recipe.schema import find, load_all
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons

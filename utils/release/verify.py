@@ -12,7 +12,7 @@ from typing import Any
 
 from utils import files, paths
 from utils.errors import ReleaseError, storage_error
-from utils.recipe import find
+from utils.recipe.schema import find
 from utils.release import git, lock
 from utils.release.parts import constants
 

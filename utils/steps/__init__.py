@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from utils import environment, paths, plan, record
+from utils import environment, paths
 from utils.errors import BuildError, ZooError
-from utils.recipe import find
+from utils.graph import plan, record
+from utils.recipe.schema import find
 
 __all__ = ["main", "say"]
 

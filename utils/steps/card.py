@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from utils import bundle, compat, datasets, example, files, markdown, paths, pictures, plan, preprocess, record, tflite
+from utils import example, files, paths, tflite
+from utils.bundle import bundle, markdown, pictures
 from utils.errors import BuildError
-from utils.recipe import Recipe
+from utils.graph import plan, record
+from utils.model import datasets, preprocess
+from utils.npu import compat
+from utils.recipe.schema import Recipe
 from utils.steps import main, say
 
 #: The text of the card; its own file, so that words can change without code.

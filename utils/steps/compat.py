@@ -9,9 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils import bsp, compat, files, paths, plan
+from utils import files, paths
 from utils.errors import BuildError, ZooError
-from utils.recipe import find
+from utils.graph import plan
+from utils.npu import bsp, compat
+from utils.recipe.schema import find
 
 
 def main() -> None:

@@ -15,21 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from utils import (
-    datasets,
-    environment,
-    example,
-    expectations,
-    files,
-    network,
-    plan,
-    preprocess,
-    record,
-    saved_model,
-    tflite,
-)
+from utils import environment, example, files, tflite
 from utils.errors import BuildError, GateError
-from utils.recipe import LoadSavedModel, LoadTflite, Recipe
+from utils.graph import plan, record
+from utils.model import datasets, expectations, network, preprocess, saved_model
+from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 from utils.steps import main, say
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from utils import files, own_weights, plan, record, sources
-from utils.recipe import Recipe
+from utils import files
+from utils.graph import plan, record
+from utils.model import own_weights
+from utils.recipe.schema import Recipe
+from utils.sources import fetch as sources
 from utils.steps import main
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from utils import datasets, environment, example, files, own_weights, plan, preprocess, record
+from utils import environment, example, files
 from utils.errors import GateError
-from utils.recipe import Recipe, Variant
+from utils.graph import plan, record
+from utils.model import datasets, own_weights, preprocess
+from utils.recipe.schema import Recipe, Variant
 from utils.steps import main, say
 
 

@@ -6,9 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from utils import environment, expectations, network, own_weights, plan, record, saved_model, sources, unpack, weights
+from utils import environment
 from utils.errors import BuildError
-from utils.recipe import Load, LoadKeras, LoadSavedModel, Recipe
+from utils.graph import plan, record
+from utils.model import expectations, network, own_weights, saved_model, weights
+from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
+from utils.sources import fetch as sources
+from utils.sources import unpack
 from utils.steps import main, say
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from utils import datasets, environment, files, network, plan, preprocess, record
+from utils import environment, files
 from utils.errors import BuildError
-from utils.recipe import Recipe, Train
+from utils.graph import plan, record
+from utils.model import datasets, network, preprocess
+from utils.recipe.schema import Recipe, Train
 from utils.steps import main, say
 
 #: Training steps that TensorFlow runs between two looks at Python: a third less time an epoch.

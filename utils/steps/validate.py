@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from utils import bundle, datasets, files, own_weights, paths, plan, record
+from utils import files, paths
+from utils.bundle import bundle
 from utils.errors import ValidationError
-from utils.recipe import Example, Recipe
+from utils.graph import plan, record
+from utils.model import datasets, own_weights
+from utils.recipe.schema import Example, Recipe
 from utils.steps import main, say
 
 #: Seconds that example.py may take for one bundle.

@@ -12,8 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from utils import bsp, bundle, files, markdown, paths, plan, record, vela
-from utils.recipe import Recipe
+from utils import files, paths
+from utils.bundle import bundle, markdown
+from utils.graph import plan, record
+from utils.npu import bsp, vela
+from utils.recipe.schema import Recipe
 from utils.steps import main, say
 
 #: The text of the page.

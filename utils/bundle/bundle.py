@@ -16,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from utils import datasets, environment, example, files, own_weights, paths, plan, preprocess, record, sources
+from utils import environment, example, files, paths
 from utils.errors import BuildError
-from utils.recipe import Recipe
+from utils.graph import plan, record
+from utils.model import datasets, own_weights, preprocess
+from utils.recipe.schema import Recipe
+from utils.sources import fetch as sources
 
 __all__ = [
     "PATHFINDER",

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils import paths
 from utils.errors import BuildError, GateError
-from utils.recipe import Recipe
+from utils.recipe.schema import Recipe
 
 __all__ = ["build", "check_parameters"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils import tflite
-from utils.bsp import version
 from utils.errors import GateError
-from utils.recipe import LoadTflite, Recipe
+from utils.npu.bsp import version
+from utils.recipe.schema import LoadTflite, Recipe
 
 __all__ = ["check_graph"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import BuildError
-from utils.recipe import LoadSavedModel, Recipe
+from utils.recipe.schema import LoadSavedModel, Recipe
 
 __all__ = ["freeze", "function"]
 

@@ -12,10 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from utils import bsp, compat, environment, files, own_weights, paths, record, vela
+from utils import environment, files, paths
 from utils.errors import BuildError
-from utils.recipe import LoadSavedModel, LoadTflite, Recipe
-from utils.sources import Source, cached
+from utils.graph import record
+from utils.model import own_weights
+from utils.npu import bsp, compat, vela
+from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+from utils.sources.fetch import Source, cached
 
 __all__ = ["Step", "npu_file", "npu_folder", "step_of", "steps_of", "vela_step"]
 
@@ -95,8 +98,15 @@ class Step:
 
 #: Modules that decide when a step runs and where, not what it writes: a change in them rebuilds nothing.
 _HOUSE = {
-    f"utils.{name}"
-    for name in ("errors", "lists", "own_weights", "paths", "plan", "recipe", "record", "sources", "steps")
+    "utils.errors",
+    "utils.graph.plan",
+    "utils.graph.record",
+    "utils.model.own_weights",
+    "utils.paths",
+    "utils.recipe.lists",
+    "utils.recipe.schema",
+    "utils.sources.fetch",
+    "utils.steps",
 }
 
 

@@ -22,14 +22,15 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as closed
 
-from utils import files, paths, tflite, vela
-from utils.bsp import Bsp, load_all, version
+from utils import files, tflite
 from utils.errors import DataError
+from utils.npu import vela
+from utils.npu.bsp import Bsp, load_all, version
 
 __all__ = ["OPERATORS", "RULES", "TARGETS", "Finding", "Verdict", "as_json", "as_text", "examine", "report", "rules"]
 
-RULES = paths.UTILS / "compat.toml"
-OPERATORS = paths.UTILS / "operators.csv"
+RULES = Path(__file__).with_name("compat.toml")
+OPERATORS = Path(__file__).with_name("operators.csv")
 
 #: Accelerator -> what people call the target.
 TARGETS = {
@@ -266,7 +267,7 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple
         )
     if unknown and not graph.min_runtime:
         what = f"nothing says which runtime knows {', '.join(unknown)}"
-        remedy = "look it up, and add a row to utils/operators.csv"
+        remedy = "look it up, and add a row to utils/npu/operators.csv"
         found.append(Finding("version-unknown", "yellow", what, {}, "operators.csv", remedy))
     stay: set[int] = set()
     for rule in rules():
@@ -335,7 +336,7 @@ def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
     least, unknown = needs(graph)
     lines = [f"{file.name}: {len(graph.operators)} operators, needs TFLite {least}"]
     if unknown:
-        lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/operators.csv")
+        lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/npu/operators.csv")
     for verdict in report(graph, bsps):
         lines += ["", f"{verdict.verdict.upper():6} {verdict.target}; {verdict.span}"]
         if verdict.accelerator != "cpu":

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from utils import environment, files, paths, tflite
-from utils.bsp import Bsp, load_all, version
 from utils.errors import BuildError, DataError, GateError
+from utils.npu.bsp import Bsp, load_all, version
 
 __all__ = [
     "CUSTOM",

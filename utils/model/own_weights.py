@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils import weights
 from utils.errors import SourceError
-from utils.recipe import LoadTflite, Recipe
+from utils.model import weights
+from utils.recipe.schema import LoadTflite, Recipe
 
 __all__ = ["Own", "choose", "find"]
 

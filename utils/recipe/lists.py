@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from utils import paths
 from utils.errors import RecipeError
-from utils.sources import Source
+from utils.sources.fetch import Source
 
 __all__ = ["Row", "read"]
 

@@ -20,9 +20,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from utils import bsp, lists, paths
+from utils import paths
 from utils.errors import RecipeError
-from utils.sources import Source
+from utils.npu import bsp
+from utils.recipe import lists
+from utils.sources.fetch import Source
 
 __all__ = ["Recipe", "find", "load_all"]
 
@@ -145,7 +147,7 @@ class ImageSet(_Closed):
     """Single image files, each a pinned source, named by a list in git with their labels or masks."""
 
     kind: Literal["images"]
-    file: str  # CSV list, seen from the recipe's folder; utils/lists.py says what stands in it
+    file: str  # CSV list, seen from the recipe's folder; utils/recipe/lists.py says what stands in it
     urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S*\{file\}\S*$")]], Field(min_length=1)]
     licence: str
     redistribute: Literal[False] = False  # for measuring only: no image goes into a bundle
@@ -286,7 +288,7 @@ class Measured(_Closed):
     accelerator: str  # CPU (1 thread), NPU, ...
     variant: Variant
     ms: Annotated[float, Field(gt=0)]  # milliseconds an inference
-    bsp: str  # what the board ran: a name of utils/bsp.csv
+    bsp: str  # what the board ran: a name of utils/npu/bsp.csv
     command: str
     source: str
 
@@ -606,7 +608,9 @@ def _read(file: Path) -> list[Recipe]:
         lines = [line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in wrong.items()]
         things = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
         raise RecipeError(
-            "\n  ".join([f"{things} to mend:", *lines]), where=where, hint="utils/recipe.py says what each key means"
+            "\n  ".join([f"{things} to mend:", *lines]),
+            where=where,
+            hint="utils/recipe/schema.py explains each key",
         )
     return recipes
 

@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from utils import environment, example, lists, preprocess, sources
+from utils import environment, example
 from utils.errors import BuildError, DataError
-from utils.recipe import DrawnSet, IdxSet, ImageSet, Recipe
+from utils.model import preprocess
+from utils.recipe import lists
+from utils.recipe.schema import DrawnSet, IdxSet, ImageSet, Recipe
+from utils.sources import fetch as sources
 
 __all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
 

@@ -6,13 +6,13 @@ import csv
 import difflib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from utils import paths
 from utils.errors import BuildError
 
 __all__ = ["FILE", "Bsp", "default", "find", "load_all", "version"]
 
-FILE = paths.UTILS / "bsp.csv"
+FILE = Path(__file__).with_name("bsp.csv")
 
 
 @dataclass(frozen=True)

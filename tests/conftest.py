@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import pretrained
-from tests.servers import Server, serving
+from tests.support import pretrained
+from tests.support.servers import Server, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -147,8 +147,8 @@ def mirror() -> Path:
 
 @pytest.fixture(scope="session")
 def peculiar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small int8 models, one of each of ``tests/models.py``."""
-    from tests import models
+    """A folder of small int8 models, one of each of ``tests/support/models.py``."""
+    from tests.support import models
 
     return models.make(tmp_path_factory.mktemp("peculiar"))
 
@@ -162,7 +162,7 @@ def upstream() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def loaded_once(tmp_path_factory: pytest.TempPathFactory, upstream: Server) -> pretrained.Loaded:
-    """A checkout in which the small loaded models of tests/pretrained.py are built: look, do not touch."""
+    """A checkout in which the small loaded models of tests/support/pretrained.py are built: look, do not touch."""
     checkout = copy_project(tmp_path_factory.mktemp("loaded") / "zoo")
     return pretrained.build(checkout, upstream, tmp_path_factory.mktemp("upstream"))
 

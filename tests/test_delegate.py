@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.builds.test_mnist import OLD_RUNTIMES, _old_runtime
 from tests.conftest import Checkout, clean_env
 from tests.test_example import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
-from tests.test_mnist import OLD_RUNTIMES, _old_runtime
 from utils import example, paths
 
 CC = shutil.which("gcc") or shutil.which("cc")

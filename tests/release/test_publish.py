@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT, clean_env
 from tests.release.conftest import Keys, flip
-from tests.release.servers import USER, Hub, Relay, docker_registry, hub, relay
+from tests.support.registries import USER, Hub, Relay, docker_registry, hub, relay
 from utils.release import check, oci, pack
 
 #: Each starts the program, which imports the hub's and signing's packages for seconds.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.test_vela import needs
+from tests.npu.test_vela import needs
 from utils import tflite
 from utils.errors import DataError
 from utils.npu import bsp, compat, vela

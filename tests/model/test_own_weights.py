@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from tests import pretrained
+from tests.builds.test_build import NOTHING, ran
 from tests.conftest import FAILED, Checkout
-from tests.pretrained import ENV, Loaded
-from tests.test_build import NOTHING, ran
+from tests.support import pretrained
+from tests.support.pretrained import ENV, Loaded
 from utils.errors import DataError, SourceError, ZooError
 from utils.model import own_weights
 from utils.recipe import schema as recipe

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from utils import files, paths
 from utils.errors import StorageError
 from utils.graph import record
@@ -165,12 +166,12 @@ def test_one_process_at_a_time(home: Path) -> None:
     """A second process waits; when the first is killed, the kernel lets it in."""
     mark = home / "records/train.json"
     code = (
-        "import sys, time; from pathlib import Path; from utils import record\n"
+        "import sys, time; from pathlib import Path; from utils.graph import record\n"
         "with record.locked(Path(sys.argv[1])): print('in', flush=True); time.sleep(float(sys.argv[2]))\n"
     )
 
     def enter(seconds: str) -> subprocess.Popen[str]:
-        root = Path(record.__file__).parent.parent
+        root = ROOT
         command = [sys.executable, "-c", code, str(mark), seconds]
         return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import pretrained
 from tests.conftest import FAILED, MIRROR, Checkout, copy_project
-from tests.pretrained import ENV, Loaded
-from tests.servers import Server
+from tests.support import pretrained
+from tests.support.pretrained import ENV, Loaded
+from tests.support.servers import Server
 from utils import environment, example
 from utils.errors import GateError
 from utils.recipe import schema as recipe

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.builds.test_mnist import OLD_RUNTIMES, _old_runtime
 from tests.conftest import ROOT
-from tests.test_mnist import OLD_RUNTIMES, _old_runtime
 
 pytestmark = [pytest.mark.runtimes, pytest.mark.timeout(2400)]
 
-#: The bundles of this checkout, whichever they are; tests/test_mnist.py builds some of its own.
+#: The bundles of this checkout, whichever they are; tests/builds/test_mnist.py builds some of its own.
 BUNDLES = sorted(file.parent for file in ROOT.glob("artifacts/*/SHA256SUMS"))
 
 

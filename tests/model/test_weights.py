@@ -619,6 +619,6 @@ def test_fingerprint_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_fingerprint_needs_no_heavy_module() -> None:
-    code = "import sys, utils.weights; print([m for m in ('tensorflow', 'keras', 'h5py', 'numpy') if m in sys.modules])"
+    code = "import sys, utils.model.weights; print([m for m in ('tensorflow', 'keras', 'h5py', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Server, body, cut, full, redirect, serving, stall, status
+from tests.support.servers import Server, body, cut, full, redirect, serving, stall, status
 from utils.errors import (
     CorruptError,
     OfflineError,
@@ -30,7 +30,7 @@ from utils.errors import (
 from utils.sources import fetch as sources
 from utils.sources.fetch import Event, Limits, Source, Terminal, cached, fetch, fetch_all, known_sha256
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = bytes(i * i % 251 for i in range(200_000))
 SHA = hashlib.sha256(DATA).hexdigest()
 QUICK = Limits(connect=20.0, read=20.0, tries=4, backoff=0.01, longest=0.3)  # a busy machine must not look dead
@@ -707,6 +707,6 @@ def test_bars_on_a_tty(server: Server) -> None:
 
 
 def test_planning_imports_no_network() -> None:
-    code = "import sys, utils.sources; print({'requests', 'urllib3', 'tqdm'} & {*sys.modules})"
+    code = "import sys, utils.sources.fetch; print({'requests', 'urllib3', 'tqdm'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tests.networks import FAVOURITE
-from tests.servers import Server, full
+from tests.support.networks import FAVOURITE
+from tests.support.servers import Server, full
 
 if TYPE_CHECKING:
     from tests.conftest import Checkout
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 #: doit in a test: nothing but the loopback server, whatever proxy this machine has.
 ENV = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -371,7 +371,7 @@ def write_weights(folder: Path) -> None:
     """colours.h5 and same.h5, with weights that do what the names say."""
     import keras
 
-    from tests.networks import write_legacy
+    from tests.support.networks import write_legacy
 
     def model(name: str, shape: tuple[int, int, int]) -> Any:
         space: dict[str, Any] = {}

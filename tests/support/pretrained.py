@@ -208,7 +208,7 @@ CALIBRATION = '[calibration]\ndataset = "calibration"\ncount = {}\n\n'
 
 def add(project: Checkout, server: Server, folder: Path) -> Loaded:
     """Write the recipes of all three into a project, and put what they need on the server."""
-    command = [sys.executable, "-m", "tests.pretrained", str(folder)]
+    command = [sys.executable, "-m", "tests.support.pretrained", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=_pinned())
     assert done.returncode == 0, done.stderr
     made = Loaded(project, server, "")

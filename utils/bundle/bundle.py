@@ -21,7 +21,7 @@ from utils.errors import BuildError
 from utils.graph import plan, record
 from utils.model import datasets, own_weights, preprocess
 from utils.recipe.schema import Recipe
-from utils.sources import fetch as sources
+from utils.sources.fetch import fetch
 
 __all__ = [
     "PATHFINDER",
@@ -58,7 +58,7 @@ def fill(recipe: Recipe, folder: Path) -> None:
     pictures = datasets.pictures(recipe)
     for number, name in enumerate(plan.example_files(recipe)):
         if pictures:
-            shutil.copyfile(sources.fetch(pictures[number]), folder / name)
+            shutil.copyfile(fetch(pictures[number]), folder / name)
         else:
             pixels = shown.images[number]
             Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)

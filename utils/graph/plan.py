@@ -18,7 +18,8 @@ from utils.graph import record
 from utils.model import own_weights
 from utils.npu import bsp, compat, vela
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
-from utils.sources.fetch import Source, cached
+from utils.sources.cache import cached
+from utils.sources.source import Source
 
 __all__ = ["Step", "npu_file", "npu_folder", "step_of", "steps_of", "vela_step"]
 
@@ -105,7 +106,12 @@ _HOUSE = {
     "utils.paths",
     "utils.recipe.lists",
     "utils.recipe.schema",
+    "utils.sources.cache",
     "utils.sources.fetch",
+    "utils.sources.http",
+    "utils.sources.part",
+    "utils.sources.progress",
+    "utils.sources.source",
     "utils.steps",
 }
 

@@ -22,7 +22,8 @@ from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
 from utils.recipe.schema import DrawnSet, IdxSet, ImageSet, Recipe
-from utils.sources import fetch as sources
+from utils.sources.fetch import fetch, fetch_all
+from utils.sources.source import Source
 
 __all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
 
@@ -58,7 +59,7 @@ def labels(recipe: Recipe) -> list[str]:
         return recipe.labels
     entry = recipe.sources[recipe.labels]
     try:
-        table = json.loads(sources.fetch(entry.source()).read_text(encoding="utf-8"))
+        table = json.loads(fetch(entry.source()).read_text(encoding="utf-8"))
         names = [str(table[str(index)][1]).replace("_", " ") for index in range(len(table))]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise DataError(
@@ -123,7 +124,7 @@ def examples(recipe: Recipe) -> Examples:
                     hint="name one of the labels",
                 )
         return Examples(
-            np.stack([_pixels(recipe, source, sources.fetch(source)) for source in pictures(recipe)]),
+            np.stack([_pixels(recipe, source, fetch(source)) for source in pictures(recipe)]),
             np.asarray([names.index(entry.label) if entry.label else -1 for entry in recipe.examples], np.int64),
         )
     found = load(recipe, recipe.evaluation.dataset)
@@ -144,14 +145,14 @@ def showcase(recipe: Recipe, given: npt.NDArray[np.int64]) -> list[int]:
     return turns[: recipe.examples if isinstance(recipe.examples, int) else None]
 
 
-def pictures(recipe: Recipe) -> list[sources.Source]:
+def pictures(recipe: Recipe) -> list[Source]:
     """The sources of the recipe's own example pictures; empty where examples come from the evaluation set."""
     chosen = recipe.examples if isinstance(recipe.examples, list) else []
     return [recipe.sources[entry.source].source() for entry in chosen]
 
 
 def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
-    found = sources.fetch_all([source for row in rows for source in row.sources])
+    found = fetch_all([source for row in rows for source in row.sources])
 
     def read(row: lists.Row) -> npt.NDArray[np.uint8]:
         return _pixels(recipe, row.source, found[row.source.name])
@@ -162,7 +163,7 @@ def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
     return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
 
 
-def _pixels(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.uint8]:
+def _pixels(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
     try:
         return preprocess.read(file, recipe.input)
     except example.Problem as error:
@@ -170,7 +171,7 @@ def _pixels(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[n
         raise DataError(what, where=source.name, hint="name another image, whole and of a usual format") from None
 
 
-def _mask(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.uint8]:
+def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(file) as image:
             mode, mask = image.mode, np.asarray(image)
@@ -187,8 +188,8 @@ def _mask(recipe: Recipe, source: sources.Source, file: Path) -> npt.NDArray[np.
 
 
 def _idx(recipe: Recipe, dataset: IdxSet) -> Examples:
-    images = read_idx(sources.fetch(recipe.sources[dataset.images].source()), recipe.sources[dataset.images].file)
-    labels = read_idx(sources.fetch(recipe.sources[dataset.labels].source()), recipe.sources[dataset.labels].file)
+    images = read_idx(fetch(recipe.sources[dataset.images].source()), recipe.sources[dataset.images].file)
+    labels = read_idx(fetch(recipe.sources[dataset.labels].source()), recipe.sources[dataset.labels].file)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
             f"images have shape {images.shape} and labels {labels.shape}; (N, height, width) and (N,) belong together",

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from utils import paths
 from utils.errors import RecipeError
-from utils.sources.fetch import Source
+from utils.sources.source import Source
 
 __all__ = ["Row", "read"]
 

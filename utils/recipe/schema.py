@@ -24,7 +24,7 @@ from utils import paths
 from utils.errors import RecipeError
 from utils.npu import bsp
 from utils.recipe import lists
-from utils.sources.fetch import Source
+from utils.sources.source import Source
 
 __all__ = ["Recipe", "find", "load_all"]
 

@@ -25,7 +25,8 @@ from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.graph import plan
 from utils.recipe.schema import Recipe, find, load_all
 from utils.release.parts import parts
-from utils.sources import fetch as sources
+from utils.sources import cache
+from utils.sources.source import Source
 
 __all__ = ["FORMAT", "current", "entry", "load", "update"]
 
@@ -121,12 +122,12 @@ def update(models: list[str]) -> None:
     print(f"{paths.relative(paths.ARTIFACTS_LOCK)}: {len(lock['models'])} models, {len(lock['sources'])} sources")
 
 
-def _unpinned(recipe: Recipe) -> list[sources.Source]:
+def _unpinned(recipe: Recipe) -> list[Source]:
     return [source for step in plan.steps_of(recipe) for source in step.fetches if source.unpinned]
 
 
-def _recorded(source: sources.Source) -> dict[str, Any] | None:
-    file = sources.cached(source)
+def _recorded(source: Source) -> dict[str, Any] | None:
+    file = cache.cached(source)
     return {**files.facts(file), "urls": list(source.urls)} if file else None
 
 

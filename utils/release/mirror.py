@@ -1,6 +1,6 @@
 """mirror: everything a build needs from outside, in one folder: copy it to a site without network, set ZOO_MIRROR.
 
-The folder is laid out as ``utils/sources/fetch.py`` says: files named by their sha256, ``unpinned.json`` for those that
+The folder is laid out as ``utils/sources/cache.py`` says: files named by their sha256, ``unpinned.json`` for those that
 nobody publishes a sha256 for; and for people ``INDEX.tsv`` and ``LICENCES.md``.
 """
 
@@ -16,8 +16,8 @@ from utils import files, paths
 from utils.errors import STORAGE, storage_error
 from utils.graph import plan
 from utils.recipe.schema import find, load_all
-from utils.sources import fetch as sources
-from utils.sources.fetch import Source
+from utils.sources.fetch import fetch_all
+from utils.sources.source import Source
 
 __all__ = ["mirror"]
 
@@ -31,7 +31,7 @@ def mirror(to: Path, models: list[str]) -> None:
     """
     recipes = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
     wanted = {source.name: source for r in recipes for step in plan.steps_of(r) for source in step.fetches}
-    found = sources.fetch_all(wanted.values())
+    found = fetch_all(wanted.values())
     try:
         to.mkdir(parents=True, exist_ok=True)
         copied = sum(_copy(file, to / file.name) for _, file in sorted(found.items()))

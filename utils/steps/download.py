@@ -8,7 +8,7 @@ from utils import files
 from utils.graph import plan, record
 from utils.model import own_weights
 from utils.recipe.schema import Recipe
-from utils.sources import fetch as sources
+from utils.sources.fetch import fetch_all
 from utils.steps import main
 
 
@@ -19,7 +19,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     list of images name, sha256 and count, and the licence of its images.
     """
     own = own_weights.find(recipe)
-    found = sources.fetch_all(step.fetches)
+    found = fetch_all(step.fetches)
     facts: dict[str, Any] = {}
     for key, entry in recipe.sources.items():
         if entry.source() in step.fetches:

@@ -11,8 +11,8 @@ from utils.errors import BuildError
 from utils.graph import plan, record
 from utils.model import expectations, network, own_weights, saved_model, weights
 from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
-from utils.sources import fetch as sources
 from utils.sources import unpack
+from utils.sources.fetch import fetch
 from utils.steps import main, say
 
 
@@ -44,7 +44,7 @@ def _file(recipe: Recipe, load: Load) -> tuple[Path, str]:
     """The published file in the cache, or the user's own as the download step saw it; and what to call it."""
     entry, own = recipe.sources[load.source], own_weights.find(recipe)
     if own is None:
-        return sources.fetch(entry.source()), entry.file
+        return fetch(entry.source()), entry.file
     noted = plan.source_mark(recipe, load.source).read_text(encoding="ascii").strip()
     if own.fingerprint()["sha256"] != noted:
         raise BuildError("the weights changed while the build ran", where=str(own.path), hint="run doit again")

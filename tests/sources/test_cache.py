@@ -1,0 +1,136 @@
+"""The cache: what it records, what it notices, and where it cannot be written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.servers import Server, full
+from tests.support.sources import (
+    DATA,
+    SHA,
+    get,
+    program,
+    refused,
+    said,
+    source,
+)
+from utils.errors import CorruptError, StorageError
+from utils.sources.cache import cached, known_sha256
+
+
+def test_md5_of_upstream(server: Server, cache: Path) -> None:
+    facts: dict[str, Any] = {"sha256": None, "size": None}
+    wanted = source(server.on("/a", full(DATA)), md5=hashlib.md5(DATA).hexdigest(), **facts)
+    assert wanted.unpinned
+    assert known_sha256(wanted) is None
+    assert get(wanted)[0] == cache / SHA
+    assert known_sha256(wanted) == SHA
+    assert f"has md5 {hashlib.md5(DATA).hexdigest()}, not 444" in refused(
+        source(server.base + "/a", md5="4" * 32, **facts), CorruptError
+    )
+
+
+def test_unpinned_is_pinned_by_its_first_fetch(server: Server, cache: Path) -> None:
+    wanted = source(server.on("/a?key=1", full(DATA)), sha256=None, size=None)
+    server.on("/a", full(DATA))
+    assert get(wanted)[0] == cache / SHA == cached(wanted)
+    (record,) = json.loads((cache / "unpinned.json").read_text()).values()
+    assert record == {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}
+    (cache / SHA).unlink()
+    server.on("/a", full(bytes(7)))
+    text = refused(wanted, CorruptError)
+    assert "the body has 7 bytes" in text or "unpinned.json to accept new bytes" in text
+    (cache / "unpinned.json").write_text("{}")
+    assert get(wanted)[0].read_bytes() == bytes(7)
+    (cache / "unpinned.json").write_text('{"x": {"sha256": "../../etc/passwd", "size": 1}}')
+    assert "unpinned.json: this is no record of hashes" in refused(wanted)
+
+
+def test_damaged_cache_is_noticed(server: Server, cache: Path) -> None:
+    wanted = source(server.on("/a", full(DATA)))
+    get(wanted)
+    (cache / SHA).write_bytes(bytes(len(DATA)))
+    assert cached(wanted) is not None
+    assert cached(wanted, verify=True) is None
+    path, events = get(wanted)
+    assert path.read_bytes() == DATA
+    assert "warning: weights.h5 in the cache has sha256" in said(events)
+    (cache / SHA).write_bytes(b"")
+    assert cached(wanted) is None
+
+
+def test_two_processes_fetch_once(server: Server, cache: Path) -> None:
+    url = server.on("/a", full(DATA, pace=0.3))
+    both = [program(url) for _ in range(2)]
+    results = [one.communicate(timeout=15) for one in both]
+    assert [out for out, _ in results] == [f"{cache / SHA}\n"] * 2, results
+    assert [request.sent for request in server.requests] == [len(DATA)]
+    assert "waiting for weights.h5: another fetch of it is running" in "".join(err for _, err in results)
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system of memory; a machine that does not let us skips the test."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def make(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "zoo-test", str(place)]
+        try:
+            done = subprocess.run(command, capture_output=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("needs the mount program")
+        if done.returncode:
+            pytest.skip("needs the right to mount a tmpfs (root outside of a container)")
+        return place
+
+    yield make
+    if place.is_mount():
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_disk_full(server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    place = mount("size=128k")
+    monkeypatch.setenv("ZOO_CACHE", str(place))
+    with pytest.raises(StorageError, match=r"no space left on the disk\n  -> free some space"):
+        get(source(server.on("/a", full(DATA)), name="full"))
+    assert not (place / SHA).exists()
+    assert len(server.requests) == 1
+
+
+def test_read_only_cache(server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    place = mount("size=1m")
+    monkeypatch.setenv("ZOO_CACHE", str(place))
+    wanted = source(server.on("/a", full(DATA)))
+    get(wanted)
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    assert get(wanted)[0] == place / SHA  # a full cache needs no writing
+    with pytest.raises(StorageError, match="the folder is read-only"):
+        get(source(server.on("/b", full(DATA[1:])), data=DATA[1:]))
+    assert len(server.requests) == 1
+
+
+def test_no_permission(server: Server, cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(0o555)
+    # Root is let in everywhere.
+    process = program(server.on("/a", full(DATA)), user=0 if os.geteuid() else 65534)
+    _, err = process.communicate(timeout=15)
+    assert "Traceback" not in err
+    assert re.search(r"StorageError: .*/cache/locks: no permission to write\n  -> make the folder writable", err)
+    assert server.requests == []
+
+
+def test_cache_that_is_a_file(cache: Path) -> None:
+    cache.write_text("in the way")
+    with pytest.raises(StorageError, match="cache"):
+        get(source("http://127.0.0.1:1/a"))

@@ -1,0 +1,197 @@
+"""One try at a loopback server that does everything wrong, one thing at a time."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.servers import Server, body, cut, full, redirect, serving, stall, status
+from tests.support.sources import (
+    DATA,
+    IMPATIENT,
+    SHA,
+    get,
+    partial,
+    ranges,
+    refused,
+    source,
+)
+from utils.errors import CorruptError
+from utils.sources import http
+
+
+def test_compressed_on_the_way_is_kept_as_sent(server: Server) -> None:
+    get(source(server.on("/a.gz", body(DATA, Content_Encoding="gzip"))))
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_short_body_is_resumed(server: Server) -> None:
+    url = server.on("/a", body(DATA[:50_000]), full(DATA))
+    assert get(source(url))[0].read_bytes() == DATA
+    assert ranges(server) == [None, "bytes=50000-"]
+    assert [request.sent for request in server.requests] == [50_000, 150_000]
+
+
+def test_a_shorter_file(server: Server, cache: Path) -> None:
+    text = refused(source(server.on("/a", full(DATA[:-1]))), CorruptError)
+    assert "the server's file has 199999 bytes, not 200000" in text
+    assert ".part" not in partial(cache)
+
+
+@pytest.mark.parametrize("size", [len(DATA), None])
+def test_cut_connection_is_resumed(server: Server, size: int | None) -> None:
+    url = server.on("/a", cut(DATA, 70_000, etag='"v1"'), full(DATA, etag='"v1"'))
+    path, events = get(source(url, size=size))
+    assert path.read_bytes() == DATA
+    assert ranges(server) == [None, "bytes=70000-"]
+    assert server.requests[1].headers["if-range"] == '"v1"'
+    assert server.requests[1].sent == 130_000
+    assert [event.have for event in events if event.kind == "start"] == [0, 70_000]
+
+
+def test_a_file_that_changed_in_between_starts_anew(server: Server) -> None:
+    url = server.on("/a", cut(bytes(200_000), 70_000, etag='"v1"'), full(DATA, etag='"v2"'))
+    assert get(source(url))[0].read_bytes() == DATA
+    assert [request.sent for request in server.requests] == [70_000, 200_000]
+
+
+def test_a_server_that_ignores_range(server: Server) -> None:
+    url = server.on("/a", cut(DATA, 70_000), body(DATA))
+    assert get(source(url))[0].read_bytes() == DATA
+    assert ranges(server) == [None, "bytes=70000-"]
+
+
+def test_what_another_address_sent_is_not_this_ones_fault(server: Server) -> None:
+    urls = [server.on("/bad", body(bytes(5000)), status(404)), server.on("/good", full(DATA))]
+    assert get(source(*urls))[0].read_bytes() == DATA
+    assert ranges(server) == [None, "bytes=5000-", "bytes=5000-", None]
+
+
+def test_no_mixture_without_a_hash(server: Server) -> None:
+    facts: dict[str, Any] = {"sha256": None, "size": None}
+    url = server.on("/a", cut(DATA, 70_000), full(DATA))
+    assert get(source(url, **facts))[0].read_bytes() == DATA
+    assert ranges(server) == [None, None]
+
+
+def test_range_that_does_not_fit(server: Server, cache: Path) -> None:
+    (cache / "partial").mkdir(parents=True)
+    (cache / f"partial/{SHA}.part").write_bytes(DATA[:100])
+    url = server.on("/a", status(206, Content_Range="bytes 7-9/200000"), status(416), full(DATA))
+    assert get(source(url))[0].read_bytes() == DATA
+    assert ranges(server) == ["bytes=100-", None, None]
+
+
+@pytest.mark.parametrize("part", [DATA, DATA + b"x", b"x" * len(DATA)])
+def test_whole_long_or_wrong_part(server: Server, cache: Path, part: bytes) -> None:
+    (cache / "partial").mkdir(parents=True)
+    (cache / f"partial/{SHA}.part").write_bytes(part)
+    assert get(source(server.on("/a", full(DATA))))[0].read_bytes() == DATA
+    assert ranges(server) == ([] if part == DATA else [None])
+
+
+def test_too_long_is_refused_before_its_body(server: Server, cache: Path) -> None:
+    text = refused(source(server.on("/a", body(DATA + b"x"))), CorruptError)
+    assert "the body has 200001 bytes, not 200000" in text
+    assert not (cache / SHA).exists()
+
+
+def test_too_long_without_a_length(server: Server, cache: Path) -> None:
+    def endless(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        while not handler.wfile.closed and handler.request_seen.sent < 50 * len(DATA):
+            handler.put(DATA)
+
+    assert "goes on after the 200000 bytes" in refused(source(server.on("/a", endless)), CorruptError)
+    assert ".part" not in partial(cache)
+    assert server.requests[0].sent < 50 * len(DATA)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("3", 3.0), ("99", 60.0), ("", None), ("soon", None), ("-1", None)])
+def test_retry_after_values(value: str, seconds: float | None) -> None:
+    assert http.parse_retry_after(value, 60.0) == seconds
+
+
+def test_stalled_body(server: Server) -> None:
+    url = server.on("/a", stall(DATA, 70_000, 3.0), full(DATA))
+    assert get(source(url), IMPATIENT)[0].read_bytes() == DATA
+    assert ranges(server) == [None, "bytes=70000-"]
+    text = refused(source(server.on("/b", stall(b"x", 0, 3.0)), sha256="5" * 64), limits=IMPATIENT)
+    assert "no data for 1 s (4 tries)" in text
+
+
+def test_redirects(server: Server) -> None:
+    url = server.on("/from", redirect(server.on("/to", full(DATA))))
+    assert get(source(url))[0].read_bytes() == DATA
+    loop = server.on("/round", redirect("/and"))
+    server.on("/and", redirect("/round"))
+    began = len(server.requests)
+    assert f"{loop}: its redirects go in a circle" in refused(source(loop, sha256="6" * 64))
+    assert len(server.requests) - began <= 11
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://127.0.0.1:1/x", "the connection was refused (4 tries)"),
+        ("ftp://127.0.0.1/x", "this is no http(s) address"),
+        ("file:///etc/passwd", "this is no http(s) address"),
+        ("weights.h5", "this is no http(s) address"),
+        ("http://[::1", "this is no http(s) address"),
+    ],
+)
+def test_no_server(url: str, why: str) -> None:
+    assert why in refused(source(url))
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate that nobody has signed."""
+    path = tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=zoo -addext subjectAltName=IP:127.0.0.1"
+    try:
+        subprocess.run(
+            [*command.split(), "-keyout", path, "-out", path.with_suffix(".crt")],
+            check=True,
+            capture_output=True,
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("needs the openssl program")
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path
+
+
+def test_tls_is_verified(server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(certificate) as secure:
+        url = secure.on("/a", full(DATA))
+        assert "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE" in refused(source(url))
+        assert secure.requests == []
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        down = secure.on("/down", redirect(server.on("/a", full(DATA))))
+        assert f"{down}: it redirects from https to http" in refused(source(down))
+        assert get(source(url))[0].read_bytes() == DATA
+
+
+def test_credentials_are_never_shown(server: Server, cache: Path) -> None:
+    url = server.on("/a", status(403)).replace("//", "//user:hunter2@") + "?X-Sig=hunter2&download=1"
+    text = refused(source(url))
+    assert f"{server.base.replace('//', '//***@')}/a?X-Sig=***&download=1: HTTP 403 Forbidden" in text
+    assert server.requests[0].headers["authorization"].startswith("Basic")
+    server.on("/a", cut(DATA, 10), full(DATA))
+    _, events = get(source(url, sha256=None, size=None))
+    kept = "".join(path.read_text(errors="replace") for path in cache.rglob("*.json"))
+    assert "hunter2" not in text + kept + repr(events)
+
+
+def test_credentials_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:hunter2@127.0.0.1:1")
+    text = refused(source("http://zoo.invalid/a"))
+    assert "the proxy refused or cannot be reached" in text
+    assert "hunter2" not in text

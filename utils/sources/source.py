@@ -1,0 +1,78 @@
+"""Source: one file from outside, where it is and how to tell that it is the right one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+__all__ = ["Address", "Source", "hash_url", "redact_url", "split_url"]
+
+_SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file from outside: where it is, and how to tell that it is the right one."""
+
+    name: str  # file name
+    urls: tuple[str, ...]  # origin first, then its mirrors
+    size: int | None  # bytes
+    sha256: str | None  # lower-case hex
+    md5: str | None  # upstream's own, where it publishes no sha256
+    licence: str  # SPDX id or a plain name
+    what: str
+
+    @property
+    def unpinned(self) -> bool:
+        """True where no sha256 is published: the first fetch records one, a release refuses it."""
+        return self.sha256 is None
+
+    @property
+    def key(self) -> str:
+        """The name of its lock, part and record: a hash that is known before its bytes are."""
+        if self.sha256:
+            return self.sha256
+        return f"md5-{self.md5}" if self.md5 else hash_url(next(iter(self.urls), self.name))
+
+
+@dataclass(frozen=True)
+class Address:
+    """One place that may have a source: a URL, or a file in a mirror folder."""
+
+    place: str | Path
+    is_mirror: bool = False
+
+    @property
+    def label(self) -> str:
+        """Where a file came from, in a word: the host, or "mirror"."""
+        return "mirror" if self.is_mirror else split_url(str(self.place)).hostname or str(self)
+
+    def __str__(self) -> str:
+        shown = redact_url(self.place) if isinstance(self.place, str) else str(self.place)
+        return f"mirror {shown}" if self.is_mirror else shown
+
+
+def hash_url(url: str) -> str:
+    """Return a file name for ``url``; the user and password in it do not count."""
+    parts = split_url(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return f"url-{hashlib.sha256(bare.encode()).hexdigest()[:32]}"
+
+
+def redact_url(url: str) -> str:
+    """Return ``url`` without the credentials in it."""
+    parts = split_url(url)
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = f"***@{host}" if at and user else parts.netloc
+    return parts._replace(netloc=netloc, query=_SECRET.sub(r"\1=***", parts.query)).geturl()
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of ``url``; those of a placeholder where it is no URL."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("unreadable-address")

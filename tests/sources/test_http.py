@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.support.sources import (
     partial,
     ranges,
     refused,
+    said,
     source,
 )
 from utils.errors import CorruptError
@@ -149,23 +152,6 @@ def test_no_server(url: str, why: str) -> None:
     assert why in refused(source(url))
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Make a certificate that nobody has signed."""
-    path = tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=zoo -addext subjectAltName=IP:127.0.0.1"
-    try:
-        subprocess.run(
-            [*command.split(), "-keyout", path, "-out", path.with_suffix(".crt")],
-            check=True,
-            capture_output=True,
-        )
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("needs the openssl program")
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path
-
-
 def test_tls_is_verified(server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
@@ -177,6 +163,73 @@ def test_tls_is_verified(server: Server, certificate: Path, monkeypatch: pytest.
         down = secure.on("/down", redirect(server.on("/a", full(DATA))))
         assert f"{down}: it redirects from https to http" in refused(source(down))
         assert get(source(url))[0].read_bytes() == DATA
+
+
+@pytest.fixture
+def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Run a server with TLS whose certificate is trusted."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serving(certificate) as server:
+        yield server
+
+
+@pytest.fixture
+def plain(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Let the server answer for http://zoo.invalid too, as the proxy of all plain http but the loopback's."""
+    monkeypatch.setenv("http_proxy", server.base)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return server
+
+
+UNKNOWN: dict[str, Any] = {"sha256": None, "size": None}
+
+
+@pytest.mark.parametrize("end", ["https", "http"])
+def test_without_a_hash_no_hop_may_leave_https(server: Server, secure: Server, cache: Path, end: str) -> None:
+    last = {"https": secure, "http": server}[end].on("/last", full(DATA))
+    url = secure.on("/first", redirect(server.on("/middle", redirect(last))))
+    assert f"{url}: it redirects from https to http" in refused(source(url, **UNKNOWN))
+    assert not (cache / SHA).exists()
+    assert not (cache / "unpinned.json").exists()
+    assert server.requests[0].path == "/middle"
+
+
+def test_with_a_hash_it_may_pass_through_http(server: Server, secure: Server) -> None:
+    url = secure.on("/first", redirect(server.on("/middle", redirect(secure.on("/last", full(DATA))))))
+    assert get(source(url))[0].read_bytes() == DATA
+    md5 = hashlib.md5(DATA).hexdigest()
+    assert get(source(url, name="other", md5=md5, **UNKNOWN))[0].read_bytes() == DATA
+
+
+def test_without_a_hash_plain_http_is_refused(plain: Server, secure: Server, cache: Path) -> None:
+    last = secure.on("/last", full(DATA))
+    plain.routes["http://zoo.invalid/direct"] = [full(DATA)]
+    plain.routes["http://zoo.invalid/first"] = [redirect(last)]
+    for path in ("/first?token=hunter2", "/direct"):
+        text = refused(source(f"http://zoo.invalid{path}", **UNKNOWN))
+        assert "http://zoo.invalid is plain http, and there is no hash to check what it sends" in text
+        assert "hunter2" not in text
+    assert not (cache / "unpinned.json").exists()
+    assert get(source("http://zoo.invalid/direct"))[0].read_bytes() == DATA
+
+
+def test_without_a_hash_https_and_the_loopback_will_do(server: Server, secure: Server) -> None:
+    url = server.on("/first", redirect(secure.on("/middle", redirect(secure.on("/last", full(DATA))))))
+    assert get(source(url, **UNKNOWN))[0].read_bytes() == DATA
+
+
+def test_hashes_that_a_mirror_recorded_do_not_leave_https(
+    server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = source(secure.on("/a", full(DATA)), **UNKNOWN)
+    records = json.dumps({wanted.key: {"name": "weights.h5", "sha256": "7" * 64, "size": 7}})
+    last = secure.on("/records", body(records.encode()))
+    secure.on("/cas/unpinned.json", redirect(server.on("/middle", redirect(last))))
+    monkeypatch.setenv("ZOO_MIRROR", secure.base + "/cas")
+    path, events = get(wanted)
+    assert path.read_bytes() == DATA
+    assert f"warning: {secure.base}/cas/unpinned.json: it redirects from https to http" in said(events)
+    assert f"/cas/{'7' * 64}" not in [request.path for request in secure.requests]
 
 
 def test_credentials_are_never_shown(server: Server, cache: Path) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
+from urllib.parse import SplitResult
 
+from utils.errors import SourceError
 from utils.sources.part import CHUNK_BYTES, Part, TryError
 from utils.sources.progress import Event
-from utils.sources.source import Address
+from utils.sources.source import Address, Source, is_loopback, redact_url, split_url
 
 if TYPE_CHECKING:
     import requests
@@ -76,7 +79,7 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _explain(error, self._limits) from None
         with response:
-            start, total = self._read_head(response, url, have, part)
+            start, total = self._read_head(response, have, part)
             part.note_etag(url, response.headers.get("ETag", ""))
             whole = total if known.size is None else known.size
             part.report(Event("start", known.name, start, whole, address.label))
@@ -91,11 +94,18 @@ class Client:
         part.check(resumed=start > 0)
 
     def read_text(self, url: str) -> str | None:
-        """Return a small text, or None where it cannot be had."""
+        """Return a small text, or None where it cannot be had.
+
+        Raises:
+            SourceError: ``url`` is https, and redirects to http on the way.
+        """
         import urllib3
 
         try:
             with self._get(url) as response:
+                if _leaves_https(_list_hops(response)):
+                    hint = "set ZOO_MIRROR to the address that it redirects to, with https"
+                    raise SourceError(_LEAVES_HTTPS, where=redact_url(url), hint=hint)
                 return response.text if response.ok and not response.is_redirect else None
         except (OSError, urllib3.exceptions.HTTPError):  # those of requests are OSErrors
             return None
@@ -116,11 +126,11 @@ class Client:
             self._sessions.append(session)
         return cast("requests.Session", self._local.session)
 
-    def _read_head(self, response: requests.Response, url: str, have: int, part: Part) -> tuple[int, int | None]:
+    def _read_head(self, response: requests.Response, have: int, part: Part) -> tuple[int, int | None]:
         """Return the byte that the body starts at, and the whole file's size in bytes if it is told."""
         status, headers, size = response.status_code, response.headers, part.known.size
-        if url.lower().startswith("https:") and not response.url.lower().startswith("https:"):
-            raise TryError("it redirects from https to http")
+        if why := _find_unsafe_hop(response, part.known):
+            raise TryError(why)
         if response.is_redirect:
             raise TryError("it redirects, which is not followed while ZOO_OFFLINE is set")
         if status not in (200, 206, 416):
@@ -140,6 +150,35 @@ class Client:
         if total is not None and size is not None and total > size:
             raise TryError(f"the body has {total} bytes, not {size}", is_corrupt=True)
         return (have if status == HTTPStatus.PARTIAL_CONTENT else 0), total
+
+
+_LEAVES_HTTPS = "it redirects from https to http"
+
+
+def _find_unsafe_hop(response: requests.Response, known: Source) -> str:
+    """Say why the way that a response came cannot be trusted; an empty text if it can.
+
+    Whoever can change one answer over plain http chooses where the next request goes, https or not.
+    """
+    hops = _list_hops(response)
+    if known.sha256 or known.md5:  # whatever happened on the way, the hash proves the bytes
+        return _LEAVES_HTTPS if _leaves_https([hops[0], hops[-1]]) else ""
+    if _leaves_https(hops):
+        return _LEAVES_HTTPS
+    for hop in hops:
+        if hop.scheme != "https" and not is_loopback(hop.hostname or ""):
+            host = f"{hop.scheme}://{hop.hostname}"
+            return f"{host} is plain http, and there is no hash to check what it sends: pin its sha256"
+    return ""
+
+
+def _leaves_https(hops: list[SplitResult]) -> bool:
+    return any(one.scheme == "https" != other.scheme for one, other in pairwise(hops))
+
+
+def _list_hops(response: requests.Response) -> list[SplitResult]:
+    """Return every URL that was asked, from the first to the one that answered."""
+    return [split_url(one.url) for one in (*response.history, response)]
 
 
 def parse_retry_after(value: str, longest_s: float) -> float | None:

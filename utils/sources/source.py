@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Address", "Source", "hash_url", "redact_url", "split_url"]
+__all__ = ["Address", "Source", "hash_url", "is_loopback", "redact_url", "split_url"]
 
 _SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&]*", re.IGNORECASE)
 
@@ -60,6 +61,14 @@ def hash_url(url: str) -> str:
     parts = split_url(url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return f"url-{hashlib.sha256(bare.encode()).hexdigest()[:32]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is this machine, by name or by address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def redact_url(url: str) -> str:

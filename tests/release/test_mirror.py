@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -79,6 +80,27 @@ def test_a_mirror_has_every_source_with_its_licence(zoo: Checkout, tmp_path: Pat
     again = there.doit("mirror", f"to={tmp_path / 'mirror'}", "models=mnist_nearest", env=upstream)
     assert "1 of them new" in again.stdout
     assert hashlib.sha256(victim.read_bytes()).hexdigest() == victim.name
+
+
+def test_two_recipes_have_one_name_for_two_files(zoo: Checkout, tmp_path: Path) -> None:
+    there = copy(zoo, tmp_path / "zoo")
+    shutil.copytree(there.root / "recipes/mnist", there.root / "recipes/other")
+    name, changed = "t10k-labels-idx1-ubyte.gz", b"labels of another data set"
+    old, new = (hashlib.sha256(data).hexdigest() for data in (SMALL[name], changed))
+    recipe = there.root / "recipes/other/recipe.toml"
+    text = recipe.read_text().replace("mnist_", "other_").replace(old, new)
+    recipe.write_text(text.replace(f"size = {len(SMALL[name])}\n", f"size = {len(changed)}\n"))
+    upstream = tmp_path / "upstream"
+    shutil.copytree(zoo.root.parent / "upstream", upstream)
+    (upstream / new).write_bytes(changed)
+    done = there.doit(
+        "mirror", f"to={tmp_path / 'mirror'}", "models=mnist_nearest,other_nearest", env={"ZOO_MIRROR": str(upstream)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 files" in done.stdout
+    rows = [line.split("\t") for line in (tmp_path / "mirror/INDEX.tsv").read_text().splitlines()]
+    assert {row[0] for row in rows if row[2] == name} == {old, new}
+    assert {old, new} <= {file.name for file in (tmp_path / "mirror").iterdir()}
 
 
 def test_an_unpinned_source_is_mirrored_with_its_record(zoo: Checkout, tmp_path: Path) -> None:

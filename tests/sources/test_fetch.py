@@ -30,7 +30,7 @@ from tests.support.sources import (
     source,
     until,
 )
-from utils.errors import CorruptError, OfflineError, RecipeError, SourceError
+from utils.errors import CorruptError, OfflineError, SourceError
 from utils.sources.cache import cached, known_sha256
 from utils.sources.fetch import fetch_all
 from utils.sources.progress import Event
@@ -43,7 +43,7 @@ def test_fetch_and_then_the_cache(server: Server, cache: Path) -> None:
     assert path == cache / SHA == cached(wanted) == cached(wanted, verify=True)
     assert path.read_bytes() == DATA
     assert [event.kind for event in events if event.kind != "bytes"] == ["start", "done"]
-    assert events[-1] == Event("done", "weights.h5", len(DATA), len(DATA), "127.0.0.1")
+    assert events[-1] == Event("done", "weights.h5", len(DATA), len(DATA), "127.0.0.1", SHA)
     assert [event.have for event in events if event.kind == "bytes"][-1] == len(DATA)
     assert partial(cache) == []
     assert get(wanted) == (path, [])
@@ -53,7 +53,7 @@ def test_fetch_and_then_the_cache(server: Server, cache: Path) -> None:
 def test_several_at_once_and_all_failures_together(server: Server) -> None:
     good = [source(server.on(f"/{i}", full(DATA[i:])), data=DATA[i:], name=f"f{i}") for i in range(12)]
     events: list[Event] = []
-    assert [*fetch_all(good, report=events.append, limits=QUICK)] == [one.name for one in good]
+    assert [*fetch_all(good, report=events.append, limits=QUICK)] == good
     bad = [
         source(server.on("/gone", status(404)), server.on("/busy", status(503)), name="b1", sha256="1" * 64),
         source(name="b2", sha256="2" * 64),
@@ -70,8 +70,18 @@ def test_several_at_once_and_all_failures_together(server: Server) -> None:
 
 
 def test_two_sources_with_one_name(server: Server) -> None:
-    with pytest.raises(RecipeError, match=r"weights.h5: two different sources"):
-        fetch_all([source(server.base), source(server.base, size=1)])
+    one = source(server.on("/a", full(DATA)))
+    other = source(server.on("/b", full(DATA[1:])), data=DATA[1:])
+    found = fetch_all([one, other, one], report=quiet, limits=QUICK)
+    assert [*found] == [one, other]
+    assert [found[each].read_bytes() for each in (one, other)] == [DATA, DATA[1:]]
+
+
+def test_failures_of_two_sources_with_one_name(server: Server) -> None:
+    wanted = [source(server.on(f"/{digit}", status(404)), sha256=digit * 64) for digit in "21"]
+    with pytest.raises(SourceError) as caught:
+        fetch_all(wanted, report=quiet, limits=QUICK)
+    assert re.findall(r"sha256 (\d)", str(caught.value)) == ["2", "1"]
 
 
 def test_one_content_under_two_names(server: Server) -> None:

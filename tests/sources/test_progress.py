@@ -11,7 +11,7 @@ from tests.support.sources import (
     source,
 )
 from utils.sources.fetch import fetch, fetch_all
-from utils.sources.progress import Terminal
+from utils.sources.progress import Event, Terminal
 
 
 class _Tty(io.StringIO):
@@ -29,6 +29,18 @@ def test_lines_without_a_tty(server: Server) -> None:
         "fetching big 1.5 MB from 127.0.0.1",
         "fetched big 1.5 MB from 127.0.0.1",
     ]
+
+
+def test_two_bars_with_one_name() -> None:
+    stream = _Tty()
+    show = Terminal(stream)
+    for have, total, key in ((100, 1000, "a"), (50_000, 90_000, "b"), (900, 1000, "a")):
+        show(Event("bytes", "weights.h5", have, total, key=key))
+    for have, key in ((1000, "a"), (90_000, "b")):
+        show(Event("done", "weights.h5", have, have, "there", key=key))
+    assert "/1.00k" in stream.getvalue()
+    assert "/90.0k" in stream.getvalue()
+    assert stream.getvalue().count("fetched weights.h5") == 2
 
 
 def test_bars_on_a_tty(server: Server) -> None:

@@ -155,11 +155,11 @@ def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
     found = fetch_all([source for row in rows for source in row.sources])
 
     def read(row: lists.Row) -> npt.NDArray[np.uint8]:
-        return _pixels(recipe, row.source, found[row.source.name])
+        return _pixels(recipe, row.source, found[row.source])
 
     with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow decodes without Python's lock
         images = np.stack(list(pool.map(read, rows)))
-    masks = tuple(_mask(recipe, row.mask, found[row.mask.name]) for row in rows if row.mask)
+    masks = tuple(_mask(recipe, row.mask, found[row.mask]) for row in rows if row.mask)
     return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
 
 

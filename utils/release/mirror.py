@@ -30,13 +30,12 @@ def mirror(to: Path, models: list[str]) -> None:
         StorageError: the folder cannot be written.
     """
     recipes = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
-    wanted = {source.name: source for r in recipes for step in plan.steps_of(r) for source in step.fetches}
-    found = fetch_all(wanted.values())
+    found = fetch_all(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
     try:
         to.mkdir(parents=True, exist_ok=True)
-        copied = sum(_copy(file, to / file.name) for _, file in sorted(found.items()))
+        copied = sum(_copy(file, to / file.name) for file in sorted(set(found.values())))
         _write(to / "unpinned.json", json.dumps(_unpinned(to), indent=1, sort_keys=True) + "\n")
-        rows = _rows(to, {found[name].name: source for name, source in wanted.items()})
+        rows = _rows(to, {file.name: source for source, file in found.items()})
         _write(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
         _write(to / "LICENCES.md", _licences(rows))
     except OSError as error:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from utils.errors import CorruptError, OfflineError, RecipeError, SourceError
+from utils.errors import CorruptError, OfflineError, SourceError
 from utils.sources import cache, http
 from utils.sources.http import Limits
 from utils.sources.part import Part, StoppedError, TryError
@@ -27,43 +27,39 @@ __all__ = ["fetch", "fetch_all"]
 
 def fetch(source: Source, *, report: Report | None = None, limits: Limits | None = None) -> Path:
     """Return the source's file in the cache, fetched if need be; raises what ``fetch_all`` raises."""
-    return fetch_all([source], report=report, limits=limits)[source.name]
+    return fetch_all([source], report=report, limits=limits)[source]
 
 
 def fetch_all(
     sources: Iterable[Source], *, jobs: int = 8, report: Report | None = None, limits: Limits | None = None
-) -> dict[str, Path]:
+) -> dict[Source, Path]:
     """Fetch what the cache does not hold, several files at a time; size and hashes are checked.
 
     Args:
-        sources: what to fetch; names must differ.
+        sources: what to fetch; two recipes may have one name for two files.
         jobs: how many files at a time.
         report: takes the progress events; a ``Terminal`` on stderr if None.
         limits: timeouts and tries.
 
     Returns:
-        The file of each source, by ``Source.name``.
+        The file of each source, in their order.
 
     Raises:
         OfflineError: ``ZOO_OFFLINE`` is set and sources are missing; lists all of them.
         CorruptError: every source that failed was offered with a wrong size or hash somewhere.
         SourceError: sources cannot be had (lists all, with every address and its failure), or
             ``ZOO_MIRROR`` is no mirror.
-        RecipeError: two different sources have one name.
         StorageError: the cache cannot be written.
     """
-    wanted: dict[str, Source] = {}
-    for source in sources:
-        if wanted.setdefault(source.name, source) != source:
-            raise RecipeError("two different sources have this name", where=source.name, hint="rename one")
+    wanted = list(dict.fromkeys(sources))
     if not wanted:
         return {}
     fetcher = _Fetcher(report or Terminal(), limits or Limits())
-    found: dict[str, Path] = {}
+    found: dict[Source, Path] = {}
     missing: list[_MissingError] = []
     try:
         with ThreadPoolExecutor(max(1, min(jobs, len(wanted)))) as pool:
-            running = {pool.submit(fetcher.fetch, source): name for name, source in wanted.items()}
+            running = {pool.submit(fetcher.fetch, source): source for source in wanted}
             try:
                 for future in as_completed(running):
                     try:
@@ -77,8 +73,8 @@ def fetch_all(
     finally:
         fetcher.close()
     if missing:
-        raise _summary(sorted(missing, key=lambda one: list(wanted).index(one.source.name)), fetcher.offline)
-    return {name: found[name] for name in wanted}
+        raise _summary(sorted(missing, key=lambda one: wanted.index(one.source)), fetcher.offline)
+    return {source: found[source] for source in wanted}
 
 
 @dataclass(eq=False)
@@ -129,7 +125,7 @@ class _Fetcher:
                         # A dead mirror would cost each of hundreds of files all its tries.
                         silent = error.can_retry and not error.is_corrupt
                         self._mirror_is_dead = self._mirror_is_dead or (silent and not self.offline)
-            self.report(Event("failed", source.name))
+            self.report(Event("failed", source.name, key=source.key))
             raise missing
 
     def _drop_damaged(self, known: Source) -> None:
@@ -148,7 +144,7 @@ class _Fetcher:
 
     def _fetch_from(self, address: Address, source: Source, known: Source) -> Path:
         """Fetch from one address; ``known`` is ``source`` with its recorded hash, where there is one."""
-        part = Part(cache.part_path(source), known, self.report, self._stop)
+        part = Part(source, known, self.report, self._stop)
         tries = self.limits.tries
         for tried in range(1, tries + 1):
             try:
@@ -167,7 +163,7 @@ class _Fetcher:
                 self._sleep(self.limits.backoff_s * 2 ** (tried - 1) if error.wait_s is None else error.wait_s)
         path = cache.install_part(part.path, source, known, lambda waited: self._wait(waited, cache.RECORDS))
         size = path.stat().st_size
-        self.report(Event("done", source.name, size, size, address.label))
+        self.report(Event("done", source.name, size, size, address.label, source.key))
         return path
 
     def _recorded_by(self, mirror: Path | str, source: Source) -> Source:

@@ -82,7 +82,7 @@ class Client:
             start, total = self._read_head(response, have, part)
             part.note_etag(url, response.headers.get("ETag", ""))
             whole = total if known.size is None else known.size
-            part.report(Event("start", known.name, start, whole, address.label))
+            part.report(Event("start", known.name, start, whole, address.label, part.key))
             self._bodies.add(response)
             try:
                 length = part.append(_read_body(response, self._limits), start, whole)

@@ -41,15 +41,16 @@ class Part:
     Attributes:
         path: the file.
         known: the source, with its recorded hash where there is one.
+        key: of the source as its recipe has it, without a recorded hash.
         report: takes the progress events.
     """
 
-    def __init__(self, path: Path, known: Source, report: Report, stop: threading.Event) -> None:
-        """Begin or go on with the file at ``path``; ``stop`` ends it with a StoppedError."""
-        self.path, self.known, self.report = path, known, report
-        self._note, self._stop = path.with_suffix(".json"), stop
-        with cache.storing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, source: Source, known: Source, report: Report, stop: threading.Event) -> None:
+        """Begin the file of ``source``, or go on with it; ``stop`` ends it with a StoppedError."""
+        self.path, self.known, self.key, self.report = cache.part_path(source), known, source.key, report
+        self._note, self._stop = self.path.with_suffix(".json"), stop
+        with cache.storing(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def resume_point(self, url: str) -> tuple[int, str]:
         """Return how many bytes are of use with ``url``, and the ETag that vouches for them."""
@@ -94,7 +95,7 @@ class Part:
                     self.path.unlink()
                     raise TryError(f"it goes on after the {limit} bytes it should have", is_corrupt=True)
                 file.write(chunk)
-                self.report(Event("bytes", self.known.name, have, limit))
+                self.report(Event("bytes", self.known.name, have, limit, key=self.key))
         return have
 
     def copy_from(self, origin: Path) -> None:

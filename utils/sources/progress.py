@@ -14,13 +14,17 @@ _LARGE_BYTES = 1_000_000  # without a tty, smaller files get no line at their st
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a fetch: ``say`` carries a sentence, the others the file and where it comes from."""
+    """One step of a fetch: ``say`` carries a sentence, the others the file and where it comes from.
+
+    ``name`` is for people; ``key``, the source's own, tells two files of one name apart.
+    """
 
     kind: Literal["start", "bytes", "done", "failed", "say"]
     name: str
     have: int = 0  # bytes so far
     total: int | None = None  # bytes
     text: str = ""
+    key: str = ""
 
 
 class Report(Protocol):
@@ -57,13 +61,13 @@ class Terminal:
         from tqdm import tqdm
 
         if event.kind in ("done", "failed"):
-            if bar := self._bars.pop(event.name, None):
+            if bar := self._bars.pop(event.key, None):
                 bar.close()
         elif event.kind == "bytes":
-            if event.name not in self._bars:
+            if event.key not in self._bars:
                 shape: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False}
-                self._bars[event.name] = tqdm(total=event.total, desc=event.name, file=self._stream, **shape)
-            self._bars[event.name].update(event.have - self._bars[event.name].n)
+                self._bars[event.key] = tqdm(total=event.total, desc=event.name, file=self._stream, **shape)
+            self._bars[event.key].update(event.have - self._bars[event.key].n)
 
     def _write_line(self, text: str) -> None:
         if self._bars:

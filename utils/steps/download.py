@@ -25,7 +25,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         if entry.source() in step.fetches:
             facts[key] = {
                 "name": entry.file,
-                **files.facts(found[entry.file]),
+                **files.facts(found[entry.source()]),
                 "licence": entry.licence,
                 "pinned": entry.sha256 is not None,
             }

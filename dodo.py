@@ -36,8 +36,9 @@ from doit.tools import config_changed
 
 from utils import environment, paths
 from utils.errors import ZooError
-from utils.graph import plan
+from utils.graph import layout, plan
 from utils.graph.report import Report
+from utils.graph.step import Step
 from utils.model import own_weights
 from utils.npu import bsp, vela
 from utils.recipe import schema as recipe
@@ -72,15 +73,16 @@ def _run(command: list[str]) -> CmdAction:
     return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
 
 
-def _task(step: plan.Step) -> dict[str, Any]:
+def _task(step: Step) -> dict[str, Any]:
     return {
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
         "actions": [_run(step.command)],
-        "file_dep": [paths.relative(file) for file in (*step.reads, *step.code)],
+        "file_dep": [paths.relative(file) for file in step.reads],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [config_changed(step.config), step.is_current],  # the second is the truth: utils/graph/record.py
+        # The second is the truth: utils/graph/record.py.
+        "uptodate": [config_changed(step.config | {"code": step.code_digests()}), step.is_current],
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [step.clean],
     }
@@ -113,8 +115,8 @@ def _vela(name: str) -> Task:
     steps = [plan.vela_step(RECIPES[name], release) for release in BSPS]
 
     def there() -> TaskFailed | None:
-        file = paths.relative(plan.npu_file(name))
-        return None if plan.npu_file(name).is_file() else TaskFailed(f"there is no {file}: doit {name} makes it")
+        file = paths.relative(layout.npu_file(name))
+        return None if layout.npu_file(name).is_file() else TaskFailed(f"there is no {file}: doit {name} makes it")
 
     def gate(require_npu: bool) -> TaskFailed | None:
         try:
@@ -144,7 +146,7 @@ def _vela(name: str) -> Task:
 def task_vela() -> Iterator[Task]:
     """compile every int8 file in artifacts/ for the i.MX 93's NPU (bsp=BSP,... --require-npu)"""
     models = [name for name, found in RECIPES.items() if "int8" in found.variants]
-    here = [name for name in models if plan.npu_file(name).is_file()]
+    here = [name for name in models if layout.npu_file(name).is_file()]
 
     def finish(require_npu: bool) -> TaskFailed | None:
         for name in models:

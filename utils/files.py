@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["dump_json", "facts", "load_json", "sha256", "sums_hold"]
+__all__ = ["dump_json", "facts", "load_json", "sha256", "sums_hold", "write_whole"]
 
 
 def sha256(file: Path) -> str:
@@ -46,3 +47,11 @@ def load_json(file: Path) -> dict[str, Any]:
     """The object that ``dump_json`` wrote."""
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return value
+
+
+def write_whole(file: Path, content: str) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staged = file.with_name(f".{file.name}.{os.getpid()}")
+    staged.write_text(content, encoding="utf-8")
+    staged.replace(file)

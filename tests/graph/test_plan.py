@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, Checkout, clean_env
 from utils import paths
-from utils.graph import plan
+from utils.graph import layout, plan
 from utils.recipe import schema as recipe
 from utils.recipe.schema import Recipe
 
@@ -30,7 +30,7 @@ def test_no_two_steps_write_one_file() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_read_is_written_before(model: str) -> None:
     found = recipe.find(model)
-    written = {paths.LOCK, *filter(None, map(found.list_file, found.datasets)), *plan.board_reports(model)}
+    written = {paths.LOCK, *filter(None, map(found.list_file, found.datasets)), *layout.board_reports(model)}
     for step in plan.steps_of(found):
         assert set(step.reads) <= written, step.name
         assert paths.LOCK in step.reads
@@ -48,52 +48,6 @@ def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> 
         there = {file.relative_to(built_once.root) for file in (built_once.root / folder / model).rglob("*")}
         files = {file for file in there if (built_once.root / file).is_file() and file.parent.name != "records"}
         assert files == {file for file in planned if file.parts[0] == folder}
-
-
-@pytest.mark.parametrize(
-    ("module", "within", "without"),
-    [
-        ("train", ["preprocess", "example", "datasets", "network", "environment"], ["bundle", "pictures"]),
-        ("load", ["network", "weights", "saved_model", "unpack", "expectations"], ["bundle", "pictures"]),
-        ("convert", ["preprocess", "example", "datasets", "network", "environment", "tflite"], ["bundle", "pictures"]),
-        ("evaluate", ["preprocess", "example", "datasets"], ["network", "tflite", "pictures"]),
-        ("validate", ["bundle", "preprocess", "example", "datasets"], ["network", "pictures"]),
-        ("card", ["bundle", "pictures", "preprocess", "tflite"], ["network"]),
-        ("download", [], ["preprocess", "example", "datasets"]),
-    ],
-)
-def test_code_of(module: str, within: list[str], without: list[str]) -> None:
-    code = names(plan.code_of(paths.UTILS / "steps" / f"{module}.py"))
-    assert f"utils/steps/{module}.py" in code
-    assert {f"utils/{name}.py" for name in within} <= code
-    house = ["errors", "paths", "plan", "recipe", "record", "sources", "__init__", "steps/__init__", "report"]
-    assert not {f"utils/{name}.py" for name in [*without, *house]} & code
-
-
-def test_code_that_is_imported_late_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    (tmp_path / "utils/deep").mkdir(parents=True)
-    for name, text in (
-        ("utils/one.py", "def f():\n    from utils import two\n"),
-        ("utils/two.py", "import utils.deep.three as t\nimport os\n"),
-        ("utils/deep/__init__.py", ""),
-        ("utils/deep/three.py", "from utils.one import f\nfrom utils.errors import ZooError\n"),
-        ("utils/errors.py", ""),
-    ):
-        (tmp_path / name).write_text(text)
-    plan.code_of.cache_clear()
-    try:
-        assert names(plan.code_of(tmp_path / "utils/one.py")) == {"utils/one.py", "utils/two.py", "utils/deep/three.py"}
-    finally:
-        plan.code_of.cache_clear()
-
-
-def test_the_recipe_s_own_code_counts() -> None:
-    steps = {step.name: names(step.code) for step in plan.steps_of(recipe.find("demo_nearest"))}
-    users = {name for name, code in steps.items() if "recipes/mnist/model.py" in code}
-    assert users == {"train", "float32", "int8"}
-    assert "utils/steps/card.md.j2" in steps["card"]
-    assert "utils/example.py" in steps["validate"]
 
 
 def changed(**updates: dict[str, Any]) -> set[str]:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from utils import files, paths
 from utils.errors import BoardError, BuildError
-from utils.graph import plan
+from utils.graph import layout
 from utils.recipe.schema import Recipe
 
 __all__ = ["ARGUMENTS", "PATIENCE", "Board", "Bundle", "Seen", "facts", "safe"]
@@ -73,7 +73,7 @@ class Bundle:
             raise BuildError(f"the bundle cannot be read: {error}", where=paths.relative(folder), hint=build) from None
         if wrong:
             raise BuildError(f"{', '.join(wrong)} is not as it was built", where=paths.relative(folder), hint=build)
-        card = plan.card_files(recipe)
+        card = layout.card_files(recipe)
         return cls(recipe.name, folder, {name: digest for name, digest in summed.items() if name not in card})
 
     def size(self, name: str) -> int:

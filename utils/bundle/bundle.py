@@ -18,7 +18,7 @@ from PIL import Image
 
 from utils import environment, example, files, paths
 from utils.errors import BuildError
-from utils.graph import plan, record
+from utils.graph import layout, record
 from utils.model import datasets, own_weights, preprocess
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch
@@ -50,19 +50,19 @@ SAMPLES = 100
 
 
 def fill(recipe: Recipe, folder: Path) -> None:
-    """Write everything of a bundle but the card into ``folder``: the files of ``plan.bundle_files``."""
+    """Write everything of a bundle but the card into ``folder``: the files of ``layout.bundle_files``."""
     shutil.copyfile(paths.EXAMPLE, folder / "example.py")
     labels = datasets.labels(recipe)
     (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     shown = datasets.examples(recipe)
     pictures = datasets.pictures(recipe)
-    for number, name in enumerate(plan.example_files(recipe)):
+    for number, name in enumerate(layout.example_files(recipe)):
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)
         else:
             pixels = shown.images[number]
             Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)
-    if plan.has_samples(recipe):
+    if layout.has_samples(recipe):
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
         save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
     golden = preprocess.tensor_of(shown.images, recipe.input)
@@ -70,8 +70,8 @@ def fill(recipe: Recipe, folder: Path) -> None:
         golden = np.concatenate([golden, golden[:, :, ::-1]])
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
-        name = plan.model_name(recipe.name, variant)
-        shutil.copyfile(plan.model_file(recipe.name, variant), folder / name)
+        name = layout.model_name(recipe.name, variant)
+        shutil.copyfile(layout.model_file(recipe.name, variant), folder / name)
         variants[variant] = {
             "file": name,
             **files.facts(folder / name),
@@ -143,7 +143,7 @@ def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
         "input": preprocess.spec_of(recipe.input),
         "output": recipe.output.model_dump(mode="json"),
         "labels": "labels.txt",
-        "samples": "samples.npz" if plan.has_samples(recipe) else None,
+        "samples": "samples.npz" if layout.has_samples(recipe) else None,
         "weights": "the user's own" if own_weights.find(recipe) else "as published" if recipe.load else "trained here",
         "body": recipe.parameters,
         "tolerance": {"int8_steps": recipe.tolerance.int8_steps, "float32": recipe.tolerance.float32},
@@ -180,7 +180,7 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
 
     It has a SHA256SUMS of its own: compiling later leaves the bundle's own check sums true.
     """
-    old, model = plan.npu_folder(recipe.name), folder / plan.model_name(recipe.name, "int8")
+    old, model = layout.npu_folder(recipe.name), folder / layout.model_name(recipe.name, "int8")
     try:
         made = [files.load_json(file)["input"]["sha256"] for file in old.glob("*/vela.json")]
     except (ValueError, KeyError, TypeError):  # damaged: `doit vela` makes it again
@@ -191,8 +191,8 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
 
 def board_reports(recipe: Recipe, folder: Path) -> dict[Path, dict[str, Any]]:
     """What boards said of the very models in ``folder``; what they said of an older build is left out."""
-    found = {file: files.load_json(file) for file in plan.board_reports(recipe.name)}
-    ours = {name: files.sha256(folder / name) for name in plan.bundle_files(recipe) if name.endswith(".tflite")}
+    found = {file: files.load_json(file) for file in layout.board_reports(recipe.name)}
+    ours = {name: files.sha256(folder / name) for name in layout.bundle_files(recipe) if name.endswith(".tflite")}
     return {file: entry for file, entry in found.items() if ours.items() <= entry["files"].items()}
 
 

@@ -2,334 +2,257 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import shutil
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils import environment, files, paths
+from utils import paths
 from utils.errors import BuildError
-from utils.graph import record
+from utils.graph import layout
+from utils.graph.step import Step
 from utils.model import own_weights
-from utils.npu import bsp, compat, vela
-from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
-from utils.sources.cache import cached
+from utils.npu import bsp, vela
+from utils.recipe.schema import Recipe
 from utils.sources.source import Source
 
-__all__ = ["Step", "npu_file", "npu_folder", "step_of", "steps_of", "vela_step"]
+__all__ = ["step_of", "steps_of", "vela_step"]
 
 
-@dataclass(frozen=True, repr=False)
-class Step:
-    """One step of one model.
+@dataclass(frozen=True)
+class _Model:
+    """One recipe, and what several of its steps depend on.
 
     Attributes:
-        model: name of the model.
-        name: ``download``, ``train`` or ``load``, a variant, ``evaluate``, ``validate`` or ``card``; or ``vela-`` and a
-            BSP.
-        module: the program: ``python -m <module> <model> <name>``.
-        doc: one line for people.
-        reads: files that other steps wrote, and the lock.
-        code: files of ours that decide what it writes.
-        writes: files it leaves behind.
-        facts: the part of the recipe it depends on.
-        fetches: sources that it leaves in the cache.
-        seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
+        recipe: of the model.
+        own: the user's own weights, if there are any.
     """
 
-    model: str
-    name: str
-    module: str
-    doc: str
-    reads: tuple[Path, ...]
-    code: tuple[Path, ...]
-    writes: tuple[Path, ...]
-    facts: dict[str, Any]
-    fetches: tuple[Source, ...] = ()
-    seals: Path | None = None
-
-    def __repr__(self) -> str:
-        return f"{self.model}:{self.name}"
+    recipe: Recipe
+    own: own_weights.Own | None
 
     @property
-    def command(self) -> list[str]:
-        """How to run it, in a process of its own."""
-        return [sys.executable, "-m", self.module, self.model, self.name]
+    def work(self) -> Path:
+        """The folder of intermediate files."""
+        return paths.work(self.recipe.name)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What it depends on beside files."""
-        return {"step": self.name, "model": self.model, "recipe": self.facts, "pins": environment.PINS}
-
-    @property
-    def record(self) -> Path:
-        """Where its record is kept."""
-        return paths.work(self.model) / "records" / f"{self.name}.json"
-
-    def key(self) -> str:
-        """One hash over everything that its result depends on."""
-        return record.key_of(self.config, (*self.reads, *self.code))
-
-    def is_current(self) -> bool:
-        """Whether it ran with exactly these inputs and left what is there now."""
-        try:
-            current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
-            return current and (self.seals is None or files.sums_hold(self.seals))
-        except FileNotFoundError:  # a step before it has not run
-            return False
-
-    def clean(self) -> None:
-        """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
-        for file in (self.record, *self.writes):
-            file.unlink(missing_ok=True)
-        for folder in sorted({file.parent for file in self.writes}, reverse=True):  # the inner ones first
-            with contextlib.suppress(OSError):  # not empty, or not there
-                folder.rmdir()
-        if self.seals:  # its page and check sums speak of files that are gone
-            shutil.rmtree(self.seals, ignore_errors=True)
-
-    def _is_cached(self) -> bool:
-        return all(cached(source) is not None for source in self.fetches)
-
-
-#: Modules that decide when a step runs and where, not what it writes: a change in them rebuilds nothing.
-_HOUSE = {
-    "utils.errors",
-    "utils.graph.plan",
-    "utils.graph.record",
-    "utils.model.own_weights",
-    "utils.paths",
-    "utils.recipe.lists",
-    "utils.recipe.schema",
-    "utils.sources.cache",
-    "utils.sources.fetch",
-    "utils.sources.http",
-    "utils.sources.part",
-    "utils.sources.progress",
-    "utils.sources.source",
-    "utils.steps",
-}
-
-
-@cache
-def code_of(start: Path) -> tuple[Path, ...]:
-    """The file ``start`` and every module of ours that it imports, however deep and however late."""
-    found: set[Path] = set()
-    waiting = [start]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        waiting += _imports(file)
-    return tuple(sorted(found))
-
-
-@cache
-def _imports(file: Path) -> tuple[Path, ...]:
-    """The modules of ours that a file imports itself."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(module for name in names if name not in _HOUSE and (module := _module(name)))
-
-
-def _module(name: str) -> Path | None:
-    """The file of a module of ours; None for another's, or for a name in a module."""
-    stem = paths.ROOT.joinpath(*name.split("."))
-    file = stem.with_suffix(".py")
-    return file if name.startswith("utils.") and file.is_file() else None
-
-
-def model_name(model: str, variant: str) -> str:
-    """The file name of a converted model, here and in the bundle."""
-    return f"{model}_{variant}.tflite"
-
-
-def model_file(model: str, variant: str) -> Path:
-    """The converted model among the intermediate files."""
-    return paths.work(model) / model_name(model, variant)
-
-
-def deployed(recipe: Recipe) -> str:
-    """The name of the file that goes to a board: int8 where there is that."""
-    return model_name(recipe.name, "int8" if "int8" in recipe.variants else recipe.variants[-1])
-
-
-def source_mark(recipe: Recipe, key: str) -> Path:
-    """The file that holds the sha256 of one source: who reads the source depends on it, and not on words about it."""
-    return paths.work(recipe.name) / "sources" / f"{key}.sha256"
-
-
-def example_files(recipe: Recipe) -> tuple[str, ...]:
-    """The names of a bundle's example inputs, ``example_input`` first."""
-    if isinstance(recipe.examples, int):
-        ends = [".png"] * recipe.examples
-    else:
-        ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
-    return tuple(f"example_{number or 'input'}{end}" for number, end in enumerate(ends))
-
-
-def has_samples(recipe: Recipe) -> bool:
-    """Whether a bundle may carry images of the evaluation set."""
-    return recipe.list_file(recipe.evaluation.dataset) is None
-
-
-def bundle_files(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the files that are validated on the way into a bundle; the card adds its own."""
-    variants = [name for v in recipe.variants for name in (model_name(recipe.name, v), f"golden_{v}.npz")]
-    samples = ["samples.npz"] if has_samples(recipe) else []
-    return ("example.py", "model.json", "labels.txt", *samples, *example_files(recipe), *variants)
-
-
-def card_files(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the files that the card adds to a bundle."""
-    pictures = ["training.png"] if recipe.train else []
-    if isinstance(recipe.examples, int):
-        pictures += ["digits.png", "confusion.png"]
-    else:
-        pictures += ["result.png"]
-    if recipe.card.feature_map:
-        pictures.append("feature_map.png")
-    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *pictures)
-
-
-def network_file(recipe: Recipe) -> Path | None:
-    """What ``train`` or ``load`` leaves for the conversions: Keras weights, or a frozen graph."""
-    if isinstance(recipe.load, LoadTflite):
-        return None
-    return paths.work(recipe.name) / ("graph.pb" if isinstance(recipe.load, LoadSavedModel) else "model.weights.h5")
-
-
-def board_reports(model: str) -> list[Path]:
-    """What was measured of a model on boards (``utils/board``): one file a target."""
-    return sorted((paths.work(model) / "board").glob("*.json"))
-
-
-def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
-    """The steps of one model, in the order of the data's flow."""
-    work = paths.work(recipe.name)
-    steps: list[Step] = []
-    own = own_weights.find(recipe)
-    network_code = code_of(recipe.code_file) if recipe.code_file else ()
-
-    def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: dict[str, Any]) -> None:
-        extra = {
-            "train": network_code,
-            "load": network_code,
-            "convert": network_code,
-            "validate": (paths.EXAMPLE,),
-            "card": (paths.UTILS / "steps" / "card.md.j2", compat.RULES, compat.OPERATORS, bsp.FILE),
-        }
-        steps.append(
-            Step(
-                model=recipe.name,
-                name=name,
-                module=f"utils.steps.{module}",
-                doc=doc,
-                reads=(*dict.fromkeys(reads), paths.LOCK),
-                code=tuple(dict.fromkeys((*code_of(paths.UTILS / "steps" / f"{module}.py"), *extra.get(module, ())))),
-                writes=tuple(writes),
-                facts=facts,
-                fetches=fetches(recipe, own) if name == "download" else (),
-            )
+    def step(
+        self,
+        name: str,
+        program: str,
+        doc: str,
+        *,
+        writes: Sequence[Path],
+        reads: Sequence[Path],
+        facts: dict[str, Any],
+        runs_network: bool = False,
+        fetches: tuple[Source, ...] = (),
+    ) -> Step:
+        """A step whose program is ``utils/steps/<program>.py``; each also reads the lock."""
+        code = [paths.UTILS / "steps" / f"{program}.py"]
+        if runs_network and self.recipe.code_file:
+            code.append(self.recipe.code_file)
+        return Step(
+            model=self.recipe.name,
+            name=name,
+            module=f"utils.steps.{program}",
+            doc=doc,
+            reads=(*dict.fromkeys(reads), paths.LOCK),
+            code=tuple(code),
+            writes=tuple(writes),
+            facts=facts,
+            fetches=fetches,
         )
 
-    def marks(*keys: str | None) -> list[Path]:
-        return [source_mark(recipe, key) for key in keys if key]
+    def digests(self, *keys: str | None) -> list[Path]:
+        """The files that hold the sha256 of these sources."""
+        return [layout.source_digest_file(self.recipe, key) for key in keys if key]
 
-    def images(part: Any) -> list[Path]:
+    def images(self, dataset: str) -> list[Path]:
         """What the images of a data set depend on."""
-        listed = recipe.list_file(part.dataset)
-        return [listed] if listed else marks(*recipe.sources_of(part.dataset))
+        listed = self.recipe.list_file(dataset)
+        return [listed] if listed else self.digests(*self.recipe.sources_of(dataset))
 
-    named = marks(recipe.labels) if isinstance(recipe.labels, str) else []
-    sources = [work / "sources.json"] if recipe.sources else []
-    if recipe.sources:
-        lists = [file for key in recipe.datasets if (file := recipe.list_file(key))]
-        add(
-            "download",
-            "download",
-            "fetch and check the sources",
-            [*sources, *marks(*recipe.sources)],
-            lists,
-            recipe.part("sources", "datasets") | ({"own weights": own.fingerprint()} if own else {}),
-        )
-    pictures = marks(*(entry.source for entry in recipe.examples)) if isinstance(recipe.examples, list) else []
-    shown = [*(pictures or images(recipe.evaluation)), *named]  # what the example inputs depend on
-    measures = f"datasets.{recipe.evaluation.dataset}"
-    net = ["parameters", "input", "output"]
-    network, models = network_file(recipe), [model_file(recipe.name, variant) for variant in recipe.variants]
-    history: list[Path] = []
-    variants = list(recipe.variants)
+    @cached_property
+    def labels(self) -> list[Path]:
+        """What the labels depend on, where they come from a source."""
+        return self.digests(self.recipe.labels) if isinstance(self.recipe.labels, str) else []
+
+    @cached_property
+    def shown(self) -> list[Path]:
+        """What the example inputs and their labels depend on."""
+        examples = self.recipe.examples
+        pictures = self.digests(*(entry.source for entry in examples)) if isinstance(examples, list) else []
+        return [*(pictures or self.evaluated), *self.labels]
+
+    @cached_property
+    def evaluated(self) -> list[Path]:
+        """What the images of the evaluation set depend on."""
+        return self.images(self.recipe.evaluation.dataset)
+
+    @property
+    def evaluation_set(self) -> str:
+        """The key of the evaluation set's table."""
+        return f"datasets.{self.recipe.evaluation.dataset}"
+
+    @cached_property
+    def models(self) -> list[Path]:
+        """The converted models, float32 first."""
+        return [layout.model_file(self.recipe.name, variant) for variant in self.recipe.variants]
+
+    @property
+    def staged(self) -> list[Path]:
+        """The files of the bundle before they are in artifacts/."""
+        return [self.work / "bundle" / name for name in layout.bundle_files(self.recipe)]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The page of all sources, where there are any."""
+        return [self.work / "sources.json"] if self.recipe.sources else []
+
+    @property
+    def history(self) -> list[Path]:
+        """The curve of a training, where there is one."""
+        return [self.work / "history.json"] if self.recipe.train else []
+
+    @property
+    def parity(self) -> list[Path]:
+        """How far the converted network is from Keras' own, where a step converts to float32."""
+        return [self.work / "parity.json"] if "float32" in _converted(self.recipe) else []
+
+    @property
+    def evaluation(self) -> Path:
+        """The measured accuracy."""
+        return self.work / "evaluation.json"
+
+    @property
+    def validation(self) -> Path:
+        """What example.py said in the bundle."""
+        return self.work / "validation.json"
+
+    @property
+    def own_facts(self) -> dict[str, Any]:
+        """Whether the card has to speak of own weights."""
+        return {"own weights": self.own is not None}
+
+
+#: The facts of a network.
+_NETWORK = ("parameters", "input", "output")
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """The steps of one model, in the order of the data's flow."""
+    model = _Model(recipe, own_weights.find(recipe))
+    steps = [_download(model)] if recipe.sources else []
     if recipe.train:
-        history = [work / "history.json"]
-        learns = f"datasets.{recipe.train.dataset}"
-        facts = recipe.part(*net, "labels", learns, "train", "expected.parameters")
-        add("train", "train", "train the network", [work / "model.weights.h5", *history], images(recipe.train), facts)
+        steps.append(_train(model))
     elif recipe.load:
-        taken = [network] if network else [model_file(recipe.name, variants.pop(0))]
-        facts = recipe.part(*net, "load", "expected", "variants")
-        add("load", "load", "load the published model", taken, marks(recipe.load.source), facts)
-    parity = [work / "parity.json"] if "float32" in variants else []
-    for variant in variants:
-        reads, facts = [network or models[0]], recipe.part(*net, "expected", "variants")
-        if variant == "float32":
-            reads += shown
-            facts |= recipe.part("tolerance.conversion", "examples", "labels", measures, "evaluation.dataset")
-        elif network and recipe.calibration:
-            reads += images(recipe.calibration)
-            facts |= recipe.part(f"datasets.{recipe.calibration.dataset}", "calibration")
-        written = [model_file(recipe.name, variant), *(parity if variant == "float32" else [])]
-        add(variant, "convert", f"convert to {variant} TFLite", written, reads, facts)
-    evaluation = work / "evaluation.json"
-    add(
+        steps.append(_load(model))
+    steps += [_convert(model, variant) for variant in _converted(recipe)]
+    return [*steps, _evaluate(model), _validate(model), _card(model)]
+
+
+def _converted(recipe: Recipe) -> list[str]:
+    """The variants that a conversion makes: all but the one that ``load`` takes as it is published."""
+    as_published = recipe.load and not layout.network_file(recipe)
+    return list(recipe.variants[1:] if as_published else recipe.variants)
+
+
+def _download(model: _Model) -> Step:
+    recipe = model.recipe
+    return model.step(
+        "download",
+        "download",
+        "fetch and check the sources",
+        writes=[*model.sources, *model.digests(*recipe.sources)],
+        reads=[file for key in recipe.datasets if (file := recipe.list_file(key))],
+        facts=recipe.part("sources", "datasets") | ({"own weights": model.own.fingerprint()} if model.own else {}),
+        fetches=fetches(recipe, model.own),
+    )
+
+
+def _train(model: _Model) -> Step:
+    recipe = model.recipe
+    assert recipe.train is not None  # steps_of asked
+    return model.step(
+        "train",
+        "train",
+        "train the network",
+        writes=[model.work / "model.weights.h5", *model.history],
+        reads=model.images(recipe.train.dataset),
+        facts=recipe.part(*_NETWORK, "labels", f"datasets.{recipe.train.dataset}", "train", "expected.parameters"),
+        runs_network=True,
+    )
+
+
+def _load(model: _Model) -> Step:
+    recipe = model.recipe
+    assert recipe.load is not None  # steps_of asked
+    return model.step(
+        "load",
+        "load",
+        "load the published model",
+        writes=[layout.network_file(recipe) or model.models[0]],
+        reads=model.digests(recipe.load.source),
+        facts=recipe.part(*_NETWORK, "load", "expected", "variants"),
+        runs_network=True,
+    )
+
+
+def _convert(model: _Model, variant: str) -> Step:
+    recipe = model.recipe
+    network = layout.network_file(recipe)
+    reads, facts = [network or model.models[0]], recipe.part(*_NETWORK, "expected", "variants")
+    writes = [layout.model_file(recipe.name, variant)]
+    if variant == "float32":
+        reads += model.shown
+        facts |= recipe.part("tolerance.conversion", "examples", "labels", model.evaluation_set, "evaluation.dataset")
+        writes += model.parity
+    elif network and recipe.calibration:
+        reads += model.images(recipe.calibration.dataset)
+        facts |= recipe.part(f"datasets.{recipe.calibration.dataset}", "calibration")
+    doc = f"convert to {variant} TFLite"
+    return model.step(variant, "convert", doc, writes=writes, reads=reads, facts=facts, runs_network=True)
+
+
+def _evaluate(model: _Model) -> Step:
+    return model.step(
         "evaluate",
         "evaluate",
         "measure the accuracy, hold it against the gate",
-        [evaluation],
-        [*models, *images(recipe.evaluation), *named],
-        recipe.part("input", "output", "labels", measures, "evaluation", "variants") | {"own weights": own is not None},
+        writes=[model.evaluation],
+        reads=[*model.models, *model.evaluated, *model.labels],
+        facts=model.recipe.part("input", "output", "labels", model.evaluation_set, "evaluation", "variants")
+        | model.own_facts,
     )
-    staged = [work / "bundle" / name for name in bundle_files(recipe)]
-    validation = work / "validation.json"
-    add(
+
+
+def _validate(model: _Model) -> Step:
+    return model.step(
         "validate",
         "validate",
         "run example.py in the bundle, compare with the golden tensors",
-        [*staged, validation],
-        [*models, evaluation, *images(recipe.evaluation), *shown],
-        recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "examples", "tolerance",
-                    measures, "evaluation.dataset", "parameters") | {"own weights": own is not None},
+        writes=[*model.staged, model.validation],
+        reads=[*model.models, model.evaluation, *model.evaluated, *model.shown],
+        facts=model.recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "examples",
+                                "tolerance", model.evaluation_set, "evaluation.dataset", "parameters")
+        | model.own_facts,
     )  # fmt: skip
-    finished = [paths.bundle(recipe.name) / name for name in (*bundle_files(recipe), *card_files(recipe))]
-    add(
+
+
+def _card(model: _Model) -> Step:
+    recipe = model.recipe
+    names = (*layout.bundle_files(recipe), *layout.card_files(recipe))
+    return model.step(
         "card",
         "card",
         "draw the card and put the bundle into artifacts/",
-        finished,
-        [
-            *staged,
-            validation,
-            evaluation,
-            *parity,
-            *history,
-            *sources,
-            *images(recipe.evaluation),
-            *named,
-            *board_reports(recipe.name),
-        ],
-        recipe.part(*Recipe.model_fields) | {"own weights": own is not None},
-    )
-    return steps
+        writes=[paths.bundle(recipe.name) / name for name in names],
+        reads=[*model.staged, model.validation, model.evaluation, *model.parity, *model.history, *model.sources,
+               *model.evaluated, *model.labels, *layout.board_reports(recipe.name)],
+        facts=recipe.part(*Recipe.model_fields) | model.own_facts,
+    )  # fmt: skip
 
 
 def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
@@ -339,30 +262,20 @@ def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
     return (*named, *(source for key in recipe.datasets for row in recipe.rows(key) for source in row.sources))
 
 
-def npu_folder(model: str) -> Path:
-    """What is compiled for the i.MX 93's NPU, in the bundle: a folder a BSP, and a page about all of them."""
-    return paths.bundle(model) / "imx93"
-
-
-def npu_file(model: str) -> Path:
-    """What is compiled: the bundle's int8 file, whoever built it."""
-    return paths.bundle(model) / model_name(model, "int8")
-
-
 def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
     """Compile the bundle's int8 file with the Vela of one BSP; not one of ``steps_of``: it builds nothing before it."""
-    folder = npu_folder(recipe.name) / release.name
+    folder = layout.npu_folder(recipe.name) / release.name
     lock = vela.lock(release.vela)
     return Step(
         model=recipe.name,
         name=f"vela-{release.name}",
         module="utils.steps.vela",
         doc=f"compile for the NPU of the i.MX 93 with Vela {release.vela}, of {release.name}",
-        reads=(npu_file(recipe.name), *([lock] if lock.is_file() else [])),
-        code=(*code_of(paths.UTILS / "steps" / "vela.py"), paths.UTILS / "steps" / "vela.md.j2"),
+        reads=(layout.npu_file(recipe.name), *([lock] if lock.is_file() else [])),
+        code=(paths.UTILS / "steps" / "vela.py",),
         writes=(folder / f"{recipe.name}_int8_vela.tflite", folder / "vela.json"),
         facts=recipe.part("title", "measured") | {"bsp": asdict(release)},
-        seals=npu_folder(recipe.name),
+        seals=layout.npu_folder(recipe.name),
     )
 
 
@@ -374,7 +287,3 @@ def step_of(recipe: Recipe, name: str) -> Step:
     if name not in steps:
         raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")
     return steps[name]
-
-
-#: A step's work: given the recipe, the step and where to write.
-Work = Callable[[Recipe, Step, record.Outputs], None]

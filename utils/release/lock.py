@@ -22,7 +22,7 @@ from typing import Any
 
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
-from utils.graph import plan
+from utils.graph import layout, plan
 from utils.recipe.schema import Recipe, find, load_all
 from utils.release.parts import parts
 from utils.sources import cache
@@ -62,7 +62,7 @@ def entry(folder: Path) -> dict[str, Any]:
     evaluation, environment = manifest["evaluation"], manifest["environment"]
     artifacts = {}
     for variant, result in evaluation["variants"].items():
-        file = folder / plan.model_name(manifest["model"], variant)
+        file = folder / layout.model_name(manifest["model"], variant)
         artifacts[file.name] = {
             **files.facts(file),
             "metric": evaluation["metric"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, paths
-from utils.graph import plan
+from utils.graph import layout
 from utils.recipe.schema import IdxSet, Recipe
 
 __all__ = ["ReleasedModel"]
@@ -50,7 +50,7 @@ class ReleasedModel:
     def artifacts(self) -> dict[str, dict[str, Any]]:
         """File name -> what was measured of it, with its ``variant``, ``size`` and ``sha256``."""
         return {
-            plan.model_name(self.name, variant): {**result, "variant": variant}
+            layout.model_name(self.name, variant): {**result, "variant": variant}
             for variant, result in self.manifest["evaluation"]["variants"].items()
         }
 

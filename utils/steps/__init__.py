@@ -12,13 +12,18 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from utils import environment, paths
 from utils.errors import BuildError, ZooError
-from utils.graph import plan, record
-from utils.recipe.schema import find
+from utils.graph import code, plan, record
+from utils.graph.step import Work
+from utils.recipe.schema import find, load_all
 
 __all__ = ["main", "say"]
+
+#: When this process began to read code: a file of ours that is newer may not be the one that was read.
+_STARTED_NS = time.time_ns()
 
 
 def say(text: str) -> None:
@@ -26,27 +31,37 @@ def say(text: str) -> None:
     print(f"{':'.join(sys.argv[1:])} {text}", file=sys.__stdout__, flush=True)  # also while a converter is hushed
 
 
-def main(work: plan.Work) -> None:
+def main(work: Work) -> None:
     """Run one step of one model, named on the command line, and exit.
 
-    The step runs only when its record says that it has to, so that a lost doit database costs nothing.
+    The step runs only when its record says that it has to, so that a lost doit database costs nothing. The key is
+    taken before the step waits for its lock: what changed meanwhile starts the step anew, with the code as it is now.
     """
     if len(sys.argv) != 3:
         sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
     _die_with_parent()
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
-        os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
+        _start_anew()
     model, name = sys.argv[1:]
     said = paths.work(model) / "records" / f"{name}.error"
-    _hush(said.with_suffix(".log"))
     begin = time.monotonic()
     try:
-        with contextlib.suppress(OSError):
-            said.unlink(missing_ok=True)
         environment.require_lock()
         recipe = find(model)
         step = plan.step_of(recipe, name)
+        loaded = step.code_digests()
+        if step.code_changed_since(_STARTED_NS):
+            _start_anew()
         with record.locked(step.record, lambda: say("waits: another doit runs this step")):
+            _hush(said.with_suffix(".log"))  # only now: until here it was another's
+            with contextlib.suppress(OSError):
+                said.unlink(missing_ok=True)
+            recipes = load_all()
+            load_all.cache_clear()
+            code.forget_files()
+            if step.code_digests() != loaded or load_all() != recipes:
+                say("starts anew: its code or its recipe changed while it waited")
+                _start_anew()
             if step.is_current():
                 say("is up to date")
                 return
@@ -63,6 +78,11 @@ def main(work: plan.Work) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _start_anew() -> NoReturn:
+    """Become a new process of the same step, with the pins and the code as it is now."""
+    os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
 
 
 def _module() -> str:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from utils import example, files, paths, tflite
 from utils.bundle import bundle, markdown, pictures
 from utils.errors import BuildError
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import datasets, preprocess
 from utils.npu import compat
 from utils.recipe.schema import Recipe
@@ -21,7 +22,7 @@ from utils.steps import main, say
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
     home = paths.work(recipe.name)
 
@@ -30,8 +31,8 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
 
     evaluation, validation = written("evaluation.json"), written("validation.json")
     folder = outputs.staging / recipe.name
-    bundle.copy_files(home / "bundle", folder, plan.bundle_files(recipe))
-    graph = tflite.read(folder / plan.model_name(recipe.name, recipe.variants[-1]))
+    bundle.copy_files(home / "bundle", folder, layout.bundle_files(recipe))
+    graph = tflite.read(folder / layout.model_name(recipe.name, recipe.variants[-1]))
     if isinstance(recipe.examples, list):
         _draw_results(recipe, folder, validation)
     else:
@@ -39,7 +40,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     if recipe.train:
         accuracy = {variant: result["accuracy"] for variant, result in evaluation["variants"].items()}
         pictures.training(folder / "training.png", written("history.json"), accuracy)
-    examined = compat.as_json(folder / plan.deployed(recipe))
+    examined = compat.as_json(folder / layout.deployed(recipe))
     (folder / "compat.json").write_text(files.dump_json(examined), encoding="utf-8")
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
@@ -60,7 +61,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
 
 def _draw_results(recipe: Recipe, folder: Path, validation: dict[str, Any]) -> None:
     """What the int8 model makes of the example pictures, in one picture."""
-    names = plan.example_files(recipe)
+    names = layout.example_files(recipe)
     labels = datasets.labels(recipe)
     entry = next(entry for entry in validation["models"] if entry["variant"] == recipe.variants[-1])
     shown = datasets.examples(recipe)
@@ -107,7 +108,7 @@ def _draw_mistakes(recipe: Recipe, folder: Path, evaluation: dict[str, Any], gra
     )
     if recipe.card.feature_map:
         shown = chosen[:10]
-        file = folder / plan.model_name(recipe.name, variant)
+        file = folder / layout.model_name(recipe.name, variant)
         maps = _feature_maps(recipe, file, graph, examples.images[shown])
         pictures.feature_maps(
             folder / "feature_map.png", examples.images[shown], maps, f"what the {variant} body makes of the input"
@@ -134,7 +135,7 @@ def _feature_maps(
 
 def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, **more: Any) -> str:
     labels = datasets.labels(recipe)
-    return markdown.render(TEMPLATE, recipe=recipe, facts=facts, graph=graph, labels=labels, plan=plan, **more)
+    return markdown.render(TEMPLATE, recipe=recipe, facts=facts, graph=graph, labels=labels, layout=layout, **more)
 
 
 if __name__ == "__main__":

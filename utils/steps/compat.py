@@ -11,7 +11,7 @@ from pathlib import Path
 
 from utils import files, paths
 from utils.errors import BuildError, ZooError
-from utils.graph import plan
+from utils.graph import layout
 from utils.npu import bsp, compat
 from utils.recipe.schema import find
 
@@ -39,7 +39,7 @@ def _file(model: str) -> Path:
         if not Path(model).is_file():
             raise BuildError(f"there is no file {model}", hint="name a model of the zoo, or a .tflite file")
         return Path(model)
-    file = paths.bundle(model) / plan.deployed(find(model))
+    file = paths.bundle(model) / layout.deployed(find(model))
     if not file.is_file():
         raise BuildError(f"there is no {paths.relative(file)}", hint=f"doit {model} makes it")
     return file

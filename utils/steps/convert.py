@@ -17,20 +17,21 @@ import numpy as np
 
 from utils import environment, example, files, tflite
 from utils.errors import BuildError, GateError
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import datasets, expectations, network, preprocess, saved_model
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 from utils.steps import main, say
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Convert; write ``<model>_<variant>.tflite``, batch 1, input and output named as in the recipe.
 
     With float32 comes ``parity.json``: how far the file is from the network that it was made from.
     """
     target = outputs.new(step.writes[0])
     if isinstance(recipe.load, LoadTflite):
-        published = plan.model_file(recipe.name, recipe.variants[0])
+        published = layout.model_file(recipe.name, recipe.variants[0])
         target.write_bytes(tflite.integer_io(published.read_bytes()))
     else:
         tf = environment.pin_tensorflow(seed=0)  # nothing here is left to chance, whatever the seed
@@ -86,7 +87,7 @@ def _network(tf: Any, recipe: Recipe) -> Any:
 
 def _reference(tf: Any, recipe: Recipe) -> Any:
     """The same as Keras, or the frozen graph, computes it: less memory, but with variables."""
-    file = plan.network_file(recipe)
+    file = layout.network_file(recipe)
     assert file is not None  # a published file is not converted
     if isinstance(recipe.load, LoadSavedModel):
         return saved_model.function(tf, file.read_bytes(), recipe)

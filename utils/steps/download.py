@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from utils import files
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import own_weights
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch_all
 from utils.steps import main
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Fetch every source; write the marks and ``sources.json``.
 
     It holds, by key in the recipe, name, size (bytes), sha256, licence, pinned, and own for a user's weights; for a
@@ -31,7 +32,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
             }
         elif own:
             facts[key] = own.fingerprint() | {"pinned": True, "own": True}
-        outputs.new(plan.source_mark(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
+        outputs.new(layout.source_digest_file(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
     for key in recipe.datasets:
         if listed := recipe.list_file(key):
             rows = recipe.rows(key)

@@ -12,13 +12,14 @@ from PIL import Image
 
 from utils import environment, example, files
 from utils.errors import GateError
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import datasets, own_weights, preprocess
 from utils.recipe.schema import Recipe, Variant
 from utils.steps import main, say
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Measure; write ``evaluation.json``.
 
     Per variant: the artifact's sha256 and size, accuracy (%), the confusion matrix (row: label, column: answer; of
@@ -30,7 +31,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     runtime = example.load_runtime()
     models = []
     for variant in recipe.variants:
-        models.append(example.Model(str(plan.model_file(recipe.name, variant)), runtime, environment.cores()))
+        models.append(example.Model(str(layout.model_file(recipe.name, variant)), runtime, environment.cores()))
         models[-1].bind(recipe.input.name, recipe.output.name)
     classes = recipe.output.shape[-1]
     counts = [Count(classes) for _ in models]
@@ -47,7 +48,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
             say(f"{index + 1} of {len(examples.images)} images")
             begin = time.monotonic()
     results = {
-        variant: files.facts(plan.model_file(recipe.name, variant))
+        variant: files.facts(layout.model_file(recipe.name, variant))
         | count.result(segmentation=bool(examples.masks), first=number == 0)
         for number, (variant, count) in enumerate(zip(recipe.variants, counts, strict=True))
     }

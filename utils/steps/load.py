@@ -8,7 +8,8 @@ from pathlib import Path
 
 from utils import environment
 from utils.errors import BuildError
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import expectations, network, own_weights, saved_model, weights
 from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
 from utils.sources import unpack
@@ -16,7 +17,7 @@ from utils.sources.fetch import fetch
 from utils.steps import main, say
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Write Keras weights, a frozen graph, or the published TFLite file as it is."""
     load = recipe.load
     assert load is not None  # plan.steps_of asked
@@ -45,7 +46,7 @@ def _file(recipe: Recipe, load: Load) -> tuple[Path, str]:
     entry, own = recipe.sources[load.source], own_weights.find(recipe)
     if own is None:
         return fetch(entry.source()), entry.file
-    noted = plan.source_mark(recipe, load.source).read_text(encoding="ascii").strip()
+    noted = layout.source_digest_file(recipe, load.source).read_text(encoding="ascii").strip()
     if own.fingerprint()["sha256"] != noted:
         raise BuildError("the weights changed while the build ran", where=str(own.path), hint="run doit again")
     return own.path, own.path.name

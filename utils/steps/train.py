@@ -8,7 +8,8 @@ import numpy as np
 
 from utils import environment, files
 from utils.errors import BuildError
-from utils.graph import plan, record
+from utils.graph import record
+from utils.graph.step import Step
 from utils.model import datasets, network, preprocess
 from utils.recipe.schema import Recipe, Train
 from utils.steps import main, say
@@ -17,7 +18,7 @@ from utils.steps import main, say
 BLOCK = 50
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Train; write the weights and ``history.json``: loss and accuracy for each block of steps."""
     assert recipe.train is not None  # plan.steps_of asked
     tf = environment.pin_tensorflow(recipe.train.seed)

@@ -13,7 +13,8 @@ import numpy as np
 from utils import files, paths
 from utils.bundle import bundle
 from utils.errors import ValidationError
-from utils.graph import plan, record
+from utils.graph import layout, record
+from utils.graph.step import Step
 from utils.model import datasets, own_weights
 from utils.recipe.schema import Example, Recipe
 from utils.steps import main, say
@@ -22,7 +23,7 @@ from utils.steps import main, say
 PATIENCE = 600
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Fill the bundle, validate it; write its files and ``validation.json``: the verdict for each variant."""
     *bundled, validation = step.writes
     for file in bundled:
@@ -97,10 +98,10 @@ def _answered(file: str, answer: dict[str, Any], wanted: Example, background: st
 
 
 def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:
-    pictures = plan.example_files(recipe) if isinstance(recipe.examples, list) else plan.example_files(recipe)[:1]
+    pictures = layout.example_files(recipe) if isinstance(recipe.examples, list) else layout.example_files(recipe)[:1]
     command = ["example.py", "--check", "--json", "-t", "1", "-n", "1", "--top", "21", "-i", *pictures]
     command += ["-d", "cpu"]  # also on a host that has an NPU
-    command += ["--samples"] if plan.has_samples(recipe) else []
+    command += ["--samples"] if layout.has_samples(recipe) else []
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     try:
         done = subprocess.run(

@@ -14,7 +14,8 @@ from typing import Any
 
 from utils import files, paths
 from utils.bundle import bundle, markdown
-from utils.graph import plan, record
+from utils.graph import layout, plan, record
+from utils.graph.step import Step
 from utils.npu import bsp, vela
 from utils.recipe.schema import Recipe
 from utils.steps import main, say
@@ -26,10 +27,10 @@ TEMPLATE = Path(__file__).with_name("vela.md.j2")
 MARKED = 1.5
 
 
-def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
+def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Compile, and put the folder ``imx93`` into the bundle in one move."""
     release = bsp.find(step.name.removeprefix("vela-"))
-    model, final = plan.npu_file(recipe.name), plan.npu_folder(recipe.name)
+    model, final = layout.npu_file(recipe.name), layout.npu_folder(recipe.name)
     with record.locked(plan.step_of(recipe, "card").record, lambda: say("waits: the card is being made")):
         folder = outputs.staging / final.name
         keep_others(final, folder, release, files.sha256(model))

@@ -1,0 +1,396 @@
+"""The digest of the code that decides a step's result: the definitions that the step's module reaches.
+
+A definition counts as a syntax tree without docstrings, comments, positions and the type hints of functions: a change
+that cannot change what runs changes no digest. What counts:
+
+- of the step's module and each module of ours that it reaches: the statements that are no definitions, and the
+  definitions that reached code names;
+- of a class: decorators and bases, dunder and decorated members, the fields of a decorated class, and each other member
+  whose name reached code reads as an attribute;
+- the ``__init__.py`` of every package on the way, and each data file that a string names beside its module.
+
+Where names cannot tell (a ``getattr`` with a computed name, ``vars``, ``exec``, a star import, a module used as a
+value), the whole module counts, and so does every member of a reached class.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from utils import files, paths
+
+__all__ = ["code_digest", "code_files", "forget_files"]
+
+#: Code that decides when a step runs, where its files are and how a failure is told. What it computes for a step is
+#: part of the step's key as values (recipe facts, names and contents of files, pins), and what a fetch returns is held
+#: against its hash: an edit here changes no result behind the key's back.
+HARNESS = frozenset(
+    {
+        "utils.errors",
+        "utils.graph.code",
+        "utils.graph.plan",
+        "utils.graph.record",
+        "utils.graph.step",
+        "utils.sources.cache",
+        "utils.sources.fetch",
+        "utils.sources.http",
+        "utils.sources.part",
+        "utils.sources.progress",
+        "utils.sources.source",
+        "utils.steps",
+    }
+)
+
+#: Where code of ours lives; everything else is pinned by the lock.
+_OURS = ("utils", "recipes")
+
+#: Calls that read names which only a run can tell.
+_DYNAMIC = frozenset({"asdict", "dir", "eval", "exec", "globals", "locals", "model_dump", "vars", "__import__"})
+_BY_NAME = frozenset({"delattr", "getattr", "hasattr", "setattr"})
+
+_WHOLE = "*"
+
+#: A module and a definition in it; ``None``: what runs when it is imported; ``*``: all of it.
+_Place = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Module:
+    """One file of ours, taken apart.
+
+    Attributes:
+        name: as an import says it.
+        file: where it is.
+        loose: statements that are no definitions.
+        defined: name -> the statements that bind it.
+        imported: name -> where it comes from; ``(module, None)`` for a module of ours.
+        runs: modules of ours that importing it runs.
+        foreign: names that come from packages.
+    """
+
+    name: str
+    file: Path
+    loose: list[ast.stmt] = field(default_factory=list)
+    defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imported: dict[str, _Place] = field(default_factory=dict)
+    runs: list[_Place] = field(default_factory=list)
+    foreign: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Reached:
+    """What is found on the way from a step's module."""
+
+    trees: set[tuple[str, str]] = field(default_factory=set)  # module, syntax tree as text
+    files: set[Path] = field(default_factory=set)
+    data: set[Path] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    classes: list[tuple[_Module, ast.ClassDef]] = field(default_factory=list)
+    has_computed_names: bool = False
+
+
+def code_digest(start: Path) -> str:
+    """The sha256 over all code and data that decide what the module ``start`` does.
+
+    Files are looked at once in a process, until :func:`forget_files`.
+
+    Args:
+        start: a file of ours: a step's module, or a recipe's code.
+    """
+    return str(_facts(start)["sha256"])
+
+
+def code_files(start: Path) -> tuple[Path, ...]:
+    """Every file that :func:`code_digest` takes something of."""
+    return tuple(paths.ROOT / name for name in _facts(start)["files"])
+
+
+def forget_files() -> None:
+    """Look at the files again: they may have changed."""
+    _state.cache_clear()
+
+
+def _facts(start: Path) -> dict[str, Any]:
+    """``sha256`` and ``files`` of a module's code; of what the last process found, as long as no file changed."""
+    state = _state()
+    known = _remembered(state)
+    name = paths.relative(start)
+    if name not in known:
+        known[name] = _examine(start)
+        with contextlib.suppress(OSError):  # it only saves time
+            files.write_whole(_memory(), files.dump_json({"state": state, "modules": known}))
+    return known[name]
+
+
+@lru_cache(maxsize=1)
+def _state() -> str:
+    """What all files of ours look like from outside."""
+    digest = hashlib.sha256(str(paths.ROOT).encode())
+    for folder in _OURS:
+        for file in sorted((paths.ROOT / folder).rglob("*")):
+            if file.suffix != ".pyc" and file.is_file():
+                stat = file.stat()
+                digest.update(f"{file}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}\0".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _remembered(state: str) -> dict[str, dict[str, Any]]:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(_memory().read_text(encoding="utf-8"))
+        if stored["state"] == state and all({"sha256", "files"} == set(entry) for entry in stored["modules"].values()):
+            return dict(stored["modules"])
+    return {}
+
+
+def _memory() -> Path:
+    return paths.BUILD / "code-digests.json"
+
+
+def _examine(start: Path) -> dict[str, Any]:
+    reached = _reach(start)
+    digest = hashlib.sha256()
+    for name, tree in sorted(reached.trees):
+        digest.update(f"{name}\0{tree}\0".encode())
+    for file in sorted(reached.data):
+        digest.update(f"{paths.relative(file)}\0{files.sha256(file)}\0".encode())
+    taken = sorted(paths.relative(file) for file in reached.files | reached.data)
+    return {"sha256": digest.hexdigest(), "files": taken}
+
+
+def _reach(start: Path) -> _Reached:
+    reached = _Reached()
+    name = ".".join(start.relative_to(paths.ROOT).with_suffix("").parts)
+    waiting: list[_Place] = [(name, _WHOLE)]
+    done: set[_Place] = set()
+    while waiting:
+        place = waiting.pop()
+        if place not in done:
+            done.add(place)
+            waiting += _enter(place, reached)
+        if not waiting:  # only now is every attribute known that the classes are asked for
+            waiting += [found for found in _members(reached) if found not in done]
+    return reached
+
+
+def _enter(place: _Place, reached: _Reached) -> Iterator[_Place]:
+    """Count what stands at a place; gives the places that it names."""
+    name, wanted = place
+    file = _file_of(name)
+    if file is None or name in HARNESS:
+        return
+    module = _parse(name, file, files.sha256(file))
+    reached.files.add(file)
+    if wanted is None:
+        yield from module.runs
+        nodes = module.loose
+    elif wanted == _WHOLE:
+        yield name, None
+        yield from ((name, word) for word in module.defined)
+        return
+    else:
+        yield name, None
+        nodes = module.defined.get(wanted, [])
+        if wanted in module.imported:  # it hands on what it imports
+            yield _resolved(module.imported[wanted])
+        elif not nodes and _file_of(f"{name}.{wanted}"):
+            yield f"{name}.{wanted}", _WHOLE
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            reached.classes.append((module, node))
+            reached.trees.add((name, f"class {node.name}"))
+            for part in (*node.decorator_list, *node.bases, *node.keywords):
+                yield from _count(module, part, reached)
+        else:
+            yield from _count(module, node, reached)
+
+
+def _members(reached: _Reached) -> Iterator[_Place]:
+    """Count the members of the reached classes that reached code may use; gives the places that they name."""
+    for module, node in reached.classes:
+        for member in node.body:
+            names = _bound(member)
+            if (
+                reached.has_computed_names
+                or not names
+                or getattr(member, "decorator_list", None)
+                or (node.decorator_list and isinstance(member, ast.AnnAssign))
+                or any(word in reached.attributes or word.startswith("__") for word in names)
+            ):
+                yield from _count(module, member, reached, prefix=f"class {node.name}: ")
+
+
+def _count(module: _Module, node: ast.AST, reached: _Reached, prefix: str = "") -> Iterator[_Place]:
+    """Add one syntax tree; gives the places that it names."""
+    tree = (module.name, prefix + _as_text(node, in_class=bool(prefix)))
+    if tree in reached.trees:
+        return
+    reached.trees.add(tree)
+    through: set[int] = set()  # names that only lead to an attribute
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute):
+            reached.attributes.add(part.attr)
+            if isinstance(part.value, ast.Name) and part.value.id in module.imported:
+                target, name = _resolved(module.imported[part.value.id])
+                if name is None:
+                    through.add(id(part.value))
+                    yield target, part.attr
+        elif isinstance(part, ast.MatchClass):
+            reached.attributes.update(part.kwd_attrs)
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+            _read_text(module, part.value, reached)
+        elif isinstance(part, ast.Call) and _has_computed_name(part, module):
+            reached.has_computed_names = True
+            yield module.name, _WHOLE
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and id(part) not in through:
+            if part.id in module.defined:
+                yield module.name, part.id
+            elif part.id in module.imported:
+                target, name = _resolved(module.imported[part.id])
+                yield target, name or _WHOLE  # a module used as a value
+
+
+def _read_text(module: _Module, text: str, reached: _Reached) -> None:
+    """A string may name an attribute, or a data file beside its module."""
+    if text.isidentifier():
+        reached.attributes.add(text)
+    elif "." in text and len(text) < 100 and text.isprintable() and "/" not in text:
+        beside = module.file.parent / text
+        if beside.is_file() and beside not in reached.data:
+            reached.data.add(beside)
+            words = beside.read_text(encoding="utf-8", errors="replace")
+            reached.attributes.update(re.findall(r"[^\W\d]\w*", words))  # a template reads attributes too
+
+
+def _has_computed_name(call: ast.Call, module: _Module) -> bool:
+    """Whether a call may read names of ours that the text does not tell."""
+    called = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    if called in _BY_NAME and len(call.args) > 1:
+        owners = {part.id for part in ast.walk(call.args[0]) if isinstance(part, ast.Name)} - _BY_NAME
+        is_foreign = bool(owners) and owners <= module.foreign - set(module.imported)
+        return not isinstance(call.args[1], ast.Constant) and not is_foreign
+    return called in _DYNAMIC
+
+
+def _resolved(place: _Place) -> _Place:
+    """``from a import b``: b is a module of ours, or a name in a."""
+    module, name = place
+    whole = f"{module}.{name}"
+    return (whole, None) if name and _file_of(whole) else place
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a definition binds; none for a statement that does anything else."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    parts = [part for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    return names if len(names) == len(parts) else []
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a module of ours; None for a package's, or for a name in a module."""
+    if name.partition(".")[0] not in _OURS:
+        return None
+    stem = paths.ROOT.joinpath(*name.split("."))
+    for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@lru_cache(maxsize=256)
+def _parse(name: str, file: Path, _sha256: str) -> _Module:
+    tree = ast.parse(file.read_bytes())
+    module = _Module(name, file)
+    module.runs.extend((name.rsplit(".", count)[0], None) for count in range(1, name.count(".") + 1))
+    for node in ast.walk(tree):  # late imports too
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            _note_import(module, node)
+    for node in tree.body:
+        names = _bound(node)
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node) or names == ["__all__"]:
+            continue
+        for word in names:
+            module.defined.setdefault(word, []).append(node)
+        if not names:
+            module.loose.append(node)
+    return module
+
+
+def _note_import(module: _Module, node: ast.Import | ast.ImportFrom) -> None:
+    """Enter the names that an import binds, and the modules of ours that it runs."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.partition(".")[0] not in _OURS:
+                module.foreign.add(alias.asname or alias.name.partition(".")[0])
+            elif alias.asname:
+                module.imported[alias.asname] = (alias.name, None)
+                module.runs.append((alias.name, None))
+            else:  # utils.a.b is read through the name `utils`
+                module.runs.append((alias.name, _WHOLE))
+        return
+    source = node.module or ""
+    if node.level:
+        package = module.name if module.file.name == "__init__.py" else module.name.rpartition(".")[0]
+        parts = package.split(".")
+        source = ".".join([*parts[: len(parts) + 1 - node.level], *filter(None, [node.module])])
+    if source.partition(".")[0] not in _OURS:
+        module.foreign.update(alias.asname or alias.name for alias in node.names)
+        return
+    module.runs.append((source, None))
+    for alias in node.names:
+        if alias.name == "*":
+            module.runs.append((source, _WHOLE))
+        else:
+            module.imported[alias.asname or alias.name] = (source, alias.name)
+            if _file_of(f"{source}.{alias.name}"):
+                module.runs.append((f"{source}.{alias.name}", None))
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether a statement is a string and nothing else: it does nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@lru_cache(maxsize=8192)  # steps share most of what they reach
+def _as_text(node: ast.AST, *, in_class: bool = False) -> str:
+    """A syntax tree as text that is equal on every Python: no positions, docstrings, or hints that nothing reads."""
+    words: list[str] = []
+    _write(node, words, in_class=in_class)
+    return "".join(words)
+
+
+def _write(value: object, words: list[str], *, in_class: bool) -> None:
+    if isinstance(value, list):
+        words.append("[")
+        for item in value:
+            if not _is_text(item):
+                _write(item, words, in_class=in_class)
+        words.append("]")
+    elif isinstance(value, ast.AST):
+        words.append(type(value).__name__ + "(")
+        in_body = in_class if not isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else False
+        in_body = in_body or isinstance(value, ast.ClassDef)
+        for name, part in ast.iter_fields(value):
+            is_hint = name in ("annotation", "returns", "type_comment") and not in_class
+            if part is None or part == [] or is_hint or name in ("kind", "type_params", "ctx"):
+                continue
+            words.append(name + "=")
+            _write(part, words, in_class=in_body)
+        words.append(")")
+    else:
+        words.append(f"{type(value).__name__}:{value!r},")

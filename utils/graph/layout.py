@@ -1,0 +1,98 @@
+"""Where each step's files are: names in ``build/<model>/``, in a bundle, and of what is compiled for an NPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils import paths
+from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+
+__all__ = [
+    "board_reports",
+    "bundle_files",
+    "card_files",
+    "deployed",
+    "example_files",
+    "has_samples",
+    "model_file",
+    "model_name",
+    "network_file",
+    "npu_file",
+    "npu_folder",
+    "source_digest_file",
+]
+
+
+def model_name(model: str, variant: str) -> str:
+    """The file name of a converted model, here and in the bundle."""
+    return f"{model}_{variant}.tflite"
+
+
+def model_file(model: str, variant: str) -> Path:
+    """The converted model among the intermediate files."""
+    return paths.work(model) / model_name(model, variant)
+
+
+def deployed(recipe: Recipe) -> str:
+    """The name of the file that goes to a board: int8 where there is that."""
+    return model_name(recipe.name, "int8" if "int8" in recipe.variants else recipe.variants[-1])
+
+
+def source_digest_file(recipe: Recipe, key: str) -> Path:
+    """The file that holds the sha256 of one source: who reads the source depends on it, and not on words about it."""
+    return paths.work(recipe.name) / "sources" / f"{key}.sha256"
+
+
+def example_files(recipe: Recipe) -> tuple[str, ...]:
+    """The names of a bundle's example inputs, ``example_input`` first."""
+    if isinstance(recipe.examples, int):
+        ends = [".png"] * recipe.examples
+    else:
+        ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
+    return tuple(f"example_{number or 'input'}{end}" for number, end in enumerate(ends))
+
+
+def has_samples(recipe: Recipe) -> bool:
+    """Whether a bundle may carry images of the evaluation set."""
+    return recipe.list_file(recipe.evaluation.dataset) is None
+
+
+def bundle_files(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the files that are validated on the way into a bundle; the card adds its own."""
+    variants = [name for v in recipe.variants for name in (model_name(recipe.name, v), f"golden_{v}.npz")]
+    samples = ["samples.npz"] if has_samples(recipe) else []
+    return ("example.py", "model.json", "labels.txt", *samples, *example_files(recipe), *variants)
+
+
+def card_files(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the files that the card adds to a bundle."""
+    pictures = ["training.png"] if recipe.train else []
+    if isinstance(recipe.examples, int):
+        pictures += ["digits.png", "confusion.png"]
+    else:
+        pictures += ["result.png"]
+    if recipe.card.feature_map:
+        pictures.append("feature_map.png")
+    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *pictures)
+
+
+def network_file(recipe: Recipe) -> Path | None:
+    """What ``train`` or ``load`` leaves for the conversions: Keras weights, or a frozen graph."""
+    if isinstance(recipe.load, LoadTflite):
+        return None
+    return paths.work(recipe.name) / ("graph.pb" if isinstance(recipe.load, LoadSavedModel) else "model.weights.h5")
+
+
+def board_reports(model: str) -> list[Path]:
+    """What was measured of a model on boards (``utils/board``): one file a target."""
+    return sorted((paths.work(model) / "board").glob("*.json"))
+
+
+def npu_folder(model: str) -> Path:
+    """What is compiled for the i.MX 93's NPU, in the bundle: a folder a BSP, and a page about all of them."""
+    return paths.bundle(model) / "imx93"
+
+
+def npu_file(model: str) -> Path:
+    """What is compiled: the bundle's int8 file, whoever built it."""
+    return paths.bundle(model) / model_name(model, "int8")

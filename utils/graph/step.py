@@ -1,0 +1,104 @@
+"""One step of one model: what it reads, writes and depends on, and whether it is current."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils import environment, files, paths
+from utils.graph import record
+from utils.graph.code import code_digest, code_files
+from utils.recipe.schema import Recipe
+from utils.sources.cache import cached
+from utils.sources.source import Source
+
+__all__ = ["Step", "Work"]
+
+
+@dataclass(frozen=True, repr=False)
+class Step:
+    """One step of one model.
+
+    Attributes:
+        model: name of the model.
+        name: ``download``, ``train`` or ``load``, a variant, ``evaluate``, ``validate`` or ``card``; or ``vela-`` and a
+            BSP.
+        module: the program: ``python -m <module> <model> <name>``.
+        doc: one line for people.
+        reads: files that other steps wrote, and the lock.
+        code: modules of ours whose reachable code decides what it writes: the program, and a recipe's own code.
+        writes: files it leaves behind.
+        facts: the part of the recipe it depends on.
+        fetches: sources that it leaves in the cache.
+        seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
+    """
+
+    model: str
+    name: str
+    module: str
+    doc: str
+    reads: tuple[Path, ...]
+    code: tuple[Path, ...]
+    writes: tuple[Path, ...]
+    facts: dict[str, Any]
+    fetches: tuple[Source, ...] = ()
+    seals: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.model}:{self.name}"
+
+    @property
+    def command(self) -> list[str]:
+        """How to run it, in a process of its own."""
+        return [sys.executable, "-m", self.module, self.model, self.name]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it depends on beside files."""
+        return {"step": self.name, "model": self.model, "recipe": self.facts, "pins": environment.PINS}
+
+    @property
+    def record(self) -> Path:
+        """Where its record is kept."""
+        return paths.work(self.model) / "records" / f"{self.name}.json"
+
+    def key(self) -> str:
+        """One hash over everything that its result depends on."""
+        return record.key_of(self.config | {"code": self.code_digests()}, self.reads)
+
+    def code_digests(self) -> list[str]:
+        """The digests of its code, in the order of ``code``."""
+        return [code_digest(module) for module in self.code]
+
+    def code_changed_since(self, time_ns: int) -> bool:
+        """Whether a file of its code is newer than that; one from the future tells nothing."""
+        changed = (file.stat().st_mtime_ns for module in self.code for file in code_files(module))
+        return any(time_ns < changed_ns < time.time_ns() for changed_ns in changed)
+
+    def is_current(self) -> bool:
+        """Whether it ran with exactly these inputs and left what is there now."""
+        try:
+            current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
+            return current and (self.seals is None or files.sums_hold(self.seals))
+        except FileNotFoundError:  # a step before it has not run
+            return False
+
+    def clean(self) -> None:
+        """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
+        for file in (self.record, *self.writes):
+            file.unlink(missing_ok=True)
+        for folder in sorted({file.parent for file in self.writes}, reverse=True):  # the inner ones first
+            with contextlib.suppress(OSError):  # not empty, or not there
+                folder.rmdir()
+
+    def _is_cached(self) -> bool:
+        return all(cached(source) is not None for source in self.fetches)
+
+
+#: A step's work: given the recipe, the step and where to write.
+Work = Callable[[Recipe, Step, record.Outputs], None]

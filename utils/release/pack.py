@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from utils import files, paths
-from utils.bundle import bundle
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.schema import find, load_all
 from utils.release import card, git, provenance, sbom, sign
@@ -143,7 +142,7 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     index["files"] = {name: files.sha256(folder / name) for name in names}
     (folder / "release.json").write_text(files.dump_json(index), encoding="utf-8")
-    (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     if key:
         sign.sign(folder, folder / sign.SIGNATURE, key)
 
@@ -171,7 +170,7 @@ def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in found.items():
             write(Path(folder) / name, data)
-        found["SHA256SUMS"] = bundle.check_sums(Path(folder)).encode()
+        found[files.SUMS] = files.make_sums(Path(folder)).encode()
     return found
 
 

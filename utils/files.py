@@ -1,15 +1,49 @@
-"""Files by content, and JSON whose bytes say nothing but its values."""
+"""Files by content, JSON whose bytes say nothing but its values, and files and folders that appear whole or not at all.
+
+A reader meets the old file or folder, or the new one, also after a kill. A writer holds a lock (flock) on what it
+writes into, and the kernel frees the lock of a dead process: so what a killed one left is told from live work.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["dump_json", "facts", "load_json", "sha256", "sums_hold", "write_whole"]
+__all__ = [
+    "SUMS",
+    "Staging",
+    "dump_json",
+    "facts",
+    "load_json",
+    "locked_folder",
+    "make_sums",
+    "parse_sums",
+    "replace_folder",
+    "restore_folder",
+    "sha256",
+    "staging",
+    "sums_hold",
+    "write_whole",
+    "writing_whole",
+]
+
+#: The file of a folder that has the sha256 of all others, as ``sha256sum -c`` reads it.
+SUMS = "SHA256SUMS"
+
+_SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
 def sha256(file: Path) -> str:
@@ -29,15 +63,6 @@ def facts(file: Path) -> dict[str, Any]:
     return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 
-def sums_hold(folder: Path) -> bool:
-    """Whether every file that the folder's SHA256SUMS names is there and unchanged."""
-    try:
-        lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        return all(sha256(folder / name) == digest for digest, name in (line.split("  ", 1) for line in lines))
-    except (OSError, ValueError):
-        return False
-
-
 def dump_json(value: Any) -> str:
     """JSON as this project writes it: sorted, indented, one newline at the end; the same bytes for the same value."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -49,9 +74,232 @@ def load_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def write_whole(file: Path, content: str) -> None:
-    """Write a file so that nobody ever sees a part of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staged = file.with_name(f".{file.name}.{os.getpid()}")
-    staged.write_text(content, encoding="utf-8")
-    staged.replace(file)
+# Check sums
+
+
+def make_sums(folder: Path) -> str:
+    """The text of the folder's SHA256SUMS: every other file in it, sorted."""
+    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SUMS)
+    return "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
+
+
+def parse_sums(text: str, *, skip_malformed: bool = False) -> dict[str, str]:
+    """File name -> sha256, from the text of a SHA256SUMS.
+
+    Raises:
+        ValueError: a line is malformed, and ``skip_malformed`` is not set.
+    """
+    found = {}
+    for line in text.splitlines():
+        if match := _SUM.fullmatch(line):
+            found[match[2]] = match[1]
+        elif not skip_malformed:
+            raise ValueError(f"{SUMS} has a malformed line: {line[:80]!r}")
+    return found
+
+
+def sums_hold(folder: Path) -> bool:
+    """Whether every file that the folder's SHA256SUMS names is there and unchanged."""
+    try:
+        sums = parse_sums((folder / SUMS).read_text(encoding="utf-8"))
+        return all(sha256(folder / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError):
+        return False
+
+
+# Whole files
+
+
+@contextlib.contextmanager
+def writing_whole(file: Path) -> Iterator[BinaryIO]:
+    """Write a file, in one rename when all of it is on the disk; two writers of one file take turns."""
+    new = file.with_name(f".{file.name}.new")
+    while not _claims((stream := new.open("ab")).fileno(), new):  # what a killed writer left is taken over
+        stream.close()
+    with stream:
+        try:
+            stream.truncate(0)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            new.replace(file)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file, in one rename when all of it is on the disk."""
+    with writing_whole(file) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+# Whole folders
+
+
+@dataclass
+class Staging:
+    """A folder of one process, beside the place where its contents will be.
+
+    Attributes:
+        folder: where to write.
+        lock: a file descriptor; a child process that gets it too keeps the folder alive.
+        keep: set it to leave the folder behind, until the next process that stages here.
+    """
+
+    folder: Path
+    lock: int
+    keep: bool = False
+
+
+@contextlib.contextmanager
+def staging(parent: Path, prefix: str) -> Iterator[Staging]:
+    """Make a folder ``<prefix>XXXXXXXX`` in ``parent``; take away those whose process is dead, and no other."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for other in parent.glob(f"{prefix}*/"):
+        _remove_dead(other)
+    folder, lock = _new_staging(parent, prefix)
+    made = Staging(folder, lock)
+    try:
+        yield made
+    finally:
+        if not made.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_staging(parent: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.suppress(FileNotFoundError):  # another process took it for a dead one's, before the lock
+            lock = os.open(folder, os.O_RDONLY)
+            if _claims(lock, folder):
+                return folder, lock
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let one process at a time put things into ``folder``.
+
+    Args:
+        folder: an existing one.
+        waits: called once when another process holds the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if _lock(descriptor, wait=False) is False:
+            waits()
+            _lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Put a finished folder in its place, also on another file system; what was there goes when the new one stands.
+
+    Where the system cannot exchange two folders in one move, the old one stands aside as ``.<name>.old`` for a moment;
+    ``restore_folder`` brings it back if the process dies in that moment.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(final)
+    for file in new.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+    try:
+        _replace(new, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with staging(final.parent, f".{final.name}.new.") as near:  # a mount of its own: the copy is made inside it
+            shutil.copytree(new, near.folder / final.name, copy_function=shutil.copyfile)
+            replace_folder(near.folder / final.name, final)
+
+
+def restore_folder(final: Path) -> None:
+    """Bring back the folder that a killed ``replace_folder`` left standing aside; do nothing if there is none."""
+    aside = _aside(final)
+    if os.path.lexists(aside):
+        if os.path.lexists(final):
+            _remove(aside)
+        else:
+            aside.rename(final)
+
+
+def _replace(new: Path, final: Path) -> None:
+    if not os.path.lexists(final):
+        new.rename(final)
+    elif _exchange(new, final):
+        _remove(new)  # it is the old one now
+    else:
+        aside = _aside(final)
+        final.rename(aside)
+        try:
+            new.rename(final)
+        except BaseException:
+            aside.rename(final)
+            raise
+        _remove(aside)
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one move; False where the system or the file system cannot (Linux only)."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: <fcntl.h>, <linux/fs.h>
+    if call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+# Locks
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool | None:
+    """Whether the lock is ours now; None where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _claims(descriptor: int, path: Path) -> bool:
+    """Lock what is open; whether the path still leads to it, or another process took it away before."""
+    _lock(descriptor, wait=True)
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_dead(folder: Path) -> None:
+    """Take a staging folder away whose lock nobody holds; where there are no locks, nobody can know, and it stays."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # gone by now, or another user's
+        return
+    try:
+        if _lock(descriptor, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)

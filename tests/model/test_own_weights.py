@@ -48,6 +48,21 @@ def test_chosen_on_the_command_line(file: Path, monkeypatch: pytest.MonkeyPatch)
     assert own_weights.find(RECIPES["resnet50"]) is None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["release", "version=1.0.0", "models=mobilenet_v2"],
+        ["lock", "models=mobilenet_v2"],
+        ["verify", "models=mobilenet_v2", "mobilenet_v2"],
+        ["vela:mobilenet_v2"],
+        ["board:mobilenet_v2", "target=virtual"],
+    ],
+)
+def test_chosen_where_a_command_names_the_model(file: Path, words: list[str]) -> None:
+    own_weights.choose(RECIPES, str(file), None, [*words, f"weights={file}"])
+    assert own_weights.find(RECIPES["mobilenet_v2"]) == own_weights.Own(file, "")
+
+
 def test_chosen_in_the_environment(file: Path) -> None:
     os.environ |= {
         "ZOO_WEIGHTS_RESNET50": str(file),
@@ -67,6 +82,8 @@ def test_chosen_in_the_environment(file: Path) -> None:
         ("mine.h5", None, ["list"], {}, "weights= is for one model"),
         ("mine.h5", None, ["mobilenet_v2", "resnet50"], {}, "weights= is for one model"),
         ("mine.h5", None, ["weights=mobilenet_v2"], {}, "weights= is for one model"),
+        ("mine.h5", None, ["release", "models=mobilenet_v2,resnet50"], {}, "weights= is for one model"),
+        ("mine.h5", None, ["mnasnet", "models=resnet50"], {}, "weights= is for one model"),
         (None, "MIT", ["mobilenet_v2"], {}, "weights= is for one model"),
         ("none.h5", None, ["mobilenet_v2"], {}, "ZOO_WEIGHTS_MOBILENET_V2: no such file or folder: "),
         ("mine.h5", None, ["mnist_nearest"], {}, "mnist_nearest takes no weights: it is trained here\n  -> leave"),

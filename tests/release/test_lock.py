@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.conftest import Checkout
+from tests.conftest import Checkout, read_until
 from tests.release.conftest import commit, flip
 from utils.release import lock, parts
 
@@ -25,7 +26,7 @@ def test_the_lock_says_what_every_artifact_is(ready_once: Checkout) -> None:
     assert sorted(found["models"]) == ["demo_bilinear", "demo_nearest"]
     hashes = ready_once.hashes()
     for name, model in found["models"].items():
-        assert model["image"].startswith("debian:bookworm-slim@sha256:")
+        assert model["image"] == os.environ.get("NXP_MODEL_ZOO_BASE")  # none in a venv
         assert {"tensorflow", "numpy"} <= model["tools"].keys()
         evaluation = json.loads((ready_once.root / f"artifacts/{name}/manifest.json").read_text())["evaluation"]
         for variant in ("float32", "int8"):
@@ -55,8 +56,49 @@ def test_lock_records_what_an_unpinned_source_was(ready: Checkout, tmp_path: Pat
     (cache / "unpinned.json").write_text(json.dumps(record))
     done = ready.doit("lock", env={"ZOO_CACHE": str(cache)})
     assert done.returncode == 0, done.stderr
-    assert list(locked(ready)["sources"]) == ["train-labels-idx1-ubyte.gz"]
-    assert locked(ready)["sources"]["train-labels-idx1-ubyte.gz"]["size"] == 28881
+    assert list(locked(ready)["sources"]) == [address]
+    assert locked(ready)["sources"][address]["name"] == "train-labels-idx1-ubyte.gz"
+    assert locked(ready)["sources"][address]["size"] == 28881
+
+
+def test_lock_records_two_unpinned_sources_of_one_name(ready: Checkout, tmp_path: Path) -> None:
+    """Another recipe, another address, the same file name: neither takes the other's place."""
+    recipe = "recipes/mnist/recipe.toml"
+    ready.change(recipe, 'sha256 = "3552534a', '# "3552534a')
+    address = "https://storage.googleapis.com/cvdf-datasets/mnist/train-labels-idx1-ubyte.gz"
+    other = "https://example.org/other/train-labels-idx1-ubyte.gz"
+    text = (ready.root / recipe).read_text().replace(address, other)
+    (ready.root / "recipes/other").mkdir()
+    shutil.copy(ready.root / "recipes/mnist/model.py", ready.root / "recipes/other")
+    (ready.root / "recipes/other/recipe.toml").write_text(text.replace("mnist_", "other_"))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    records = {}
+    for url, letter in ((address, "a"), (other, "b")):
+        (cache / (letter * 64)).write_bytes(bytes(28881))
+        key = f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+        records[key] = {"name": url.rpartition("/")[2], "sha256": letter * 64, "size": 28881}
+    (cache / "unpinned.json").write_text(json.dumps(records))
+    done = ready.doit("lock", env={"ZOO_CACHE": str(cache)})
+    assert done.returncode == 0, done.stderr
+    assert sorted(locked(ready)["sources"]) == [other, address]
+    # a lock of before, whose keys were file names, is read as well
+    found = locked(ready)
+    found["sources"] = {"train-labels-idx1-ubyte.gz": {**found["sources"][other], "sha256": "c" * 64}}
+    (ready.root / "artifacts.lock").write_text(json.dumps(found))
+    done = ready.doit("lock")
+    assert done.returncode == 0, done.stderr
+    assert {key: fact["sha256"] for key, fact in locked(ready)["sources"].items()} == {other: "c" * 64}
+
+
+def test_another_image_around_the_same_bytes_changes_nothing(ready: Checkout) -> None:
+    before = (ready.root / "artifacts.lock").read_bytes()
+    env = {"NXP_MODEL_ZOO_IMAGE": "1", "NXP_MODEL_ZOO_BASE": "local-base:1"}
+    assert ready.doit("lock", env=env).returncode == 0
+    assert (ready.root / "artifacts.lock").read_bytes() == before
+    (ready.root / "artifacts.lock").unlink()
+    assert ready.doit("lock", env=env).returncode == 0
+    assert {model["image"] for model in locked(ready)["models"].values()} == {"local-base:1"}
 
 
 def test_locking_what_is_not_built_is_refused(ready: Checkout) -> None:
@@ -165,3 +207,14 @@ def test_verify_says_what_differs(ready: Checkout) -> None:
     flip(ready.root / "artifacts/demo_nearest/demo_nearest_int8.tflite", -1)
     assert "is not built, or not from this checkout" in ready.doit("lock", "models=demo_nearest").stderr
     assert (ready.root / "artifacts.lock").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_two_that_verify_at_once_leave_each_other_alone(ready: Checkout) -> None:
+    with ready.start("verify", "models=demo_nearest") as first:
+        read_until(first, "building demo_nearest in")
+        second = ready.doit("verify", "models=demo_nearest", timeout=600)
+        said = first.communicate(timeout=600)[0]
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert first.returncode == 0, said
+    assert not list((ready.root / "build").glob("verify.*"))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.conftest import Checkout
 from tests.release.conftest import DEMO, Keys, commit, copy, git, write_private
+from utils import files
 from utils.release import check, pack, sign
 from utils.sources.unpack import unpack
 
@@ -42,7 +43,8 @@ def test_only_the_builder_tells_the_image_from_a_venv(
     ready_once: Checkout, release_once: Path, keys: Keys, tmp_path: Path
 ) -> None:
     other = copy(ready_once, tmp_path / "copy")
-    image = {"NXP_MODEL_ZOO_IMAGE": "sha256:" + "5" * 64}
+    base = "debian:bookworm-slim@sha256:" + "6" * 64
+    image = {"NXP_MODEL_ZOO_IMAGE": "sha256:" + "5" * 64, "NXP_MODEL_ZOO_BASE": base}
     done = other.doit("release", "version=1.0.0", DEMO, f"key={keys.private}", env=image)
     assert done.returncode == 0, done.stderr
     ours = other.root / "release/1.0.0"
@@ -53,7 +55,7 @@ def test_only_the_builder_tells_the_image_from_a_venv(
     statement = json.loads((ours / "provenance/demo_nearest_int8.tflite.json").read_text())
     depends = statement["predicate"]["runDetails"]["builder"]["builderDependencies"]
     assert [entry["name"] for entry in depends] == ["debian:bookworm-slim", "nxp-model-zoo"]
-    assert depends[1]["digest"] == {"sha256": "5" * 64}
+    assert [entry["digest"]["sha256"] for entry in depends] == ["6" * 64, "5" * 64]
     assert any("signature: of this key" in line for line in check.check(ours, keys.public))
 
 
@@ -91,7 +93,7 @@ def test_an_unpacked_archive_is_the_bundle(release_once: Path, ready_once: Check
 
 
 def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Checkout, keys: Keys) -> None:
-    for name in ("imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "board/here.json"):
+    for name in ("imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "board/here.json", "holiday.jpeg", "utils/x.webp"):
         pack.write(ready.root / "artifacts/demo_nearest" / name, b"x")
     done = ready.doit("release", "version=1.0.0", "models=demo_nearest", f"key={keys.private}")
     assert done.returncode == 0, done.stderr
@@ -99,7 +101,7 @@ def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Check
     assert done.returncode == 0, done.stderr
     names = set(pack.read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz"))
     assert {"imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "utils/example.py"} <= names
-    assert "board/here.json" not in names
+    assert not names & {"board/here.json", "holiday.jpeg", "utils/x.webp"}  # none of the bundle's
 
 
 def test_model_signing_accepts_it(release_once: Path, keys: Keys, tmp_path: Path) -> None:
@@ -187,11 +189,12 @@ def test_every_reason_is_named_at_once(ready: Checkout) -> None:
     done = ready.doit("release", "version=1.0.0", "models=demo_nearest,mnist_nearest")
     assert done.returncode != 0
     reasons = [line.strip() for line in done.stderr.splitlines()]
-    changed = "recipes/demo/recipe.toml, recipes/mnist/recipe.toml, stray.txt"
+    changed = "recipes/demo/recipe.toml, recipes/mnist/recipe.toml"
     unpinned = "the source train-labels-idx1-ubyte.gz is unpinned: put its sha256 into recipes/mnist/recipe.toml"
     for reason in (
-        "error: release: release 1.0.0: refused, for 9 reasons:",
-        f"the tree is not clean: commit, ignore or remove {changed}",
+        "error: release: release 1.0.0: refused, for 10 reasons:",
+        f"the tree is not clean: commit or restore {changed}",
+        "git does not know stray.txt: move it out of the checkout, or name it in .gitignore",
         "demo_nearest: not built, or not what this checkout builds: doit demo_nearest",
         "demo_nearest: demo_nearest_float32.tflite: validation failed: FIXED_OUTPUT",
         "demo_nearest: demo_nearest_int8.tflite: was not validated",
@@ -203,6 +206,22 @@ def test_every_reason_is_named_at_once(ready: Checkout) -> None:
         assert reason in reasons, done.stderr
     assert f"demo_nearest_int8.tflite: sha256 {'ab' * 32}, but artifacts.lock has " in done.stderr
     assert not (ready.root / "release").exists()
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_nobody_is_told_to_commit_a_private_key(ready: Checkout, keys: Keys, staged: bool) -> None:
+    for name in ("release.key", "notes.txt"):  # told by what is in it
+        shutil.copy(keys.private, ready.root / name)
+    (ready.root / "empty").write_text("")
+    if staged:
+        git(ready, "add", "-f", "release.key", "notes.txt", "empty")
+    done = ready.doit("release", "version=1.0.0", "models=demo_nearest", f"key={ready.root / 'release.key'}")
+    assert done.returncode != 0
+    for name in ("release.key", "notes.txt"):
+        said = f"{name} holds a private key, which must not be committed: move it out of the checkout"
+        assert said in done.stderr or (name == "release.key" and name not in done.stderr)  # where keys are ignored
+    assert "git does not know empty: move it out of the checkout, or name it in .gitignore" in done.stderr
+    assert "commit or restore" not in done.stderr
 
 
 def test_what_is_not_locked_is_refused(ready: Checkout) -> None:
@@ -240,6 +259,39 @@ def test_an_existing_version_is_refused_and_forced(ready: Checkout) -> None:
     assert [f.name for f in (ready.root / "release/1.0.0-rc.1").glob("*.tar.gz")] == ["demo_bilinear-1.0.0-rc.1.tar.gz"]
     assert [f.name for f in (ready.root / "release").iterdir()] == ["1.0.0-rc.1"]
     assert not git(ready, "status", "--porcelain")
+
+
+def test_two_that_make_one_version_at_once(ready: Checkout) -> None:
+    """One of them does; the other is refused, and takes away nothing but its own."""
+    command = [sys.executable, "-m", "utils.release", "release", "version=1.0.0", "models=demo_nearest"]
+    running = [
+        subprocess.Popen(command, cwd=ready.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate()[1] for process in running]
+    assert sorted(process.returncode for process in running) == [0, 10, 10], said
+    assert sum("release/1.0.0: this release exists" in text for text in said) == 2
+    assert [folder.name for folder in (ready.root / "release").iterdir()] == ["1.0.0"]
+    assert check.check(ready.root / "release/1.0.0", None)
+
+
+def test_a_release_in_the_making_is_left_alone(ready: Checkout) -> None:
+    """Another version that is made meanwhile does not take its staging folder away."""
+    (ready.root / "release").mkdir()
+    with files.staging(ready.root / "release", ".new.") as ours:
+        assert ready.doit("release", "version=1.0.0", "models=demo_nearest").returncode == 0
+        assert ours.folder.is_dir()
+    assert [folder.name for folder in (ready.root / "release").iterdir()] == ["1.0.0"]
+
+
+def test_a_release_that_was_killed_while_replacing_is_not_lost(ready: Checkout) -> None:
+    """Where folders cannot be exchanged, the old one stands aside for a moment."""
+    assert ready.doit("release", "version=1.0.0", "models=demo_nearest").returncode == 0
+    before = tree(ready.root / "release/1.0.0")
+    (ready.root / "release/1.0.0").rename(ready.root / "release/.1.0.0.old")
+    again = ready.doit("release", "version=1.0.0", "models=demo_bilinear")
+    assert "release/1.0.0: this release exists" in again.stderr
+    assert tree(ready.root / "release") == {f"1.0.0/{name}": data for name, data in before.items()}
 
 
 P256 = ec.generate_private_key(ec.SECP256R1())

@@ -117,9 +117,8 @@ class Board(Protocol):
 def _sums(folder: Path) -> dict[str, str]:
     """The sha256 of every file that the SHA256SUMS of the bundle, and of a folder in it, name."""
     found = {}
-    for sums in (folder / "SHA256SUMS", *sorted(folder.glob("*/SHA256SUMS"))):
-        for line in sums.read_text(encoding="utf-8").splitlines():
-            digest, name = line.split("  ", 1)
+    for sums in (folder / files.SUMS, *sorted(folder.glob(f"*/{files.SUMS}"))):
+        for name, digest in files.parse_sums(sums.read_text(encoding="utf-8")).items():
             found[(sums.parent / name).relative_to(folder).as_posix()] = digest
     return found
 

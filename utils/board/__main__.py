@@ -108,9 +108,7 @@ def keep(board: Board, bundle: Bundle, seen: Seen, report: dict[str, Any]) -> No
     for folder in (paths.work(bundle.model), bundle.folder):
         final = folder / "board" / f"{safe(board.target)}.json"
         final.parent.mkdir(parents=True, exist_ok=True)
-        new = final.with_suffix(".new")
-        new.write_text(files.dump_json(entry), encoding="utf-8")
-        new.replace(final)
+        files.write_whole(final, files.dump_json(entry))
 
 
 def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> ValidationError | None:

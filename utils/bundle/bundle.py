@@ -1,12 +1,9 @@
-"""The bundle: what a user takes to the board. Its contents, its manifest, and how it reaches ``artifacts/`` whole."""
+"""The bundle: what a user takes to the board. Its contents and its manifest."""
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,19 +24,16 @@ __all__ = [
     "PATHFINDER",
     "SAMPLES",
     "board_reports",
-    "check_sums",
     "copy_files",
     "fill",
     "keep_npu",
     "manifest",
-    "publish",
     "save_npz",
 ]
 
 #: The path that NXP's instructions name, ``python3 utils/example.py``: it leads to the program beside the models.
 PATHFINDER = """\
 # The program is example.py, beside the models; this is the path that older instructions name.
-import os
 import runpy
 
 runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "example.py"), run_name="__main__")
@@ -169,12 +163,6 @@ def manifest(
     }
 
 
-def check_sums(folder: Path) -> str:
-    """The text of SHA256SUMS: every other file of the folder, sorted, as ``sha256sum -c`` reads it."""
-    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / "SHA256SUMS")
-    return "".join(f"{files.sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
-
-
 def keep_npu(recipe: Recipe, folder: Path) -> None:
     """Let what was compiled for the NPU live on in the new bundle ``folder``, if it was made from this int8 file.
 
@@ -201,40 +189,3 @@ def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
     to.mkdir(parents=True)
     for name in names:
         shutil.copyfile(folder / name, to / name)
-
-
-def publish(folder: Path, final: Path) -> None:
-    """Put a finished bundle in its place: at any moment there is the old one, none, or the new one."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _swap(folder, final)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # artifacts/ is a mount of its own: the copy has to be made inside it
-        for stale in final.parent.glob(f".{final.name}.*/"):
-            shutil.rmtree(stale, ignore_errors=True)
-        near = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-        try:
-            shutil.copytree(folder, near / final.name, copy_function=shutil.copyfile)
-            _swap(near / final.name, final)
-        finally:
-            shutil.rmtree(near, ignore_errors=True)
-
-
-def _swap(new: Path, final: Path) -> None:
-    for file in new.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-    if final.exists() or final.is_symlink():
-        old = Path(tempfile.mkdtemp(prefix="old.", dir=new.parent))
-        final.rename(old / final.name)
-        try:
-            new.rename(final)
-        except OSError:
-            (old / final.name).rename(final)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        new.rename(final)

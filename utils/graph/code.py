@@ -57,9 +57,10 @@ _OURS = ("utils", "recipes")
 _DYNAMIC = frozenset({"asdict", "dir", "eval", "exec", "globals", "locals", "model_dump", "vars", "__import__"})
 _BY_NAME = frozenset({"delattr", "getattr", "hasattr", "setattr"})
 
-_WHOLE = "*"
+_WHOLE, _AS_PROGRAM = "*", "__main__"
 
-#: A module and a definition in it; ``None``: what runs when it is imported; ``*``: all of it.
+#: A module and a definition in it; ``None``: what runs when it is imported; ``*``: all of it; ``__main__``: what runs
+#: only when it is started.
 _Place = tuple[str, str | None]
 
 
@@ -170,7 +171,7 @@ def _examine(start: Path) -> dict[str, Any]:
 def _reach(start: Path) -> _Reached:
     reached = _Reached()
     name = ".".join(start.relative_to(paths.ROOT).with_suffix("").parts)
-    waiting: list[_Place] = [(name, _WHOLE)]
+    waiting: list[_Place] = [(name, _WHOLE), (name, _AS_PROGRAM)]
     done: set[_Place] = set()
     while waiting:
         place = waiting.pop()
@@ -195,7 +196,7 @@ def _enter(place: _Place, reached: _Reached) -> Iterator[_Place]:
         nodes = module.loose
     elif wanted == _WHOLE:
         yield name, None
-        yield from ((name, word) for word in module.defined)
+        yield from ((name, word) for word in module.defined if word != _AS_PROGRAM)
         return
     else:
         yield name, None
@@ -326,7 +327,9 @@ def _parse(name: str, file: Path, _sha256: str) -> _Module:
             continue
         for word in names:
             module.defined.setdefault(word, []).append(node)
-        if not names:
+        if not names and _is_program(node):
+            module.defined.setdefault(_AS_PROGRAM, []).append(node)
+        elif not names:
             module.loose.append(node)
     return module
 
@@ -359,6 +362,11 @@ def _note_import(module: _Module, node: ast.Import | ast.ImportFrom) -> None:
             module.imported[alias.asname or alias.name] = (source, alias.name)
             if _file_of(f"{source}.{alias.name}"):
                 module.runs.append((f"{source}.{alias.name}", None))
+
+
+def _is_program(node: ast.stmt) -> bool:
+    """Whether a statement is ``if __name__ == "__main__"``, without an ``else``."""
+    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) == "__name__ == '__main__'"
 
 
 def _is_text(node: ast.AST) -> bool:

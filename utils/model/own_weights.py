@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
         recipes: all of them.
         path: what stands behind ``weights=``.
         licence: what stands behind ``weights_licence=``.
-        words: the command line; it must name one model.
+        words: the command line; it must name one model: as a task, in a task (``vela:NAME``) or in ``models=``.
 
     Raises:
         SourceError: it names none or several, or an environment variable names a model that is none or takes none.
@@ -47,7 +48,8 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
         if key.startswith(_PATH) and key not in named:
             raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
     if path is not None or licence is not None:
-        models = {word.split(":")[0] for word in words if "=" not in word} & set(recipes)
+        named_in = [word.removeprefix("models=") for word in words if "=" not in word or word.startswith("models=")]
+        models = {part for text in named_in for part in re.split("[:, ]", text)} & set(recipes)
         if path is None or len(models) != 1:
             raise SourceError(
                 "weights= is for one model, named beside it",

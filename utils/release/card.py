@@ -22,10 +22,10 @@ def text(model: ReleasedModel, version: str) -> str:
     left_out = model.left_out()
     if left_out:
         body += "\n\n## Not in this release\n\nTheir licence does not allow passing them on:\n"
-        for key in sorted(set(left_out.values())):
-            source = model.recipe.sources[key]
-            names = ", ".join(f"`{name}`" for name, why in left_out.items() if why == key)
-            body += f"\n- {names}: made from {source.file} ({source.licence}), to be had from {source.urls[0]}"
+        origins = {origin for found in left_out.values() for origin in found}
+        for origin in sorted(origins, key=lambda origin: (origin.name, origin.url)):
+            names = ", ".join(f"`{name}`" for name, found in left_out.items() if origin in found)
+            body += f"\n- {names}: made from {origin.name} ({origin.licence}), to be had from {origin.url}"
         body += f"\n\n`doit {model.name}` in a checkout of nxp-model-zoo {version} fetches it and makes them again.\n"
     return f"---\n{_front_matter(model)}\n---\n{body.strip()}\n"
 

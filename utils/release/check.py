@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +19,6 @@ from utils.errors import ReleaseError
 from utils.release import pack, provenance, sbom, sign
 
 __all__ = ["check", "compare", "index_of"]
-
-_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
-
 
 #: A file or folder of a release: no path, and nothing hidden.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
@@ -132,7 +128,7 @@ def _sums(folder: Path, index: dict[str, Any]) -> list[str]:
         if name not in ("SHA256SUMS", sign.SIGNATURE) and not file.is_symlink()
     }
     text = there["SHA256SUMS"].read_bytes().decode(errors="replace")
-    summed = {found[2]: found[1] for line in text.splitlines() if (found := _LINE.fullmatch(line))}
+    summed = files.parse_sums(text, skip_malformed=True)
     listed = index["files"]
     doubted = {"release.json": False, "SHA256SUMS": False}  # it alone says something else
     for name in sorted((actual.keys() | summed.keys() | listed.keys()) - {"release.json"}):
@@ -165,8 +161,7 @@ def _models(folder: Path, index: dict[str, Any], public: Path | None) -> list[st
             wrong.append(f"{model['archive']}: {error}")
             continue
         sums = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
-        lines = contents.get("SHA256SUMS", b"").decode(errors="replace").splitlines()
-        listed = {line[66:]: line[:64] for line in lines}
+        listed = files.parse_sums(contents.get(files.SUMS, b"").decode(errors="replace"), skip_malformed=True)
         if listed != {file: value for file, value in sums.items() if file != "SHA256SUMS"}:
             wrong.append(f"{model['archive']}: its files are not those of its SHA256SUMS")
         if contents.get("README.md") != (folder / "cards" / f"{name}.md").read_bytes():

@@ -7,7 +7,7 @@ import subprocess
 from utils import paths
 from utils.errors import ReleaseError
 
-__all__ = ["commit", "dirty", "time", "tracked"]
+__all__ = ["changed", "commit", "time", "tracked"]
 
 
 def commit() -> str:
@@ -20,13 +20,10 @@ def time() -> int:
     return int(_git("show", "-s", "--format=%ct", "HEAD"))
 
 
-def dirty() -> list[str]:
-    """Files that are not as the commit has them, the untracked ones among them."""
-    return [
-        line[3:]
-        for line in _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0")
-        if line[3:]
-    ]
+def changed() -> dict[str, bool]:
+    """Files that are not as the commit has them -> whether the commit has them at all."""
+    lines = _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0")
+    return {line[3:]: line[0] not in "?A" for line in lines if line[3:]}
 
 
 def tracked() -> list[str]:

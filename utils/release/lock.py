@@ -5,18 +5,18 @@
     {"format": 1,
      "models": {MODEL: {"artifacts": {FILE: {"sha256", "size", "metric", "accuracy", "parts"}},
                         "image", "requirements_sha256", "tools"}},
-     "sources": {FILE: {"sha256", "size", "urls"}}}
+     "sources": {URL: {"name", "sha256", "size", "urls"}}}
 
 ``parts`` are sha256 of the weights, the graph and the metadata in a .tflite, so that a difference can be named where
-the old file is gone. ``sources`` are those that nobody publishes a sha256 for: what their first fetch brought. Both are
-the same thing, hashes that this project saw and not ones that an upstream vouches for, and so one command records both.
+the old file is gone. ``image`` is the base of the image in which the bundle was locked, null in a venv. ``sources`` are
+those that nobody publishes a sha256 for, by their first address: what their first fetch brought. Both are the same
+thing, hashes that this project saw and not ones that an upstream vouches for, and so one command records both.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,10 @@ def entry(folder: Path) -> dict[str, Any]:
     }
 
 
-def base_image() -> str:
-    """The image that the project's own begins with, by digest."""
-    found = re.search(
-        r"^ARG BASE_IMAGE=(\S+)$", (paths.DOCKER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return found[1] if found else ""
+def base_image() -> str | None:
+    """The base that the image around this process was built from, which the image itself says; None in a venv."""
+    inside = os.environ.get("NXP_MODEL_ZOO_IMAGE")
+    return (inside and os.environ.get("NXP_MODEL_ZOO_BASE")) or None
 
 
 def update(models: list[str]) -> None:
@@ -108,16 +106,18 @@ def update(models: list[str]) -> None:
             print(f"{recipe.name}: not built here, left as it is")
             continue
         old, new = lock["models"].get(recipe.name, {}), entry(paths.bundle(recipe.name))
-        lock["models"][recipe.name] = new
+        if {**old, "image": None} != {**new, "image": None}:  # another image around the same bytes changes nothing
+            lock["models"][recipe.name] = new
         for file, facts in new["artifacts"].items():
             print(f"{file}: {_change(old.get('artifacts', {}).get(file), facts)}")
     everywhere = [source for recipe in known.values() for source in _unpinned(recipe)]
-    recorded = {source.name: fact for source in everywhere if (fact := _recorded(source))}
-    for name, fact in recorded.items():
-        if lock["sources"].get(name, fact)["sha256"] != fact["sha256"]:
-            print(f"{name}: unpinned, and no longer the file it was: {fact['sha256']}")
-    names = {source.name for source in everywhere}
-    lock["sources"] = {name: fact for name, fact in (lock["sources"] | recorded).items() if name in names}
+    recorded = {source.urls[0]: fact for source in everywhere if (fact := _recorded(source))}
+    before = {fact["urls"][0]: {"name": key, **fact} for key, fact in lock["sources"].items()}  # keys were file names
+    for address, fact in recorded.items():
+        if before.get(address, fact)["sha256"] != fact["sha256"]:
+            print(f"{fact['name']}: unpinned, and no longer the file it was: {fact['sha256']}")
+    used = {source.urls[0] for source in everywhere}
+    lock["sources"] = {address: fact for address, fact in (before | recorded).items() if address in used}
     _write(lock)
     print(f"{paths.relative(paths.ARTIFACTS_LOCK)}: {len(lock['models'])} models, {len(lock['sources'])} sources")
 
@@ -128,7 +128,7 @@ def _unpinned(recipe: Recipe) -> list[Source]:
 
 def _recorded(source: Source) -> dict[str, Any] | None:
     file = cache.cached(source)
-    return {**files.facts(file), "urls": list(source.urls)} if file else None
+    return {"name": source.name, **files.facts(file), "urls": list(source.urls)} if file else None
 
 
 def _change(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
@@ -154,15 +154,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _write(lock: dict[str, Any]) -> None:
-    new = paths.ARTIFACTS_LOCK.with_name(".artifacts.lock.new")
     try:
-        with new.open("w", encoding="utf-8") as stream:
-            stream.write(files.dump_json(lock))
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(paths.ARTIFACTS_LOCK)
+        files.write_whole(paths.ARTIFACTS_LOCK, files.dump_json(lock))
     except OSError as error:
-        new.unlink(missing_ok=True)
         if error.errno not in STORAGE:
             raise
         raise storage_error(error, paths.relative(paths.ARTIFACTS_LOCK)) from None

@@ -7,7 +7,6 @@ nobody publishes a sha256 for; and for people ``INDEX.tsv`` and ``LICENCES.md``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,10 @@ def mirror(to: Path, models: list[str]) -> None:
     try:
         to.mkdir(parents=True, exist_ok=True)
         copied = sum(_copy(file, to / file.name) for file in sorted(set(found.values())))
-        _write(to / "unpinned.json", json.dumps(_unpinned(to), indent=1, sort_keys=True) + "\n")
+        files.write_whole(to / "unpinned.json", json.dumps(_unpinned(to), indent=1, sort_keys=True) + "\n")
         rows = _rows(to, {file.name: source for source, file in found.items()})
-        _write(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
-        _write(to / "LICENCES.md", _licences(rows))
+        files.write_whole(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
+        files.write_whole(to / "LICENCES.md", _licences(rows))
     except OSError as error:
         if error.errno not in STORAGE and not isinstance(error, FileExistsError | NotADirectoryError):
             raise
@@ -54,12 +53,8 @@ def _copy(file: Path, to: Path) -> bool:
     """Copy a checked file under its final name; whether it was not there."""
     if to.is_file() and to.stat().st_size == file.stat().st_size and files.sha256(to) == file.name:
         return False
-    part = to.with_name(f".{to.name}.part")
-    with file.open("rb") as stream, part.open("wb") as copy:
+    with file.open("rb") as stream, files.writing_whole(to) as copy:
         shutil.copyfileobj(stream, copy, 1 << 20)
-        copy.flush()
-        os.fsync(copy.fileno())
-    part.replace(to)
     return True
 
 
@@ -98,9 +93,3 @@ def _licences(rows: list[tuple[str, ...]]) -> str:
     for licence, lines in sorted(by_licence.items()):
         parts.append("\n".join([f"## {licence}\n", *sorted(lines)]) + "\n")
     return "\n".join(parts)
-
-
-def _write(file: Path, text: str) -> None:
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)

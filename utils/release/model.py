@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from utils import files, paths
 from utils.graph import layout
-from utils.recipe.schema import IdxSet, Recipe
+from utils.recipe.schema import IdxSet, ImageSet, Recipe
 
-__all__ = ["ReleasedModel"]
+__all__ = ["Origin", "ReleasedModel"]
 
-#: Files of a bundle that show or hold images of the evaluation set, or the examples.
-_IMAGES = (
-    "samples.npz",
-    "golden_*.npz",
-    "example_*.png",
-    "example_*.jpg",
-    "digits.png",
-    "feature_map.png",
-    "result*.png",
-)
+
+#: Files of a bundle that hold this project's code and words, and numbers that it measured.
+_OURS = {
+    "README.md",
+    "SHA256SUMS",
+    "compat.json",
+    "example.py",
+    "manifest.json",
+    "model.json",
+    "training.png",
+    "utils/example.py",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Something from outside that files of a bundle hold or show."""
+
+    name: str  # the file, or the list of the files
+    licence: str
+    url: str
+    redistribute: bool
 
 
 @dataclass(frozen=True)
@@ -63,17 +76,59 @@ class ReleasedModel:
         """Source key -> licence, of the sources that must not be passed on."""
         return {key: source.licence for key, source in self.recipe.sources.items() if not source.redistribute}
 
-    def left_out(self) -> dict[str, str]:
-        """Files of the bundle that a release leaves out -> the source whose licence forbids them."""
-        shown = set[str]()
-        dataset = self.recipe.datasets[self.recipe.evaluation.dataset]
-        if isinstance(dataset, IdxSet):
-            shown |= {dataset.images, dataset.labels}
-        examples = self.recipe.examples
-        if isinstance(examples, list):
-            shown |= {example.source for example in examples}
-        found = {}
-        for key in sorted(shown & self.withheld().keys()):
-            for pattern in _IMAGES:
-                found.update({file.name: key for file in self.folder.glob(pattern)})
-        return dict(sorted(found.items()))
+    def contents(self) -> list[str]:
+        """The bundle's files that a release may hold; what a user has put beside them, or measured, is none of it."""
+        compiled = layout.npu_folder(self.name)
+        named = {self.folder / name for name in self.made_from()}
+        found = [file for file in self.folder.rglob("*") if file.is_file()]
+        return sorted(
+            file.relative_to(self.folder).as_posix() for file in found if file in named or compiled in file.parents
+        )
+
+    def made_from(self) -> dict[str, frozenset[Origin]]:
+        """Each file that the plan gives the bundle -> what of its sources it holds or shows.
+
+        Numbers that were measured on a source, or learnt from it, are not the source.
+        """
+        recipe = self.recipe
+        labels = self._sources(recipe.labels) if isinstance(recipe.labels, str) else frozenset[Origin]()
+        measured = self._dataset(recipe.evaluation.dataset)
+        pictures = recipe.examples if isinstance(recipe.examples, list) else []
+        each = [self._sources(entry.source) for entry in pictures]
+        shown = frozenset[Origin]().union(*each) if each else measured
+        everything = self._sources(*recipe.sources).union(*map(self._dataset, recipe.datasets))
+        found = {  # a file that nobody has thought about may hold anything
+            name: frozenset[Origin]() if name in _OURS or name.endswith(".tflite") else everything
+            for name in (*layout.bundle_files(recipe), *layout.card_files(recipe))
+        }
+        found |= {f"golden_{variant}.npz": shown for variant in recipe.variants}
+        found |= dict(zip(layout.example_files(recipe), each or repeat(shown), strict=False))
+        for name, made in {
+            "labels.txt": labels,
+            "samples.npz": measured,
+            "digits.png": measured | labels,
+            "confusion.png": labels,
+            "feature_map.png": measured,
+            "result.png": shown | labels,
+        }.items():
+            if name in found:
+                found[name] = made
+        return found
+
+    def _sources(self, *keys: str) -> frozenset[Origin]:
+        found = [self.recipe.sources[key] for key in keys]
+        return frozenset(Origin(source.file, source.licence, source.urls[0], source.redistribute) for source in found)
+
+    def _dataset(self, key: str) -> frozenset[Origin]:
+        found = self.recipe.datasets[key]
+        if isinstance(found, ImageSet):
+            return frozenset({Origin(found.file, found.licence, found.urls[0], found.redistribute)})
+        return self._sources(found.images, found.labels) if isinstance(found, IdxSet) else frozenset()
+
+    def left_out(self) -> dict[str, list[Origin]]:
+        """Files of the bundle that a release leaves out -> what forbids it, sorted by name."""
+        found = {
+            name: sorted((origin for origin in made if not origin.redistribute), key=lambda origin: origin.name)
+            for name, made in sorted(self.made_from().items())
+        }
+        return {name: origins for name, origins in found.items() if origins}

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import re
 import shutil
 import struct
@@ -31,14 +30,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from utils import files, paths
-from utils.bundle import bundle
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.schema import find, load_all
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
 
-__all__ = ["FORMAT", "pack", "place", "published", "read_archive", "release_of", "write"]
+__all__ = ["FORMAT", "pack", "published", "read_archive", "release_of", "write"]
 
 FORMAT = 1
 
@@ -57,9 +55,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     folder = release_of(version)
     if key:
         sign.check_private(key)
-    if folder.exists() and not force:
-        hint = "choose the next version, or give --force to make it again"
-        raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)
+    _refuse_existing(folder, force=force)
     known = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
     against = reasons(found)
@@ -69,34 +65,27 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
             where=f"release {version}",
             hint="mend them, or name the models that are ready: models=NAME,NAME",
         )
-    staging: Path | None = None
     try:
-        paths.RELEASES.mkdir(exist_ok=True)
-        for stale in paths.RELEASES.glob(".new.*"):  # of a run that was killed
-            shutil.rmtree(stale)
-        staging = Path(tempfile.mkdtemp(prefix=".new.", dir=paths.RELEASES))
-        (staging / version).mkdir()  # a signature knows the folder's name
-        _fill(staging / version, version, found, key)
-        place(staging / version, folder)
+        with files.staging(paths.RELEASES, ".new.") as staging:
+            new = staging.folder / version  # a signature knows the folder's name
+            new.mkdir()
+            _fill(new, version, found, key)
+            with files.locked_folder(paths.RELEASES):
+                _refuse_existing(folder, force=force)  # another run may have made it meanwhile
+                files.replace_folder(new, folder)
     except OSError as error:
         if error.errno not in STORAGE:
             raise
         raise storage_error(error) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 
-def place(new: Path, final: Path) -> None:
-    """Put a finished folder in its place in one rename; what was there before goes, and only then."""
-    for file in new.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-    if final.exists():
-        final.rename(new.parent / "old")
-    new.rename(final)
+def _refuse_existing(folder: Path, *, force: bool) -> None:
+    if paths.RELEASES.is_dir():
+        files.restore_folder(folder)
+    if folder.exists() and not force:
+        hint = "choose the next version, or give --force to make it again"
+        raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)
 
 
 def release_of(version: str) -> Path:
@@ -143,7 +132,7 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     index["files"] = {name: files.sha256(folder / name) for name in names}
     (folder / "release.json").write_text(files.dump_json(index), encoding="utf-8")
-    (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     if key:
         sign.sign(folder, folder / sign.SIGNATURE, key)
 
@@ -159,19 +148,13 @@ def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) 
 
 def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
     """The bundle's files as they are released: without what is left out, with the card's front matter."""
-    left_out = {*model.left_out(), "SHA256SUMS"}
-    names = sorted(file.relative_to(model.folder).as_posix() for file in model.folder.rglob("*") if file.is_file())
-    measured = "board/"  # by one user, on boards of theirs
-    found = {
-        name: (model.folder / name).read_bytes()
-        for name in names
-        if name not in left_out and not name.startswith(measured)
-    }
+    left_out = {*model.left_out(), files.SUMS}
+    found = {name: (model.folder / name).read_bytes() for name in model.contents() if name not in left_out}
     found["README.md"] = card.text(model, version).encode()
     with tempfile.TemporaryDirectory() as folder:
         for name, data in found.items():
             write(Path(folder) / name, data)
-        found["SHA256SUMS"] = bundle.check_sums(Path(folder)).encode()
+        found[files.SUMS] = files.make_sums(Path(folder)).encode()
     return found
 
 

@@ -74,8 +74,10 @@ def builder() -> dict[str, Any]:
     image = os.environ.get("NXP_MODEL_ZOO_IMAGE", "")
     if not image:
         return {"id": "urn:nxp-model-zoo:builder:venv"}
-    name, _, base = lock.base_image().partition("@sha256:")
-    found = [{"name": name, "digest": {"sha256": base}}] if base else []
+    found: list[dict[str, Any]] = []
+    if base := lock.base_image():
+        name, _, digest = base.partition("@sha256:")
+        found.append({"name": name, **({"digest": {"sha256": digest}} if digest else {})})  # none: made on this machine
     if image.startswith("sha256:"):  # docker/run tells; by hand nobody does
         found.append({"name": "nxp-model-zoo", "digest": {"sha256": image.removeprefix("sha256:")}})
     return {"id": "urn:nxp-model-zoo:builder:docker", "builderDependencies": found}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import shutil
-import tempfile
 from pathlib import Path
 
+from utils import files
 from utils.errors import STORAGE, PublishError, storage_error
 from utils.release import check, hub, oci, pack
 
@@ -57,32 +56,41 @@ def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
 def _to_folder(release: Path, version: str, to: Path, *, dry_run: bool) -> None:
     """Copy the release to ``to/<version>``, in one rename."""
     final = to / version
-    if final.exists():
-        if _same(release, final):
-            print(f"{final}: nothing to do")
-            return
-        hint = "a published version does not change: publish a new one, or remove that folder"
-        raise PublishError("this version is there, with other files", where=str(final), hint=hint)
+    if _is_there(release, final):
+        return
     if dry_run:
         print(f"{final}: {sum(file.is_file() for file in release.rglob('*'))} files would be copied")
         return
     try:
-        to.mkdir(parents=True, exist_ok=True)
-        for stale in to.glob(".new.*"):
-            shutil.rmtree(stale)
-        staging = Path(tempfile.mkdtemp(prefix=".new.", dir=to))
-        try:
+        with files.staging(to, ".new.") as staging:
+            new = staging.folder / version
             for file in release.rglob("*"):
                 if file.is_file():
-                    pack.write(staging / version / file.relative_to(release), file.read_bytes())
-            pack.place(staging / version, final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+                    pack.write(new / file.relative_to(release), file.read_bytes())
+            with files.locked_folder(to):
+                if _is_there(release, final):  # another run has published it meanwhile
+                    return
+                files.replace_folder(new, final)
     except OSError as error:
         if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):
             raise
         raise storage_error(error, str(to)) from error
     print(f"{final}: published")
+
+
+def _is_there(release: Path, final: Path) -> bool:
+    """Whether the folder has this very release.
+
+    Raises:
+        PublishError: it has another one.
+    """
+    if not final.exists():
+        return False
+    if _same(release, final):
+        print(f"{final}: nothing to do", flush=True)
+        return True
+    hint = "a published version does not change: publish a new one, or remove that folder"
+    raise PublishError("this version is there, with other files", where=str(final), hint=hint)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from utils import paths
 from utils.release import git, lock
 from utils.release.model import ReleasedModel
 
@@ -11,6 +13,10 @@ __all__ = ["reasons"]
 
 #: Files of a dirty tree that a message names.
 _SHOWN = 5
+
+#: How a private key begins, in the first bytes of a file.
+_PRIVATE = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|^PuTTY-User-Key-File-\d", re.MULTILINE)
+_READ = 1 << 16
 
 
 def reasons(models: list[ReleasedModel]) -> list[str]:
@@ -23,11 +29,30 @@ def reasons(models: list[ReleasedModel]) -> list[str]:
 
 
 def _tree() -> list[str]:
-    changed = git.dirty()
-    if not changed:
-        return []
-    more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-    return [f"the tree is not clean: commit, ignore or remove {', '.join(changed[:_SHOWN])}{more}"]
+    changed = git.changed()
+    keys = [name for name in changed if _is_private_key(name)]
+    edited = [name for name, known in changed.items() if known and name not in keys]
+    unknown = [name for name, known in changed.items() if not known and name not in keys]
+    found = [f"{name} holds a private key, which must not be committed: move it out of the checkout" for name in keys]
+    if edited:
+        found.append(f"the tree is not clean: commit or restore {_some(edited)}")
+    if unknown:
+        found.append(f"git does not know {_some(unknown)}: move it out of the checkout, or name it in .gitignore")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _is_private_key(name: str) -> bool:
+    """Whether a file holds a private key in PEM, or PuTTY's: told by what is in it, whatever it is called."""
+    try:
+        with (paths.ROOT / name).open("rb") as stream:
+            return _PRIVATE.search(stream.read(_READ)) is not None
+    except OSError:  # taken away, or not ours to read
+        return False
 
 
 def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:

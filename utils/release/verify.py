@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,29 @@ def verify(models: list[str]) -> None:
             where=paths.relative(paths.ARTIFACTS_LOCK),
             hint="build, look at the result, then `doit lock`",
         )
-    try:
-        for stale in paths.BUILD.glob("verify.*"):
-            shutil.rmtree(stale)
-        clean = Path(tempfile.mkdtemp(prefix="verify.", dir=paths.BUILD))
-        for name in git.tracked():
-            if (paths.ROOT / name).is_file():
-                (clean / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(paths.ROOT / name, clean / name)
-    except OSError as error:
-        raise storage_error(error) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            staging = stack.enter_context(files.staging(paths.BUILD, "verify."))
+            _copy_tracked(staging.folder)
+        except OSError as error:
+            raise storage_error(error) from error
+        staging.keep = True
+        _build_and_compare(names, locked, staging)
+        staging.keep = False
+
+
+def _copy_tracked(clean: Path) -> None:
+    for name in git.tracked():
+        if (paths.ROOT / name).is_file():
+            (clean / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(paths.ROOT / name, clean / name)
+
+
+def _build_and_compare(names: list[str], locked: dict[str, Any], staging: files.Staging) -> None:
+    clean = staging.folder
     print(f"building {', '.join(names)} in {paths.relative(clean)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "doit", *names], cwd=clean, env=_environment())
+    build = [sys.executable, "-m", "doit", *names]
+    done = subprocess.run(build, cwd=clean, env=_environment(), pass_fds=(staging.lock,))  # in use while it builds
     if done.returncode:
         raise ReleaseError("the build in a clean folder failed, see above", where=paths.relative(clean))
     wrong = [line for name in names for line in _compare(name, locked[name], clean / "artifacts" / name)]
@@ -57,7 +68,6 @@ def verify(models: list[str]) -> None:
             where=paths.relative(paths.ARTIFACTS_LOCK),
             hint=f"{paths.relative(clean)} is kept; `doit lock` only if the difference is wanted",
         )
-    shutil.rmtree(clean, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

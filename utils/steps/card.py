@@ -49,12 +49,12 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     boards = bundle.board_reports(recipe, folder)
     text = _text(recipe, facts, graph, compat=examined, boards=list(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
-    (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
+    (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     # Outside these check sums: measuring and compiling again leave them true.
     bundle.keep_npu(recipe, folder)
     if boards:
         bundle.copy_files(paths.work(recipe.name) / "board", folder / "board", [file.name for file in boards])
-    bundle.publish(folder, paths.bundle(recipe.name))
+    files.replace_folder(folder, paths.bundle(recipe.name))
     size = sum(file.stat().st_size for file in paths.bundle(recipe.name).rglob("*") if file.is_file())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 

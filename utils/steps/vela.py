@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, paths
-from utils.bundle import bundle, markdown
+from utils.bundle import markdown
 from utils.graph import layout, plan, record
 from utils.graph.step import Step
 from utils.npu import bsp, vela
@@ -40,8 +40,8 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         found = vela.facts(release, model, target, compiled)
         (target.parent / "vela.json").write_text(files.dump_json(found), encoding="utf-8")
         (folder / "README.md").write_text(page(recipe, folder), encoding="utf-8")
-        (folder / "SHA256SUMS").write_text(bundle.check_sums(folder), encoding="utf-8")
-        bundle.publish(folder, final)
+        (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
+        files.replace_folder(folder, final)
     operators, summary = found["operators"], found["summary"]
     say(
         f"{paths.relative(final / release.name)}/: {operators['npu']} of {operators['total']} operators on the NPU, "

@@ -40,10 +40,10 @@ from utils.graph import plan
 from utils.graph.report import Report
 from utils.model import own_weights
 from utils.npu import bsp, vela
-from utils.recipe import schema as recipe
+from utils.recipe.load import load_recipes
 
 try:
-    RECIPES = recipe.load_all()
+    RECIPES = load_recipes()
     DATABASE = paths.state()
     own_weights.choose(
         RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT, Checkout
 from utils import environment, example, tflite
 from utils.errors import DataError
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe
 
 MODELS = ["demo_nearest", "demo_bilinear"]
 VARIANTS = ["float32", "int8"]
@@ -52,7 +52,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_finished_model(built_once: Checkout, name: str, variant: str) -> None:
-    found = recipe.find(name)
+    found = find_recipe(name)
     file = model(built_once, name, variant)
     graph = tflite.read(file)
     assert graph.count() == found.expected.operators

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Checkout, copy_project
 from utils import tflite
 from utils.model.datasets import read_idx
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -82,7 +82,7 @@ print(runtime.name, runtime.version, right)
 def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Path) -> None:
     """An old runtime is validated by its answers, not by loading."""
     venv = _old_runtime(runtime, tmp_path)
-    mnist = find("mnist_nearest")
+    mnist = find_recipe("mnist_nearest")
     cache = zoo.root / "build" / "cache"
     images = read_idx(cache / str(mnist.sources["test_images"].sha256))
     labels = read_idx(cache / str(mnist.sources["test_labels"].sha256))

@@ -12,10 +12,10 @@ import pytest
 from tests.conftest import ROOT, Checkout, clean_env
 from utils import paths
 from utils.graph import plan
-from utils.recipe import schema as recipe
-from utils.recipe.schema import Recipe
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Gate, Recipe
 
-MODELS = sorted(recipe.load_all())
+MODELS = sorted(load_recipes())
 
 
 def names(files: tuple[Path, ...]) -> set[str]:
@@ -23,13 +23,13 @@ def names(files: tuple[Path, ...]) -> set[str]:
 
 
 def test_no_two_steps_write_one_file() -> None:
-    written = [file for found in recipe.load_all().values() for step in plan.steps_of(found) for file in step.writes]
+    written = [file for found in load_recipes().values() for step in plan.steps_of(found) for file in step.writes]
     assert len(written) == len(set(written))
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_read_is_written_before(model: str) -> None:
-    found = recipe.find(model)
+    found = find_recipe(model)
     written = {paths.LOCK, *filter(None, map(found.list_file, found.datasets)), *plan.board_reports(model)}
     for step in plan.steps_of(found):
         assert set(step.reads) <= written, step.name
@@ -43,7 +43,7 @@ def test_every_read_is_written_before(model: str) -> None:
 @pytest.mark.parametrize("model", ["demo_nearest", "demo_bilinear"])
 def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> None:
     """And nothing else but records, logs and locks."""
-    planned = {Path(paths.relative(file)) for step in plan.steps_of(recipe.find(model)) for file in step.writes}
+    planned = {Path(paths.relative(file)) for step in plan.steps_of(find_recipe(model)) for file in step.writes}
     for folder in ("artifacts", "build"):
         there = {file.relative_to(built_once.root) for file in (built_once.root / folder / model).rglob("*")}
         files = {file for file in there if (built_once.root / file).is_file() and file.parent.name != "records"}
@@ -53,21 +53,45 @@ def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> 
 @pytest.mark.parametrize(
     ("module", "within", "without"),
     [
-        ("train", ["preprocess", "example", "datasets", "network", "environment"], ["bundle", "pictures"]),
-        ("load", ["network", "weights", "saved_model", "unpack", "expectations"], ["bundle", "pictures"]),
-        ("convert", ["preprocess", "example", "datasets", "network", "environment", "tflite"], ["bundle", "pictures"]),
-        ("evaluate", ["preprocess", "example", "datasets"], ["network", "tflite", "pictures"]),
-        ("validate", ["bundle", "preprocess", "example", "datasets"], ["network", "pictures"]),
-        ("card", ["bundle", "pictures", "preprocess", "tflite"], ["network"]),
-        ("download", [], ["preprocess", "example", "datasets"]),
+        (
+            "train",
+            ["model/preprocess", "example", "model/datasets", "model/network", "environment"],
+            ["bundle/bundle", "bundle/pictures"],
+        ),
+        (
+            "load",
+            ["model/network", "model/weights", "model/saved_model", "sources/unpack", "model/expectations"],
+            ["bundle/bundle", "bundle/pictures"],
+        ),
+        (
+            "convert",
+            ["model/preprocess", "example", "model/datasets", "model/network", "environment", "tflite"],
+            ["bundle/bundle", "bundle/pictures"],
+        ),
+        (
+            "evaluate",
+            ["model/preprocess", "example", "model/datasets"],
+            ["model/network", "tflite", "bundle/pictures"],
+        ),
+        (
+            "validate",
+            ["bundle/bundle", "model/preprocess", "example", "model/datasets"],
+            ["model/network", "bundle/pictures"],
+        ),
+        ("card", ["bundle/bundle", "bundle/pictures", "model/preprocess", "tflite"], ["model/network"]),
+        ("download", [], ["model/preprocess", "example", "model/datasets"]),
     ],
 )
 def test_code_of(module: str, within: list[str], without: list[str]) -> None:
     code = names(plan.code_of(paths.UTILS / "steps" / f"{module}.py"))
     assert f"utils/steps/{module}.py" in code
     assert {f"utils/{name}.py" for name in within} <= code
-    house = ["errors", "paths", "plan", "recipe", "record", "sources", "__init__", "steps/__init__", "report"]
-    assert not {f"utils/{name}.py" for name in [*without, *house]} & code
+    house = {f"utils/{name}.py" for name in ("errors", "paths", "graph/plan", "graph/record", "graph/report")}
+    house |= {"utils/sources/fetch.py", "utils/steps/__init__.py"}
+    house |= {paths.relative(file) for file in (paths.UTILS / "recipe").glob("*.py")}
+    strays = house | {f"utils/{name}.py" for name in without}
+    assert all((paths.ROOT / name).is_file() for name in strays)
+    assert not strays & code
 
 
 def test_code_that_is_imported_late_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +113,7 @@ def test_code_that_is_imported_late_counts(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_recipe_s_own_code_counts() -> None:
-    steps = {step.name: names(step.code) for step in plan.steps_of(recipe.find("demo_nearest"))}
+    steps = {step.name: names(step.code) for step in plan.steps_of(find_recipe("demo_nearest"))}
     users = {name for name, code in steps.items() if "recipes/mnist/model.py" in code}
     assert users == {"train", "float32", "int8"}
     assert "utils/steps/card.md.j2" in steps["card"]
@@ -98,7 +122,7 @@ def test_the_recipe_s_own_code_counts() -> None:
 
 def changed(**updates: dict[str, Any]) -> set[str]:
     """The steps whose configuration differs when keys of these tables have other values."""
-    found = recipe.find("mnist_nearest")
+    found = find_recipe("mnist_nearest")
     tables = {key: getattr(found, key).model_copy(update=values) for key, values in updates.items()}
     return _differ(found, found.model_copy(update=tables))
 
@@ -116,7 +140,7 @@ def _differ(one: Recipe, other: Recipe) -> set[str]:
         ({"train": {"epochs": 1}}, {"train"}),
         ({"calibration": {"count": 7}}, {"int8"}),
         ({"tolerance": {"int8_steps": 1}}, {"validate"}),
-        ({"evaluation": {"gate": recipe.Gate(float32=1, int8=1, loss=1)}}, {"evaluate"}),
+        ({"evaluation": {"gate": Gate(float32=1, int8=1, loss=1)}}, {"evaluate"}),
         ({"expected": {"int8_bytes": 1}}, {"float32", "int8"}),
         ({"expected": {"parameters": 1}}, {"train", "float32", "int8"}),
         ({"card": {"introduction": "x"}}, set()),

@@ -19,7 +19,7 @@ import numpy as np
 from utils import environment
 from utils.errors import ZooError
 from utils.model import saved_model
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe
 from utils.recipe.schema import LoadSavedModel
 
 CASES: dict[str, Callable[[Any, Path], None]] = {}
@@ -274,7 +274,7 @@ def never_runs(tf: Any, home: Path) -> None:
 
 def freeze(tf: Any, home: Path) -> dict[str, Any]:
     """What becomes of one SavedModel."""
-    found = recipe.find("mnasnet")
+    found = find_recipe("mnasnet")
     facts = {
         "input": found.input.model_copy(update={"shape": [1, 4, 4, 3]}),
         "output": found.output.model_copy(update={"shape": [1, 3]}),

@@ -19,7 +19,8 @@ from utils.board.ssh import Ssh
 from utils.board.virtual import Virtual
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
 from utils.graph import plan
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Recipe
 
 
 def boards(targets: str) -> list[Board]:
@@ -38,8 +39,8 @@ def boards(targets: str) -> list[Board]:
 
 def prepare(targets: str) -> None:
     """Say what cannot be, before anything runs."""
-    left_out = [name for name in recipe.load_all() if not (paths.bundle(name) / "SHA256SUMS").is_file()]
-    if len(left_out) == len(recipe.load_all()):
+    left_out = [name for name in load_recipes() if not (paths.bundle(name) / "SHA256SUMS").is_file()]
+    if len(left_out) == len(load_recipes()):
         raise BuildError(
             "there is no bundle", where=paths.relative(paths.ARTIFACTS), hint="build one: doit mnist_bilinear"
         )
@@ -51,7 +52,7 @@ def prepare(targets: str) -> None:
 
 def run(targets: str, model: str) -> None:
     """Run one bundle on every board, keep what was seen, and make the card again."""
-    found = recipe.find(model)
+    found = find_recipe(model)
     chosen, bundle = boards(targets), Bundle.of(found)
     with ThreadPoolExecutor(len(chosen)) as pool:
         errors = list(filter(None, pool.map(lambda board: _one(board, bundle), chosen)))
@@ -133,7 +134,7 @@ def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> V
     return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
 
 
-def _make_card(found: recipe.Recipe) -> None:
+def _make_card(found: Recipe) -> None:
     """Let the card show it, where all that the card is made of is there and current; else the next build does."""
     *before, card = plan.steps_of(found)
     if not all(step.is_current() for step in before):

@@ -21,7 +21,8 @@ from utils import environment, example
 from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
-from utils.recipe.schema import DrawnSet, IdxSet, ImageSet, Recipe
+from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet
+from utils.recipe.schema import Recipe
 from utils.sources import fetch as sources
 
 __all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]

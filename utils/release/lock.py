@@ -23,7 +23,8 @@ from typing import Any
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.graph import plan
-from utils.recipe.schema import Recipe, find, load_all
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Recipe
 from utils.release.parts import parts
 from utils.sources import fetch as sources
 
@@ -94,11 +95,11 @@ def update(models: list[str]) -> None:
         ReleaseError: a named model is not built.
     """
     lock = load()
-    known = load_all()
+    known = load_recipes()
     for gone in sorted(lock["models"].keys() - known.keys()):
         del lock["models"][gone]
         print(f"{gone}: there is no recipe any more, taken out")
-    for recipe in [find(name) for name in models] or known.values():
+    for recipe in [find_recipe(name) for name in models] or known.values():
         if not current(recipe):
             if models:
                 raise ReleaseError(

@@ -15,7 +15,7 @@ from typing import Any
 from utils import files, paths
 from utils.errors import STORAGE, storage_error
 from utils.graph import plan
-from utils.recipe.schema import find, load_all
+from utils.recipe.load import find_recipe, load_recipes
 from utils.sources import fetch as sources
 from utils.sources.fetch import Source
 
@@ -29,7 +29,7 @@ def mirror(to: Path, models: list[str]) -> None:
         SourceError: sources cannot be had; nothing was copied.
         StorageError: the folder cannot be written.
     """
-    recipes = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
+    recipes = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     wanted = {source.name: source for r in recipes for step in plan.steps_of(r) for source in step.fetches}
     found = sources.fetch_all(wanted.values())
     try:

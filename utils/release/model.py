@@ -9,7 +9,8 @@ from typing import Any
 
 from utils import files, paths
 from utils.graph import plan
-from utils.recipe.schema import IdxSet, Recipe
+from utils.recipe.datasets import IdxSet
+from utils.recipe.schema import Recipe
 
 __all__ = ["ReleasedModel"]
 

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, cast
 from utils import files, paths
 from utils.bundle import bundle
 from utils.errors import STORAGE, ReleaseError, storage_error
-from utils.recipe.schema import find, load_all
+from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
@@ -60,7 +60,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     if folder.exists() and not force:
         hint = "choose the next version, or give --force to make it again"
         raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)
-    known = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
+    known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
     against = reasons(found)
     if against:

@@ -16,7 +16,7 @@ from pathlib import Path
 from utils import environment, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import plan, record
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 
 __all__ = ["main", "say"]
 
@@ -44,7 +44,7 @@ def main(work: plan.Work) -> None:
         with contextlib.suppress(OSError):
             said.unlink(missing_ok=True)
         environment.require_lock()
-        recipe = find(model)
+        recipe = find_recipe(model)
         step = plan.step_of(recipe, name)
         with record.locked(step.record, lambda: say("waits: another doit runs this step")):
             if step.is_current():

@@ -13,7 +13,7 @@ from utils import files, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import plan
 from utils.npu import bsp, compat
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def _file(model: str) -> Path:
         if not Path(model).is_file():
             raise BuildError(f"there is no file {model}", hint="name a model of the zoo, or a .tflite file")
         return Path(model)
-    file = paths.bundle(model) / plan.deployed(find(model))
+    file = paths.bundle(model) / plan.deployed(find_recipe(model))
     if not file.is_file():
         raise BuildError(f"there is no {paths.relative(file)}", hint=f"doit {model} makes it")
     return file

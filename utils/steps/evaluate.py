@@ -14,7 +14,8 @@ from utils import environment, example, files
 from utils.errors import GateError
 from utils.graph import plan, record
 from utils.model import datasets, own_weights, preprocess
-from utils.recipe.schema import Recipe, Variant
+from utils.recipe.fields import Variant
+from utils.recipe.schema import Recipe
 from utils.steps import main, say
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT, Checkout
 from utils import environment, example, tflite
 from utils.errors import DataError
+from utils.npu.bsp import parse_version
 from utils.recipe.load import find_recipe
 
 MODELS = ["demo_nearest", "demo_bilinear"]
@@ -65,8 +66,7 @@ def test_a_finished_model(built_once: Checkout, name: str, variant: str) -> None
         assert (tensor.name, list(tensor.shape), tensor.dtype) == (entry.name, entry.shape, variant.upper())
         assert tensor.data == 0
         assert len(tensor.scales) == len(tensor.zero_points) == (variant == "int8")
-    version = [int(part) for part in graph.min_runtime.split(".")]
-    assert [1, 5, 0] <= version <= [int(part) for part in found.expected.min_runtime.split(".")]
+    assert (1, 5, 0) <= parse_version(graph.min_runtime) <= parse_version(found.expected.min_runtime)
     assert [tensor.name for tensor in graph.tensors if tensor.name in graph.signature] == [*graph.signature]
     constants = sum(tensor.data for tensor in graph.tensors)
     assert constants > found.expected.parameters * {"float32": 4, "int8": 1}[variant]

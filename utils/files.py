@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["dump_json", "facts", "load_json", "sha256", "sums_hold"]
+__all__ = ["describe_file", "dump_json", "load_json", "sha256", "sums_hold"]
 
 
 def sha256(file: Path) -> str:
@@ -23,7 +23,7 @@ def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read 
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def facts(file: Path) -> dict[str, Any]:
+def describe_file(file: Path) -> dict[str, Any]:
     """``{"size": bytes, "sha256": hex}`` of a file."""
     return {"size": file.stat().st_size, "sha256": sha256(file)}
 

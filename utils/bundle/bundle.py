@@ -24,20 +24,20 @@ from utils.recipe.schema import Recipe
 from utils.sources import fetch as sources
 
 __all__ = [
-    "PATHFINDER",
+    "OLD_PATH_SCRIPT",
     "SAMPLES",
     "board_reports",
     "check_sums",
     "copy_files",
     "fill",
+    "install_bundle",
     "keep_npu",
     "manifest",
-    "publish",
     "save_npz",
 ]
 
-#: The path that NXP's instructions name, ``python3 utils/example.py``: it leads to the program beside the models.
-PATHFINDER = """\
+#: The path that NXP's instructions name, ``python3 utils/example.py``: it runs the program beside the models.
+OLD_PATH_SCRIPT = """\
 # The program is example.py, beside the models; this is the path that older instructions name.
 import os
 import runpy
@@ -74,7 +74,7 @@ def fill(recipe: Recipe, folder: Path) -> None:
         shutil.copyfile(plan.model_file(recipe.name, variant), folder / name)
         variants[variant] = {
             "file": name,
-            **files.facts(folder / name),
+            **files.describe_file(folder / name),
             "golden": f"golden_{variant}.npz",
             "tolerance": _tolerance(recipe, variant),
             "aliases": recipe.aliases.get(variant, []),
@@ -203,7 +203,7 @@ def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
         shutil.copyfile(folder / name, to / name)
 
 
-def publish(folder: Path, final: Path) -> None:
+def install_bundle(folder: Path, final: Path) -> None:
     """Put a finished bundle in its place: at any moment there is the old one, none, or the new one."""
     final.parent.mkdir(parents=True, exist_ok=True)
     try:

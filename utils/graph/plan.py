@@ -163,7 +163,7 @@ def deployed(recipe: Recipe) -> str:
     return model_name(recipe.name, "int8" if "int8" in recipe.variants else recipe.variants[-1])
 
 
-def source_mark(recipe: Recipe, key: str) -> Path:
+def source_digest_file(recipe: Recipe, key: str) -> Path:
     """The file that holds the sha256 of one source: who reads the source depends on it, and not on words about it."""
     return paths.work(recipe.name) / "sources" / f"{key}.sha256"
 
@@ -242,15 +242,15 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
             )
         )
 
-    def marks(*keys: str | None) -> list[Path]:
-        return [source_mark(recipe, key) for key in keys if key]
+    def digests(*keys: str | None) -> list[Path]:
+        return [source_digest_file(recipe, key) for key in keys if key]
 
     def images(part: Any) -> list[Path]:
         """What the images of a data set depend on."""
         listed = recipe.list_file(part.dataset)
-        return [listed] if listed else marks(*recipe.sources_of(part.dataset))
+        return [listed] if listed else digests(*recipe.sources_of(part.dataset))
 
-    named = marks(recipe.labels) if isinstance(recipe.labels, str) else []
+    named = digests(recipe.labels) if isinstance(recipe.labels, str) else []
     sources = [work / "sources.json"] if recipe.sources else []
     if recipe.sources:
         lists = [file for key in recipe.datasets if (file := recipe.list_file(key))]
@@ -258,11 +258,11 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
             "download",
             "download",
             "fetch and check the sources",
-            [*sources, *marks(*recipe.sources)],
+            [*sources, *digests(*recipe.sources)],
             lists,
             recipe.part("sources", "datasets") | ({"own weights": own.fingerprint()} if own else {}),
         )
-    pictures = marks(*(entry.source for entry in recipe.examples)) if isinstance(recipe.examples, list) else []
+    pictures = digests(*(entry.source for entry in recipe.examples)) if isinstance(recipe.examples, list) else []
     shown = [*(pictures or images(recipe.evaluation)), *named]  # what the example inputs depend on
     measures = f"datasets.{recipe.evaluation.dataset}"
     net = ["parameters", "input", "output"]
@@ -277,7 +277,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
     elif recipe.load:
         taken = [network] if network else [model_file(recipe.name, variants.pop(0))]
         facts = recipe.part(*net, "load", "expected", "variants")
-        add("load", "load", "load the published model", taken, marks(recipe.load.source), facts)
+        add("load", "load", "load the published model", taken, digests(recipe.load.source), facts)
     parity = [work / "parity.json"] if "float32" in variants else []
     for variant in variants:
         reads, facts = [network or models[0]], recipe.part(*net, "expected", "variants")
@@ -351,7 +351,7 @@ def npu_file(model: str) -> Path:
 def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
     """Compile the bundle's int8 file with the Vela of one BSP; not one of ``steps_of``: it builds nothing before it."""
     folder = npu_folder(recipe.name) / release.name
-    lock = vela.lock(release.vela)
+    lock = vela.lock_file(release.vela)
     return Step(
         model=recipe.name,
         name=f"vela-{release.name}",
@@ -368,7 +368,7 @@ def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
 def step_of(recipe: Recipe, name: str) -> Step:
     """The step called ``name``."""
     if name.startswith("vela-"):
-        return vela_step(recipe, bsp.find(name.removeprefix("vela-")))
+        return vela_step(recipe, bsp.find_bsp(name.removeprefix("vela-")))
     steps = {step.name: step for step in steps_of(recipe)}
     if name not in steps:
         raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")

@@ -95,7 +95,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
             return {"name": path.absolute().name, "size": size, "sha256": digest}
         if path.exists() and not path.is_file():
             raise DataError("is neither a file nor a folder", where=str(path), hint="give the weights file itself")
-        return {"name": path.absolute().name, **files.facts(path)}
+        return {"name": path.absolute().name, **files.describe_file(path)}
     except OSError as error:
         hint = "check the path and who may read it"
         raise DataError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None

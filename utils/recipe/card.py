@@ -44,7 +44,7 @@ class Measured(Closed):
 
     @model_validator(mode="after")
     def _known(self) -> Measured:
-        known = bsp.load_all()
+        known = bsp.load_bsps()
         refuse([] if self.bsp in known else [f"bsp: no BSP is called {self.bsp!r}{did_you_mean(self.bsp, known)}"])
         return self
 

@@ -64,7 +64,7 @@ def entry(folder: Path) -> dict[str, Any]:
     for variant, result in evaluation["variants"].items():
         file = folder / plan.model_name(manifest["model"], variant)
         artifacts[file.name] = {
-            **files.facts(file),
+            **files.describe_file(file),
             "metric": evaluation["metric"],
             "accuracy": result["accuracy"],
             "parts": parts(file),
@@ -128,7 +128,7 @@ def _unpinned(recipe: Recipe) -> list[sources.Source]:
 
 def _recorded(source: sources.Source) -> dict[str, Any] | None:
     file = sources.cached(source)
-    return {**files.facts(file), "urls": list(source.urls)} if file else None
+    return {**files.describe_file(file), "urls": list(source.urls)} if file else None
 
 
 def _change(old: dict[str, Any] | None, new: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "utils").mkdir()
-    (folder / "utils" / "example.py").write_text(bundle.PATHFINDER, encoding="utf-8")
+    (folder / "utils" / "example.py").write_text(bundle.OLD_PATH_SCRIPT, encoding="utf-8")
     boards = bundle.board_reports(recipe, folder)
     text = _text(recipe, facts, graph, compat=examined, boards=list(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -53,7 +53,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     bundle.keep_npu(recipe, folder)
     if boards:
         bundle.copy_files(paths.work(recipe.name) / "board", folder / "board", [file.name for file in boards])
-    bundle.publish(folder, paths.bundle(recipe.name))
+    bundle.install_bundle(folder, paths.bundle(recipe.name))
     size = sum(file.stat().st_size for file in paths.bundle(recipe.name).rglob("*") if file.is_file())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 

@@ -25,7 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         file = _file(asked.model)
-        bsps = tuple(bsp.find(name) for name in asked.bsp.split(",")) if asked.bsp else ()
+        bsps = tuple(bsp.find_bsp(name) for name in asked.bsp.split(",")) if asked.bsp else ()
         text = files.dump_json(compat.as_json(file, bsps)) if asked.json else compat.as_text(file, bsps)
     except ZooError as error:
         print(f"error: compat:{asked.model}: {error}", file=sys.stderr)

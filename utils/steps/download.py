@@ -13,7 +13,7 @@ from utils.steps import main
 
 
 def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
-    """Fetch every source; write the marks and ``sources.json``.
+    """Fetch every source; write their digests and ``sources.json``.
 
     It holds, by key in the recipe, name, size (bytes), sha256, licence, pinned, and own for a user's weights; for a
     list of images name, sha256 and count, and the licence of its images.
@@ -25,20 +25,20 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
         if entry.source() in step.fetches:
             facts[key] = {
                 "name": entry.file,
-                **files.facts(found[entry.file]),
+                **files.describe_file(found[entry.file]),
                 "licence": entry.licence,
                 "pinned": entry.sha256 is not None,
             }
         elif own:
             facts[key] = own.fingerprint() | {"pinned": True, "own": True}
-        outputs.new(plan.source_mark(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
+        outputs.new(plan.source_digest_file(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
     for key in recipe.datasets:
         if listed := recipe.list_file(key):
             rows = recipe.rows(key)
             licence = rows[0].source.licence
             facts[key] = {
                 "name": listed.name,
-                **files.facts(listed),
+                **files.describe_file(listed),
                 "count": len(rows),
                 "licence": licence,
                 "pinned": True,

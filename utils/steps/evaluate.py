@@ -48,7 +48,7 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
             say(f"{index + 1} of {len(examples.images)} images")
             begin = time.monotonic()
     results = {
-        variant: files.facts(plan.model_file(recipe.name, variant))
+        variant: files.describe_file(plan.model_file(recipe.name, variant))
         | count.result(segmentation=bool(examples.masks), first=number == 0)
         for number, (variant, count) in enumerate(zip(recipe.variants, counts, strict=True))
     }

@@ -45,7 +45,7 @@ def _file(recipe: Recipe, load: Load) -> tuple[Path, str]:
     entry, own = recipe.sources[load.source], own_weights.find(recipe)
     if own is None:
         return sources.fetch(entry.source()), entry.file
-    noted = plan.source_mark(recipe, load.source).read_text(encoding="ascii").strip()
+    noted = plan.source_digest_file(recipe, load.source).read_text(encoding="ascii").strip()
     if own.fingerprint()["sha256"] != noted:
         raise BuildError("the weights changed while the build ran", where=str(own.path), hint="run doit again")
     return own.path, own.path.name

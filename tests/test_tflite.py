@@ -150,11 +150,11 @@ def test_truncated(raw: Path, tmp_path: Path, size: int) -> None:
 
 def test_damaged_anywhere(raw: Path, tmp_path: Path) -> None:
     """Whatever byte is wrong: a graph or a DataError, never another error."""
-    data, chance, refused = raw.read_bytes(), random.Random(1), 0
+    data, rng, refused = raw.read_bytes(), random.Random(1), 0
     file = tmp_path / "m.tflite"
     for _ in range(300):
-        place = chance.randrange(8, len(data))
-        file.write_bytes(data[:place] + chance.randbytes(min(4, len(data) - place)) + data[place + 4 :])
+        place = rng.randrange(8, len(data))
+        file.write_bytes(data[:place] + rng.randbytes(min(4, len(data) - place)) + data[place + 4 :])
         try:
             tflite.read(file)
         except DataError:

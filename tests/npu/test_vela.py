@@ -158,7 +158,7 @@ def test_a_crash_shows_vela_s_last_lines_and_leaves_nothing(peculiar: Path, tmp_
 def test_a_run_without_end_is_ended(peculiar: Path, tmp_path: Path) -> None:
     needs(DEFAULT)
     with pytest.raises(BuildError, match=r"Vela 4\.3\.0 took longer than 0\.05 s; "):
-        vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite", timeout=0.05)
+        vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite", timeout_s=0.05)
     assert list(tmp_path.iterdir()) == []
 
 

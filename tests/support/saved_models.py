@@ -96,9 +96,9 @@ def functions(tf: Any, home: Path) -> None:
     """As TensorFlow 2 saves them: all of it in functions, also the saving, which never runs here."""
     tf.compat.v1.enable_resource_variables()
     module = tf.Module()
-    chance = np.random.default_rng(1)
-    module.weights = tf.Variable(chance.normal(size=(3, 3)).astype(np.float32))
-    module.bias = tf.Variable(chance.normal(size=3).astype(np.float32))
+    rng = np.random.default_rng(1)
+    module.weights = tf.Variable(rng.normal(size=(3, 3)).astype(np.float32))
+    module.bias = tf.Variable(rng.normal(size=3).astype(np.float32))
 
     def call(image: Any) -> Any:
         pooled = tf.reduce_mean(image / 255.0 - 0.5, [1, 2])

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from utils import files, paths
-from utils.board import Board, Bundle, Say, Seen, safe
+from utils.board import Board, Bundle, Outcome, Say, file_name_of
 from utils.board.ssh import Ssh
 from utils.board.virtual import Virtual
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
@@ -59,62 +59,63 @@ def run(targets: str, model: str) -> None:
     if len(errors) < len(chosen) or any(isinstance(error, ValidationError) for error in errors):
         _make_card(found)
     for error in errors[:-1]:
-        _complain(model, error)
+        _print_error(model, error)
     if errors:
         raise errors[-1]
 
 
 def _one(board: Board, bundle: Bundle) -> ZooError | None:
     try:
-        seen = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
-        report = _report(board, seen)
-        keep(board, bundle, seen, report)
-        return judge(board, bundle, report, seen)
+        outcome = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
+        report = _report(board, outcome)
+        save_report(board, bundle, outcome, report)
+        return check_report(board, bundle, report, outcome)
     except ZooError as error:
         return error
     except OSError as error:
         return storage_error(error)
 
 
-def _report(board: Board, seen: Seen) -> dict[str, Any]:
+def _report(board: Board, outcome: Outcome) -> dict[str, Any]:
     """What example.py printed.
 
     Raises:
         BoardError: it could not run: no runtime, no numpy, a file that cannot be read.
     """
     try:
-        report: dict[str, Any] = json.loads(seen.out[seen.out.find("\n{") + 1 :])  # a login script may greet first
+        begin = outcome.out.find("\n{") + 1  # a login script may greet first
+        report: dict[str, Any] = json.loads(outcome.out[begin:])
     except ValueError:
-        said = [line for line in seen.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
+        said = [line for line in outcome.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
         if not said:
-            said = [f"example.py ended with exit code {seen.code}: {(seen.err.strip().splitlines() or [''])[-1]}"]
+            said = [f"example.py ended with exit code {outcome.code}: {(outcome.err.strip().splitlines() or [''])[-1]}"]
         what, _, hint = "\n".join(said).partition("\n  -> ")
         raise BoardError(what.removeprefix("example.py: "), where=board.target, hint=hint) from None
     return report
 
 
-def keep(board: Board, bundle: Bundle, seen: Seen, report: dict[str, Any]) -> None:
+def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: dict[str, Any]) -> None:
     """Write ``board/<target>.json`` beside the other intermediate files, and into the bundle."""
     entry = {
         "format": 1,
         "target": board.target,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "emulated": board.emulated,
-        "bsp": seen.bsp,
+        "bsp": outcome.bsp,
         "files": {name: digest for name, digest in bundle.files.items() if name.endswith(".tflite")},
         "report": report,
     }
-    if seen.peak:
-        entry["memory"] = {"peak": seen.peak, "limit": board.limit}
+    if outcome.peak:
+        entry["memory"] = {"peak": outcome.peak, "limit": board.limit}
     for folder in (paths.work(bundle.model), bundle.folder):
-        final = folder / "board" / f"{safe(board.target)}.json"
+        final = folder / "board" / f"{file_name_of(board.target)}.json"
         final.parent.mkdir(parents=True, exist_ok=True)
         new = final.with_suffix(".new")
         new.write_text(files.dump_json(entry), encoding="utf-8")
         new.replace(final)
 
 
-def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> ValidationError | None:
+def check_report(board: Board, bundle: Bundle, report: dict[str, Any], outcome: Outcome) -> ValidationError | None:
     """Say what came out; the error is returned for every verdict that is not PASS."""
     say = _say(f"{bundle.model} {board.target}")
     wrong = []
@@ -128,9 +129,9 @@ def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> V
             time = "" if board.emulated else f", {entry['steady_ms']['median']:.2f} ms"
             runtime = f"{report['runtime']['name']} {report['runtime']['version']}"
             say(f"{entry['variant']}: {entry['check']['verdict']} on {entry['delegate']}, {runtime}{time}")
-    if not wrong and seen.code == 0:
+    if not wrong and outcome.code == 0:
         return None
-    wrong = wrong or [f"example.py ended with exit code {seen.code}: {seen.err.strip()}"]
+    wrong = wrong or [f"example.py ended with exit code {outcome.code}: {outcome.err.strip()}"]
     return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
 
 
@@ -153,7 +154,7 @@ def _say(about: str) -> Say:
     return say
 
 
-def _complain(where: str, error: ZooError) -> None:
+def _print_error(where: str, error: ZooError) -> None:
     sys.stderr.write(f"\nerror: board{where and ' '}{where}: {error}\n")
     sys.stderr.flush()
 
@@ -166,7 +167,7 @@ def main(verb: str, *words: str) -> int:
         else:
             run(*words)
     except ZooError as error:
-        _complain(words[1] if verb == "run" else "", error)
+        _print_error(words[1] if verb == "run" else "", error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -44,7 +44,7 @@ __all__ = [
 CUSTOM = "ethos-u"
 
 #: Seconds after which a run is given up; ResNet50 takes about 3.
-TIMEOUT = 600
+TIMEOUT_S = 600
 
 #: The i.MX 93: NXP's own Vela has the same as its defaults.
 ACCELERATOR, SYSTEM = "ethos-u65-256", "Ethos_U65_High_End"
@@ -197,18 +197,18 @@ def flags(wanted: str) -> tuple[str, ...]:
 # One run
 
 
-def compile_model(model: Path, bsp: Bsp, to: Path, timeout: float = TIMEOUT) -> Compiled:
+def compile_model(model: Path, bsp: Bsp, to: Path, timeout_s: float = TIMEOUT_S) -> Compiled:
     """Compile ``model``, an int8 TFLite file, and write the result to the file ``to``.
 
     Raises:
         DataError: not a TFLite file, one without int8 or uint8 operators, or one that is compiled already.
-        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout`` seconds.
+        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout_s`` seconds.
     """
     graph = _input(model)
     program = find_vela(bsp)
     command = [str(program), *flags(bsp.vela), "--verbose-performance"]
     with tempfile.TemporaryDirectory(prefix=".vela.", dir=to.parent.resolve()) as folder:
-        said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout)
+        said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout_s)
         made = Path(folder) / f"{model.stem}_vela.tflite"
         try:
             summary = _summary(Path(folder) / f"{model.stem}_summary_{SYSTEM}.csv", bsp.vela)
@@ -233,17 +233,17 @@ def _input(model: Path) -> tflite.Graph:
     return graph
 
 
-def _run(command: list[str], folder: Path, wanted: str, timeout: float) -> str:
+def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str:
     """What Vela says, whole: its warnings are the only place where it gives reasons."""
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment.pinned(), timeout=timeout, stdin=subprocess.DEVNULL,
+            command, cwd=folder, env=environment.pinned(), timeout=timeout_s, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as expired:
         said = expired.stdout or b""
         text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        raise _failed(f"took longer than {timeout:g} s", wanted, text) from None
+        raise _failed(f"took longer than {timeout_s:g} s", wanted, text) from None
     if done.returncode:
         raise _failed(f"failed with exit code {done.returncode}", wanted, done.stdout)
     return done.stdout

@@ -128,7 +128,7 @@ def _feature_maps(
     model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
     model.bind(recipe.input.name, recipe.output.name)
     inputs = model.quantise(preprocess.tensor_of(images, recipe.input))
-    maps = [model.look(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
+    maps = [model.read_tensor(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
     return np.stack(maps)[:, 0, ..., 0]
 
 

@@ -41,15 +41,15 @@ from utils.graph.report import Report
 from utils.graph.step import Step
 from utils.model import own_weights
 from utils.npu import bsp, vela
-from utils.recipe import schema as recipe
+from utils.recipe.load import load_recipes
 
 try:
-    RECIPES = recipe.load_all()
+    RECIPES = load_recipes()
     DATABASE = paths.state()
     own_weights.choose(
         RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]
     )
-    BSPS = [bsp.find(name) for name in (get_var("bsp", None) or bsp.default().name).split(",")]
+    BSPS = [bsp.find_bsp(name) for name in (get_var("bsp", None) or bsp.find_default_bsp().name).split(",")]
 except ZooError as error:
     sys.stderr.write(f"error: {error}\n")
     raise SystemExit(error.exit_code) from None

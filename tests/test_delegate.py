@@ -270,8 +270,8 @@ converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 converter.inference_input_type = converter.inference_output_type = tf.int8
 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-chance = np.random.default_rng(1)
-converter.representative_dataset = lambda: ([chance.random((1, 8, 8, 3), np.float32)] for _ in range(20))
+rng = np.random.default_rng(1)
+converter.representative_dataset = lambda: ([rng.random((1, 8, 8, 3), np.float32)] for _ in range(20))
 open(sys.argv[1] + "/resize_int8.tflite", "wb").write(converter.convert())
 """
 
@@ -284,11 +284,11 @@ def whole_on_npu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     shutil.copy(paths.EXAMPLE, folder / "example.py")
     (folder / "labels.txt").write_text("red\ngreen\nblue\n")
-    chance = np.random.default_rng(2)
-    Image.fromarray(chance.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "noise.png")
+    rng = np.random.default_rng(2)
+    Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "noise.png")
     file = folder / "resize_int8.tflite"
     model = example.Model(str(file), example.load_runtime(), reference=True)
-    inputs = chance.integers(-100, 100, (3, 1, 8, 8, 3)).astype(np.int8)
+    inputs = rng.integers(-100, 100, (3, 1, 8, 8, 3)).astype(np.int8)
     np.savez(folder / "golden.npz", input=inputs, output=np.stack([model.run(tensor) for tensor in inputs]))
     sha256 = example.hashlib.sha256(file.read_bytes()).hexdigest()
     variant = {"file": file.name, "size": file.stat().st_size, "sha256": sha256, "golden": "golden.npz"}

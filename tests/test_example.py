@@ -555,10 +555,10 @@ def test_without_pillow(whole: Path, segmentation: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_without_pillow_is_to_the_pixel(tmp_path: Path, channels: int) -> None:
     """Noise, ramps and photographs make the writer choose each of PNG's five filters."""
-    chance, seen = np.random.default_rng(1), set()
+    rng, seen = np.random.default_rng(1), set()
     smooth = np.add.outer(np.arange(24) * 3, np.arange(30) * 5)
-    for number, image in enumerate((smooth, smooth * smooth // 40, chance.integers(0, 256, (24, 30)), smooth % 97)):
-        pixels = (image[..., None] + 7 * np.arange(channels) + chance.integers(0, 1 + number, (24, 30, 1))) % 256
+    for number, image in enumerate((smooth, smooth * smooth // 40, rng.integers(0, 256, (24, 30)), smooth % 97)):
+        pixels = (image[..., None] + 7 * np.arange(channels) + rng.integers(0, 1 + number, (24, 30, 1))) % 256
         pixels = pixels.astype(np.uint8)
         for kind in range(5):
             file = tmp_path / "image.png"
@@ -705,8 +705,8 @@ def converter():
 open(sys.argv[1] + "/seg_float32.tflite", "wb").write(converter().convert())
 quantised = converter()
 quantised.optimizations = [tf.lite.Optimize.DEFAULT]
-chance = np.random.default_rng(1)
-quantised.representative_dataset = lambda: ([chance.random((1, 20, 20, 3), np.float32)] for _ in range(20))
+rng = np.random.default_rng(1)
+quantised.representative_dataset = lambda: ([rng.random((1, 20, 20, 3), np.float32)] for _ in range(20))
 open(sys.argv[1] + "/seg_int8_float_io.tflite", "wb").write(quantised.convert())
 """
 

@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import ROOT, Checkout
 from utils import environment, example, tflite
 from utils.errors import DataError
-from utils.recipe import schema as recipe
+from utils.npu.bsp import parse_version
+from utils.recipe.load import find_recipe
 
 MODELS = ["demo_nearest", "demo_bilinear"]
 VARIANTS = ["float32", "int8"]
@@ -52,7 +53,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_finished_model(built_once: Checkout, name: str, variant: str) -> None:
-    found = recipe.find(name)
+    found = find_recipe(name)
     file = model(built_once, name, variant)
     graph = tflite.read(file)
     assert graph.count() == found.expected.operators
@@ -65,8 +66,7 @@ def test_a_finished_model(built_once: Checkout, name: str, variant: str) -> None
         assert (tensor.name, list(tensor.shape), tensor.dtype) == (entry.name, entry.shape, variant.upper())
         assert tensor.data == 0
         assert len(tensor.scales) == len(tensor.zero_points) == (variant == "int8")
-    version = [int(part) for part in graph.min_runtime.split(".")]
-    assert [1, 5, 0] <= version <= [int(part) for part in found.expected.min_runtime.split(".")]
+    assert (1, 5, 0) <= parse_version(graph.min_runtime) <= parse_version(found.expected.min_runtime)
     assert [tensor.name for tensor in graph.tensors if tensor.name in graph.signature] == [*graph.signature]
     constants = sum(tensor.data for tensor in graph.tensors)
     assert constants > found.expected.parameters * {"float32": 4, "int8": 1}[variant]
@@ -150,11 +150,11 @@ def test_truncated(raw: Path, tmp_path: Path, size: int) -> None:
 
 def test_damaged_anywhere(raw: Path, tmp_path: Path) -> None:
     """Whatever byte is wrong: a graph or a DataError, never another error."""
-    data, chance, refused = raw.read_bytes(), random.Random(1), 0
+    data, rng, refused = raw.read_bytes(), random.Random(1), 0
     file = tmp_path / "m.tflite"
     for _ in range(300):
-        place = chance.randrange(8, len(data))
-        file.write_bytes(data[:place] + chance.randbytes(min(4, len(data) - place)) + data[place + 4 :])
+        place = rng.randrange(8, len(data))
+        file.write_bytes(data[:place] + rng.randbytes(min(4, len(data) - place)) + data[place + 4 :])
         try:
             tflite.read(file)
         except DataError:

@@ -24,11 +24,11 @@ __all__ = [
     "PINS",
     "cores",
     "describe",
+    "free_memory",
     "is_pinned",
     "lock_sha256",
     "pin_tensorflow",
     "pinned",
-    "release",
     "require_lock",
     "versions",
 ]
@@ -95,7 +95,7 @@ def pin_tensorflow(seed: int) -> Any:
     return tf
 
 
-def release() -> None:
+def free_memory() -> None:
     """Give memory that nothing holds back to the system."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only

@@ -22,7 +22,9 @@ A message says what happened, where (recipe, file, key) and what to do now. Exit
 
 from __future__ import annotations
 
+import difflib
 import errno
+from collections.abc import Iterable
 from typing import ClassVar
 
 #: What a disk says that is full, read-only or another's.
@@ -43,6 +45,7 @@ __all__ = [
     "StorageError",
     "ValidationError",
     "ZooError",
+    "did_you_mean",
     "storage_error",
 ]
 
@@ -137,6 +140,12 @@ class BoardError(ZooError):
     """A board cannot be reached, or lacks what a bundle needs; or the virtual one cannot be made here."""
 
     exit_code = 12
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known names, to be put behind the sentence that refuses ``word``; empty if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def storage_error(error: OSError, where: str = "") -> StorageError:

@@ -571,7 +571,7 @@ class Model:
         runtime: from load_runtime().
         threads: CPU threads; None leaves it to the runtime.
         reference: run the slow reference kernels, the oracle of the golden tensors (ai_edge_litert, tensorflow).
-        keep_all: keep what is between input and output, for look().
+        keep_all: keep what is between input and output, for read_tensor().
         delegates: loaded delegates, for an NPU.
     """
 
@@ -689,7 +689,7 @@ class Model:
         """Give its memory back."""
         self._interpreter = None
 
-    def look(self, index: int, tensor: np.ndarray) -> np.ndarray:
+    def read_tensor(self, index: int, tensor: np.ndarray) -> np.ndarray:
         """The real values, float32, of the tensor ``index`` inside the graph for a raw input tensor."""
         self.run(tensor)
         detail = next(d for d in self._interpreter.get_tensor_details() if d["index"] == index)
@@ -1011,18 +1011,18 @@ def assume(path: str, model: Model) -> Known:
     )
 
 
-def _invent(model: Model, known: Known, count: int = 4) -> List[np.ndarray]:
+def _noise_inputs(model: Model, known: Known, count: int = 4) -> List[np.ndarray]:
     """Input tensors of noise, the same each time."""
-    chance = np.random.RandomState(1)
+    rng = np.random.RandomState(1)
     shape = tuple(model.input["shape"])
     if known.task:
-        images = [chance.randint(0, 256, shape, np.uint8) for _ in range(count)]
+        images = [rng.randint(0, 256, shape, np.uint8) for _ in range(count)]
         return [model.quantise(normalise(image, known.input)) for image in images]
     dtype = model.input["dtype"]
     if np.issubdtype(dtype, np.integer):
         high = 128 if np.dtype(dtype).itemsize == 1 else 2
-        return [chance.randint(0, high, shape).astype(dtype) for _ in range(count)]
-    return [chance.uniform(-1, 1, shape).astype(dtype) for _ in range(count)]
+        return [rng.randint(0, high, shape).astype(dtype) for _ in range(count)]
+    return [rng.uniform(-1, 1, shape).astype(dtype) for _ in range(count)]
 
 
 def _sha256(path: str) -> str:
@@ -1185,7 +1185,7 @@ def _measure(
     compare: bool,
 ) -> Tuple[Dict[str, Any], np.ndarray]:
     """Times, check, predictions; and the outputs, shape (N, ...), for the golden inputs (or noise) and the images."""
-    inputs = known.golden[0] if known.golden else _invent(model, known)
+    inputs = known.golden[0] if known.golden else _noise_inputs(model, known)
     part: Dict[str, Any] = {}
     part["first_ms"], part["steady_ms"] = time_runs(model, inputs[0], options.runs)
     outputs = []

@@ -25,8 +25,8 @@ from typing import Any, BinaryIO
 __all__ = [
     "SUMS",
     "Staging",
+    "describe_file",
     "dump_json",
-    "facts",
     "load_json",
     "locked_folder",
     "make_sums",
@@ -58,7 +58,7 @@ def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read 
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def facts(file: Path) -> dict[str, Any]:
+def describe_file(file: Path) -> dict[str, Any]:
     """``{"size": bytes, "sha256": hex}`` of a file."""
     return {"size": file.stat().st_size, "sha256": sha256(file)}
 

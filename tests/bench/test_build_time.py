@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Checkout
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
@@ -30,7 +30,7 @@ def measure(checkout: Checkout, *command: str, env: dict[str, str]) -> tuple[flo
 def test_both_models_against_the_notebook(project: Checkout, mirror: Path, tmp_path: Path) -> None:
     idx = tmp_path / "idx"
     idx.mkdir()
-    for source in find("mnist_nearest").sources.values():
+    for source in find_recipe("mnist_nearest").sources.values():
         (idx / source.file).symlink_to(mirror.resolve() / str(source.sha256))
     notebook, said = measure(
         project,

@@ -33,7 +33,7 @@ def check_no_half_made_bundle(checkout: Checkout) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> None:
-    chance = random.Random(20)
+    rng = random.Random(20)
     checkout = make_small(copy_project(tmp_path / "zoo"))
     for _ in range(KILLS):
         build = subprocess.Popen(
@@ -41,13 +41,13 @@ def test_twenty_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> No
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            build.wait(timeout=chance.uniform(0.1, 12))
+            build.wait(timeout=rng.uniform(0.1, 12))
         except subprocess.TimeoutExpired:
             build.send_signal(signal.SIGKILL)  # doit alone: its steps must not live on
             build.wait()
         check_no_half_made_bundle(checkout)
-        if (checkout.root / "artifacts/demo_bilinear/SHA256SUMS").is_file() and chance.random() < 0.5:
-            victim = chance.choice(sorted((checkout.root / "build/demo_bilinear").glob("*.*")))
+        if (checkout.root / "artifacts/demo_bilinear/SHA256SUMS").is_file() and rng.random() < 0.5:
+            victim = rng.choice(sorted((checkout.root / "build/demo_bilinear").glob("*.*")))
             victim.unlink()  # so that there is something to build, and to kill
     done = checkout.doit("demo")
     assert done.returncode == 0, done.stdout + done.stderr

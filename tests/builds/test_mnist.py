@@ -15,7 +15,8 @@ import pytest
 from tests.conftest import Checkout, copy_project
 from utils import tflite
 from utils.model.datasets import read_idx
-from utils.recipe.schema import find
+from utils.npu.bsp import parse_version
+from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -58,7 +59,7 @@ def test_operators(zoo: Checkout, model: str, resize: str, variant: str) -> None
     assert count[resize] == 3
     assert count["CONV_2D"] == 7
     assert sum(count.values()) == 16
-    assert tuple(int(part) for part in graph.min_runtime.split(".")) <= (2, 3, 0)
+    assert parse_version(graph.min_runtime) <= (2, 3, 0)
 
 
 #: Runs on the old Python with nothing but numpy and the runtime.
@@ -82,7 +83,7 @@ print(runtime.name, runtime.version, right)
 def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Path) -> None:
     """An old runtime is validated by its answers, not by loading."""
     venv = _old_runtime(runtime, tmp_path)
-    mnist = find("mnist_nearest")
+    mnist = find_recipe("mnist_nearest")
     cache = zoo.root / "build" / "cache"
     images = read_idx(cache / str(mnist.sources["test_images"].sha256))
     labels = read_idx(cache / str(mnist.sources["test_labels"].sha256))

@@ -23,7 +23,7 @@ from tests.support.pretrained import ENV, Loaded
 from tests.support.servers import Server
 from utils import environment, example
 from utils.errors import GateError
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe
 from utils.steps import evaluate
 
 NOTHING = "nothing to do"
@@ -326,7 +326,7 @@ def test_a_number_that_is_another(loaded: Checkout, old: str, new: str, said: st
 
 def test_the_gate_of_a_loaded_model() -> None:
     """All that is outside is said at once; the first variant agrees with itself."""
-    found = recipe.find("mobilenet_v2")
+    found = find_recipe("mobilenet_v2")
     within = {"float32": {"accuracy": 86.0}, "int8": {"accuracy": 85.5, "agreement": 97.0}}
     evaluate._gate(found, within)
     with pytest.raises(GateError) as caught:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from utils.bundle import pictures
 from utils.model.datasets import draw
-from utils.recipe.schema import DrawnSet
+from utils.recipe.datasets import DrawnSet
 
 IMAGES = draw(DrawnSet(kind="drawn", count=20, seed=3)).images
 LABELS = [str(number % 10) for number in range(20)]

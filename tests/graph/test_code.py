@@ -19,9 +19,9 @@ ALL = ["download", *NETWORK, "evaluate", "validate", "card"]
 PROGRAM = """
 import json
 from utils.graph import plan
-from utils.recipe.schema import load_all
+from utils.recipe.load import load_recipes
 print(json.dumps({name: {step.name: [step.config, step.code_digests()] for step in plan.steps_of(recipe)}
-                  for name, recipe in load_all().items()}))
+                  for name, recipe in load_recipes().items()}))
 """
 
 

@@ -12,10 +12,10 @@ import pytest
 from tests.conftest import ROOT, Checkout, clean_env
 from utils import paths
 from utils.graph import layout, plan
-from utils.recipe import schema as recipe
-from utils.recipe.schema import Recipe
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Gate, Recipe
 
-MODELS = sorted(recipe.load_all())
+MODELS = sorted(load_recipes())
 
 
 def names(files: tuple[Path, ...]) -> set[str]:
@@ -23,7 +23,7 @@ def names(files: tuple[Path, ...]) -> set[str]:
 
 
 def test_no_two_steps_write_one_file() -> None:
-    written = [file for found in recipe.load_all().values() for step in plan.steps_of(found) for file in step.writes]
+    written = [file for found in load_recipes().values() for step in plan.steps_of(found) for file in step.writes]
     assert len(written) == len(set(written))
 
 
@@ -43,7 +43,7 @@ def test_every_read_is_written_before(model: str) -> None:
 @pytest.mark.parametrize("model", ["demo_nearest", "demo_bilinear"])
 def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> None:
     """And nothing else but records, logs and locks."""
-    planned = {Path(paths.relative(file)) for step in plan.steps_of(recipe.find(model)) for file in step.writes}
+    planned = {Path(paths.relative(file)) for step in plan.steps_of(find_recipe(model)) for file in step.writes}
     for folder in ("artifacts", "build"):
         there = {file.relative_to(built_once.root) for file in (built_once.root / folder / model).rglob("*")}
         files = {file for file in there if (built_once.root / file).is_file() and file.parent.name != "records"}
@@ -52,7 +52,7 @@ def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> 
 
 def changed(**updates: dict[str, Any]) -> set[str]:
     """The steps whose configuration differs when keys of these tables have other values."""
-    found = recipe.find("mnist_nearest")
+    found = find_recipe("mnist_nearest")
     tables = {key: getattr(found, key).model_copy(update=values) for key, values in updates.items()}
     return _differ(found, found.model_copy(update=tables))
 
@@ -70,7 +70,7 @@ def _differ(one: Recipe, other: Recipe) -> set[str]:
         ({"train": {"epochs": 1}}, {"train"}),
         ({"calibration": {"count": 7}}, {"int8"}),
         ({"tolerance": {"int8_steps": 1}}, {"validate"}),
-        ({"evaluation": {"gate": recipe.Gate(float32=1, int8=1, loss=1)}}, {"evaluate"}),
+        ({"evaluation": {"gate": Gate(float32=1, int8=1, loss=1)}}, {"evaluate"}),
         ({"expected": {"int8_bytes": 1}}, {"float32", "int8"}),
         ({"expected": {"parameters": 1}}, {"train", "float32", "int8"}),
         ({"card": {"introduction": "x"}}, set()),

@@ -66,7 +66,7 @@ def test_a_finished_step(home: Path) -> None:
     assert record.is_current(mark, "key", targets)
     assert not record.is_current(mark, "another key", targets)
     assert sorted(file.name for file in mark.parent.iterdir()) == ["train.json", "train.lock"]
-    assert json.loads(mark.read_text())["writes"]["out/a"] == files.facts(targets[0])
+    assert json.loads(mark.read_text())["writes"]["out/a"] == files.describe_file(targets[0])
 
 
 @pytest.mark.parametrize(

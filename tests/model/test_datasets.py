@@ -19,8 +19,9 @@ from PIL import Image
 from utils import example, paths
 from utils.errors import BuildError, DataError
 from utils.model import datasets, preprocess
-from utils.recipe import schema as recipe
-from utils.recipe.schema import DrawnSet, Example, IdxSet, ImageSet, Recipe, SourceFile
+from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet, SourceFile
+from utils.recipe.load import find_recipe
+from utils.recipe.schema import Example, Recipe
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (12, 28, 28), np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 10
@@ -45,7 +46,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         return SourceFile(file=name, urls=[url], size=len(data), sha256=sha256, licence="MIT", what="a test")
 
     def make(images: bytes, labels: bytes) -> Recipe:
-        found = recipe.find("mnist_nearest")
+        found = find_recipe("mnist_nearest")
         ours = {"test_images": source("images.gz", images), "test_labels": source("labels.gz", labels)}
         return found.model_copy(update={"sources": {**found.sources, **ours}})
 
@@ -110,7 +111,7 @@ def test_real_mnist_is_what_the_recipe_says(mirror: Path, tmp_path: Path, monkey
     monkeypatch.setenv("ZOO_MIRROR", str(mirror))
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ZOO_OFFLINE", "1")
-    found = recipe.find("mnist_nearest")
+    found = find_recipe("mnist_nearest")
     assert isinstance(found.datasets["test"], IdxSet)
     examples = datasets.load(found, "test")
     assert examples.images.shape == (10_000, 28, 28, 1)
@@ -188,7 +189,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rec
         ends = [f"{name},{keep(data)}" for name, data in masks.items()] if masks else map(str, range(len(files)))
         lines = [f"{name},{keep(data)},{end}\n" for (name, data), end in zip(files.items(), ends, strict=True)]
         (tmp_path / "list.csv").write_text(head + "".join(lines))
-        found = recipe.find("deeplabv3" if masks else "mobilenet_v2")
+        found = find_recipe("deeplabv3" if masks else "mobilenet_v2")
         listed = {"urls": ["https://example.invalid/{file}"], "licence": "MIT", "what": "a test"}
         facts: dict[str, Any] = {
             "datasets": {"evaluation": ImageSet(kind="images", file=str(tmp_path / "list.csv"), **listed)},

@@ -17,9 +17,9 @@ from tests.support import pretrained
 from tests.support.pretrained import ENV, Loaded
 from utils.errors import DataError, SourceError, ZooError
 from utils.model import own_weights
-from utils.recipe import schema as recipe
+from utils.recipe.load import load_recipes
 
-RECIPES = recipe.load_all()
+RECIPES = load_recipes()
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,9 @@ from PIL import Image
 from tests.conftest import Checkout
 from utils import example, paths
 from utils.model import datasets, preprocess
-from utils.recipe import schema as recipe
-from utils.recipe.schema import Input
+from utils.recipe.datasets import DrawnSet
+from utils.recipe.load import find_recipe
+from utils.recipe.schema import Calibration, Input
 from utils.steps import convert
 
 SPEC: dict[str, Any] = {"shape": [1, 2, 2, 3], "colour": "rgb", "resize": "nearest", "fit": "stretch"}
@@ -26,9 +27,9 @@ LINES: dict[str, Any] = {**SPEC, "shape": [1, 2, 2, 1], "colour": "gray", "fit":
 
 def test_one_tensor_everywhere(tmp_path: Path) -> None:
     """Calibration, evaluation and example.py give the graph the same values for the same image."""
-    found = recipe.find("demo_nearest")
-    small = {"train": recipe.DrawnSet(kind="drawn", count=120, seed=1)}
-    calibration = recipe.Calibration(dataset="train", count=110)
+    found = find_recipe("demo_nearest")
+    small = {"train": DrawnSet(kind="drawn", count=120, seed=1)}
+    calibration = Calibration(dataset="train", count=110)
     found = found.model_copy(update={"datasets": small, "calibration": calibration})
     images = datasets.load(found, found.calibration.dataset).images
     calibrated = np.concatenate(list(convert._inputs(found, convert._calibration(found))))
@@ -63,8 +64,8 @@ def test_the_bundle_sees_what_was_evaluated(built_once: Checkout) -> None:
                 np.testing.assert_array_equal(model.quantise(example.normalise(pixels, spec)[np.newaxis]), tensor)
 
 
-def _test_set() -> recipe.DrawnSet:
-    return recipe.DrawnSet(kind="drawn", count=200, seed=2)
+def _test_set() -> DrawnSet:
+    return DrawnSet(kind="drawn", count=200, seed=2)
 
 
 RGB = np.asarray([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [200, 100, 50]]], np.uint8)

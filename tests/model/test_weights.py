@@ -57,8 +57,8 @@ def nested() -> Any:
 
 def fill(model: Any, seed: int = 7) -> Any:
     """Weights unlike fresh ones, positive so that they are variances too."""
-    chance = np.random.default_rng(seed)
-    model.set_weights([chance.uniform(0.1, 1, weight.shape).astype("float32") for weight in model.get_weights()])
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(0.1, 1, weight.shape).astype("float32") for weight in model.get_weights()])
     return model
 
 

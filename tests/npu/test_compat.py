@@ -16,7 +16,7 @@ from utils.errors import DataError
 from utils.npu import bsp, compat, vela
 from utils.tflite import Graph, Operator, Tensor
 
-DEFAULT = bsp.default()
+DEFAULT = bsp.find_default_bsp()
 OLD_RUNTIME = bsp.Bsp("LF0", "3.12.0", "2.7.0", "", True, "", "made up: no BSP in the list is so old")
 
 
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, bsp.Bsp, Graph, Graph]] = {
         "vx", DEFAULT, resize(NEAREST, 2, halfPixelCenters=True), resize(NEAREST, 2, halfPixelCenters=False),
     ),
     "dense-per-channel-runtime": ("cpu", OLD_RUNTIME, dense(5), dense(1)),
-    "dense-per-channel-vela": ("ethos_u", bsp.find("LF6.6.36_2.1.0"), dense(5), dense(1)),
+    "dense-per-channel-vela": ("ethos_u", bsp.find_bsp("LF6.6.36_2.1.0"), dense(5), dense(1)),
     "float-io": (
         "ethos_u", DEFAULT, graph("QUANTIZE", tensor(dtype="FLOAT32"), tensor()), graph("QUANTIZE", tensor(), tensor()),
     ),
@@ -88,12 +88,12 @@ def ids(found: Graph, accelerator: str, release: bsp.Bsp) -> set[str]:
 
 
 def test_every_rule_has_its_case_and_every_condition_its_rule() -> None:
-    assert [rule.id for rule in compat.rules()] == list(CASES)
-    assert {rule.when for rule in compat.rules()} == set(compat.CONDITIONS)
-    for rule in compat.rules():
+    assert [rule.id for rule in compat.load_rules()] == list(CASES)
+    assert {rule.when for rule in compat.load_rules()} == set(compat.CONDITIONS)
+    for rule in compat.load_rules():
         assert all((rule.what, rule.evidence, rule.remedy)), rule.id
         assert set(rule.accelerators) <= set(compat.TARGETS)
-        assert set(rule.operators) <= set(compat.operators()), rule.id
+        assert set(rule.operators) <= set(compat.load_operators()), rule.id
 
 
 @pytest.mark.parametrize("rule", CASES)
@@ -101,7 +101,7 @@ def test_a_rule(rule: str) -> None:
     accelerator, release, about, other = CASES[rule]
     assert rule in ids(about, accelerator, release)
     assert rule not in ids(other, accelerator, release)
-    for elsewhere in set(compat.TARGETS) - set(next(r for r in compat.rules() if r.id == rule).accelerators):
+    for elsewhere in set(compat.TARGETS) - set(next(r for r in compat.load_rules() if r.id == rule).accelerators):
         assert rule not in ids(about, elsewhere, release)
 
 
@@ -109,8 +109,8 @@ def test_a_rule(rule: str) -> None:
     ("rule", "release"),
     [
         ("dense-per-channel-runtime", DEFAULT),
-        ("dense-per-channel-vela", bsp.find("LF6.12.3_1.0.0")),
-        ("ethos-u-batch", bsp.find("LF6.18.20_2.0.0")),
+        ("dense-per-channel-vela", bsp.find_bsp("LF6.12.3_1.0.0")),
+        ("ethos-u-batch", bsp.find_bsp("LF6.18.20_2.0.0")),
     ],
 )
 def test_a_rule_ends_with_a_version(rule: str, release: bsp.Bsp) -> None:
@@ -129,12 +129,12 @@ def test_upsampling_to_the_same_size_or_from_one_pixel_is_no_trap() -> None:
 def test_an_old_runtime_does_not_know_a_new_operator_version() -> None:
     """By our table, though the file itself asks for 1.5.0 only; and by the file where the table knows nothing."""
     new = graph("CONV_2D", tensor(), tensor((4, 3, 3, 4), data=144), tensor(), version=6)
-    assert compat.needs(new) == ("2.9.0", [])
+    assert compat.required_runtime(new) == ("2.9.0", [])
     release = bsp.Bsp("LF0", "3.12.0", "2.8.0", "", True, "", "made up")
     assert ids(new, "cpu", release) == {"runtime-too-old"}
     assert ids(new, "cpu", DEFAULT) == set()
     unknown = graph("CONV_2D", tensor(), tensor((4, 3, 3, 4), data=144), tensor(), version=99)
-    assert compat.needs(unknown) == ("1.5.0", ["CONV_2D version 99"])
+    assert compat.required_runtime(unknown) == ("1.5.0", ["CONV_2D version 99"])
     silent = Graph(*(*vars(unknown).values(),)[:-1], min_runtime="")
     assert ids(silent, "cpu", DEFAULT) == {"version-unknown"}
 
@@ -163,13 +163,13 @@ def test_neighbours_that_agree_are_one_verdict(peculiar: Path) -> None:
     found = [v for v in compat.report(tflite.read(peculiar / "dense_per_channel.tflite")) if v.accelerator == "ethos_u"]
     assert [(v.verdict, v.placed, v.total) for v in found] == [("yellow", 2, 3), ("green", 3, 3)]
     assert found[0].span == "LF5.15.52_2.1.0 to LF6.6.36_2.1.0"
-    assert [name for v in found for name in v.bsps] == list(bsp.load_all())
+    assert [name for v in found for name in v.bsps] == list(bsp.load_bsps())
 
 
 @pytest.mark.parametrize("release", ["LF6.1.36_2.1.0", "LF6.6.36_2.1.0", DEFAULT.name, "LF6.18.20_2.0.0"])
 def test_vela_does_what_the_report_says(peculiar: Path, tmp_path: Path, release: str) -> None:
     """Operator for operator, on models made to be difficult."""
-    chosen = bsp.find(release)
+    chosen = bsp.find_bsp(release)
     needs(chosen)
     for name in ("plain", "float_io", "dense_per_channel", "unplaceable", "triple", "nearest", "dynamic", "dilated"):
         file = peculiar / f"{name}.tflite"

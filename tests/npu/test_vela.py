@@ -19,8 +19,8 @@ from utils.npu import bsp, vela
 from utils.npu.bsp import Bsp
 from utils.steps import vela as step
 
-DEFAULT = bsp.default()
-OTHERS = [bsp.find(name) for name in ("LF6.1.36_2.1.0", "LF6.6.36_2.1.0", "LF6.18.20_2.0.0")]
+DEFAULT = bsp.find_default_bsp()
+OTHERS = [bsp.find_bsp(name) for name in ("LF6.1.36_2.1.0", "LF6.6.36_2.1.0", "LF6.18.20_2.0.0")]
 ALL = pytest.mark.parametrize("release", [DEFAULT, *OTHERS], ids=lambda release: f"vela-{release.vela}")
 
 
@@ -108,7 +108,7 @@ def test_operators_on_the_cpu_with_the_reason(peculiar: Path, tmp_path: Path, re
 
 
 def test_dense_layers_per_channel_are_what_old_velas_leave(peculiar: Path, tmp_path: Path) -> None:
-    old = bsp.find("LF6.6.36_2.1.0")
+    old = bsp.find_bsp("LF6.6.36_2.1.0")
     for release, on_cpu in ((DEFAULT, 0), (old, 1)):
         needs(release)
         done = vela.compile_model(peculiar / "dense_per_channel.tflite", release, tmp_path / "out.tflite")
@@ -158,7 +158,7 @@ def test_a_crash_shows_vela_s_last_lines_and_leaves_nothing(peculiar: Path, tmp_
 def test_a_run_without_end_is_ended(peculiar: Path, tmp_path: Path) -> None:
     needs(DEFAULT)
     with pytest.raises(BuildError, match=r"Vela 4\.3\.0 took longer than 0\.05 s; "):
-        vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite", timeout=0.05)
+        vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite", timeout_s=0.05)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,7 +167,7 @@ def test_a_version_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(
         BuildError, match=r"Vela 3\.12\.0, which belongs to LF6\.6\.36_2\.1\.0, is not here\n  -> ZOO_VELA"
     ):
-        vela.find(bsp.find("LF6.6.36_2.1.0"))
+        vela.find_vela(bsp.find_bsp("LF6.6.36_2.1.0"))
     # Half made: no package in it.
     (tmp_path / "4.3.0/bin").mkdir(parents=True)
     (tmp_path / "4.3.0/bin/vela").touch()
@@ -175,7 +175,7 @@ def test_a_version_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "4.3.0/lib/python3.11/site-packages/ethos_u_vela-4.3.0.dist-info").mkdir(parents=True)
     assert vela.installed() == {"4.3.0": tmp_path / "4.3.0/bin/vela"}
     with pytest.raises(BuildError, match=r"is not here; here are 4\.3\.0, for LF6\.12\.34_2\.1\.0\n  -> write docker/"):
-        vela.find(bsp.find("LF6.12.20_2.0.0"))
+        vela.find_vela(bsp.find_bsp("LF6.12.20_2.0.0"))
 
 
 def test_require_npu(peculiar: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_require_npu(peculiar: Path, tmp_path: Path) -> None:
     records = []
     for name in ("plain", "float_io"):
         done = vela.compile_model(peculiar / f"{name}.tflite", DEFAULT, tmp_path / "out.tflite")
-        found = vela.facts(DEFAULT, peculiar / f"{name}.tflite", tmp_path / "out.tflite", done)
+        found = vela.describe_run(DEFAULT, peculiar / f"{name}.tflite", tmp_path / "out.tflite", done)
         records.append(tmp_path / f"{name}.json")
         records[-1].write_text(files.dump_json(found))
     vela.require_npu(records[:1])
@@ -309,7 +309,7 @@ def test_doit_vela_with_an_operator_that_stays_behind(with_vela: Checkout, pecul
 def test_doit_vela_and_mistakes(with_vela: Checkout, peculiar: Path) -> None:
     done = with_vela.doit("vela", "bsp=LF6.12.34")
     assert done.returncode != 0
-    assert "error: no BSP is called 'LF6.12.34' (did you mean LF6.12.34_2.1.0?)\n  -> the known ones: " in done.stderr
+    assert "error: no BSP is called 'LF6.12.34' (did you mean 'LF6.12.34_2.1.0'?)\n  -> choose one of " in done.stderr
     assert "Traceback" not in done.stderr
     done = with_vela.doit("vela:mnist_nearest")
     assert done.returncode == 1
@@ -332,7 +332,7 @@ def test_doit_vela_and_mistakes(with_vela: Checkout, peculiar: Path) -> None:
 
 
 def estimate(name: str, ms: float) -> dict[str, object]:
-    return {"bsp": {"name": name}, "summary": {"ms": ms, "vela": bsp.find(name).vela}}
+    return {"bsp": {"name": name}, "summary": {"ms": ms, "vela": bsp.find_bsp(name).vela}}
 
 
 @pytest.mark.parametrize(

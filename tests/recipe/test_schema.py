@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT, Checkout
 from utils import paths
 from utils.errors import RecipeError
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe, load_recipes
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
 KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))
@@ -23,9 +23,9 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the recipes that a test may break."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
-    recipe.load_all.cache_clear()
+    load_recipes.cache_clear()
     yield tmp_path / "recipes"
-    recipe.load_all.cache_clear()
+    load_recipes.cache_clear()
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -36,13 +36,13 @@ def change(file: Path, old: str, new: str) -> None:
 
 def refused() -> str:
     with pytest.raises(RecipeError) as caught:
-        recipe.load_all()
+        load_recipes()
     return str(caught.value)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*/recipe.toml")), ids=lambda file: file.parent.name)
 def test_every_recipe_loads(file: Path) -> None:
-    mine = [found for found in recipe.load_all().values() if found.folder == file.parent.name]
+    mine = [found for found in load_recipes().values() if found.folder == file.parent.name]
     assert mine
     for found in mine:
         assert found.code_file is None or found.code_file.is_file()
@@ -53,7 +53,7 @@ def test_every_recipe_loads(file: Path) -> None:
 
 
 def test_models_of_one_file_share_what_stands_above_them() -> None:
-    found = recipe.load_all()
+    found = load_recipes()
     assert list(found) == sorted(found)
     one, other = found["demo_nearest"], found["demo_bilinear"]
     assert one.train == other.train
@@ -276,13 +276,13 @@ def test_a_new_folder_is_a_new_model(recipes: Path) -> None:
     facts = 'title = "t"\nsummary = "s"\nparameters = { upsampling = "nearest" }\n'
     tables = "[evaluation.gate]\nfloat32 = 0\nint8 = 0\nloss = 100\n[expected.operators]\nCONV_2D = 7\n"
     (recipes / "extra/recipe.toml").write_text(shared.replace("format = 1", "format = 1\n" + facts) + tables)
-    found = recipe.load_all()["extra"]
+    found = load_recipes()["extra"]
     assert (found.name, found.folder, found.title) == ("extra", "extra", "t")
 
 
 def test_find_suggests() -> None:
     with pytest.raises(RecipeError, match="no recipe for 'mnist_nearst' \\(did you mean 'mnist_nearest'\\?\\)"):
-        recipe.find("mnist_nearst")
+        find_recipe("mnist_nearst")
 
 
 def test_doit_says_it_without_a_traceback(project: Checkout) -> None:
@@ -299,8 +299,8 @@ def test_a_measurement_names_a_known_bsp(recipes: Path) -> None:
     row += 'command = "benchmark_model"\nsource = "a card"\n'
     text = (recipes / DEMO).read_text()
     (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36_2.1.0"))
-    assert recipe.load_all()["demo_nearest"].measured[0].ms == 3.46
-    recipe.load_all.cache_clear()
+    assert load_recipes()["demo_nearest"].measured[0].ms == 3.46
+    load_recipes.cache_clear()
     (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36"))
     said = refused()
     assert "measured.0.bsp: no BSP is called 'LF6.1.36' (did you mean 'LF6.1.36_2.1.0'?)" in said

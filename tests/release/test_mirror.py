@@ -17,7 +17,8 @@ import pytest
 from tests.conftest import Checkout, clean_env, copy_project
 from tests.release.conftest import commit, copy
 from utils.model import datasets
-from utils.recipe.schema import DrawnSet
+from utils.recipe.datasets import DrawnSet
+from utils.recipe.load import load_recipes
 
 #: The recipe's files, as small ones: name -> bytes.
 SMALL: dict[str, bytes] = {}
@@ -206,11 +207,10 @@ def test_a_site_without_network_builds_from_it_and_releases_what_it_may(zoo: Che
 
 
 def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from utils.recipe.schema import load_all
     from utils.release import reasons
     from utils.release.model import ReleasedModel
 
-    recipe = load_all()["mnist_nearest"]
+    recipe = load_recipes()["mnist_nearest"]
     source = recipe.sources["test_images"].model_copy(update={"redistribute": False, "licence": "non-commercial"})
     model = ReleasedModel(recipe.model_copy(update={"sources": {"weights": source}}))
     monkeypatch.setattr(ReleasedModel, "weights", "weights")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from utils.graph import plan
-from utils.recipe.schema import Example, Recipe, load_all
+from utils.recipe.load import load_recipes
+from utils.recipe.schema import Example, Recipe
 from utils.release import card
 from utils.release.model import ReleasedModel
 
-RECIPES = load_all()
+RECIPES = load_recipes()
 
 
 def forbid(recipe: Recipe, *keys: str) -> Recipe:

@@ -84,20 +84,20 @@ def encoded(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
 
 def colour_picture(label: int, seed: int) -> np.ndarray:
     """Noise with most of one colour, of any size: uint8, shape (H, W, 3)."""
-    chance = np.random.default_rng(seed)
-    pixels = chance.integers(0, 160, (*chance.integers(14, 40, 2), 3)).astype(np.uint8)
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 160, (*rng.integers(14, 40, 2), 3)).astype(np.uint8)
     pixels[..., label] = np.clip(pixels[..., label] + 70, 0, 255)
     return pixels
 
 
 def scene(seed: int) -> tuple[np.ndarray, bytes]:
     """A dark picture with rectangles of colour, and its mask: palette indices, a rim of 255 around each."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     high, wide = 33 + seed % 3, 40 + seed % 5
-    pixels = chance.integers(0, 40, (high, wide, 3)).astype(np.uint8)
+    pixels = rng.integers(0, 40, (high, wide, 3)).astype(np.uint8)
     mask = np.zeros((high, wide), np.uint8)
-    for label in 1 + chance.permutation(3)[:2]:
-        top, left = int(chance.integers(2, 14)), int(chance.integers(2, 18))
+    for label in 1 + rng.permutation(3)[:2]:
+        top, left = int(rng.integers(2, 14)), int(rng.integers(2, 18))
         mask[top - 1 : top + 15, left - 1 : left + 17] = 255
         mask[top : top + 14, left : left + 16] = label
         pixels[top - 1 : top + 15, left - 1 : left + 17] = np.where(np.arange(3) == label - 1, 230, 20)
@@ -379,12 +379,12 @@ def write_weights(folder: Path) -> None:
         return space["build"]({}, shape)
 
     keras.utils.set_random_seed(1)
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     colours = model("colours", (16, 16, 3))
-    kernel = chance.normal(size=(3, 3, 3, 8), scale=0.02).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, 3, 8), scale=0.02).astype(np.float32)
     kernel[1, 1, range(3), range(3)] += 1
     colours.get_layer("conv").set_weights([kernel, np.ones(8, np.float32)])
-    dense = chance.normal(size=(8, 3), scale=0.02).astype(np.float32)
+    dense = rng.normal(size=(8, 3), scale=0.02).astype(np.float32)
     dense[range(3), range(3)] += 6
     colours.get_layer("dense").set_weights([dense, np.zeros(3, np.float32)])
     write_legacy(colours, folder / "colours.h5")

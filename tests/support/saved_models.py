@@ -19,7 +19,7 @@ import numpy as np
 from utils import environment
 from utils.errors import ZooError
 from utils.model import saved_model
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe
 from utils.recipe.schema import LoadSavedModel
 
 CASES: dict[str, Callable[[Any, Path], None]] = {}
@@ -96,9 +96,9 @@ def functions(tf: Any, home: Path) -> None:
     """As TensorFlow 2 saves them: all of it in functions, also the saving, which never runs here."""
     tf.compat.v1.enable_resource_variables()
     module = tf.Module()
-    chance = np.random.default_rng(1)
-    module.weights = tf.Variable(chance.normal(size=(3, 3)).astype(np.float32))
-    module.bias = tf.Variable(chance.normal(size=3).astype(np.float32))
+    rng = np.random.default_rng(1)
+    module.weights = tf.Variable(rng.normal(size=(3, 3)).astype(np.float32))
+    module.bias = tf.Variable(rng.normal(size=3).astype(np.float32))
 
     def call(image: Any) -> Any:
         pooled = tf.reduce_mean(image / 255.0 - 0.5, [1, 2])
@@ -274,7 +274,7 @@ def never_runs(tf: Any, home: Path) -> None:
 
 def freeze(tf: Any, home: Path) -> dict[str, Any]:
     """What becomes of one SavedModel."""
-    found = recipe.find("mnasnet")
+    found = find_recipe("mnasnet")
     facts = {
         "input": found.input.model_copy(update={"shape": [1, 4, 4, 3]}),
         "output": found.output.model_copy(update={"shape": [1, 3]}),

@@ -27,13 +27,13 @@ from utils.errors import BoardError, BuildError
 from utils.graph import layout
 from utils.recipe.schema import Recipe
 
-__all__ = ["ARGUMENTS", "PATIENCE", "Board", "Bundle", "Seen", "facts", "safe"]
+__all__ = ["ARGUMENTS", "TIMEOUT_S", "Board", "Bundle", "Outcome", "file_name_of", "parse_answer"]
 
 #: What example.py is asked on a board.
 ARGUMENTS = ("--compare", "--json")
 
 #: Seconds that example.py may take for one bundle: a delegate may compile for minutes.
-PATIENCE = 1800
+TIMEOUT_S = 1800
 
 #: How a board tells how far it is.
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Outcome:
     """What a board gave back.
 
     Attributes:
@@ -110,7 +110,7 @@ class Board(Protocol):
     def prepare(self, say: Say) -> None:
         """Look, before any bundle, whether what is needed on this side is there."""
 
-    def measure(self, bundle: Bundle, say: Say) -> Seen:
+    def measure(self, bundle: Bundle, say: Say) -> Outcome:
         """Bring the bundle there, run its example.py, bring back what it said."""
 
 
@@ -123,12 +123,12 @@ def _sums(folder: Path) -> dict[str, str]:
     return found
 
 
-def safe(target: str) -> str:
+def file_name_of(target: str) -> str:
     """The target as a file name."""
     return re.sub(r"[^A-Za-z0-9@._-]", "_", target)
 
 
-def facts(answer: str, where: str) -> dict[str, Any]:
+def parse_answer(answer: str, where: str) -> dict[str, Any]:
     """The object that ``remote.py`` printed.
 
     Raises:

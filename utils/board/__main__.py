@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from utils import files, paths
-from utils.board import Board, Bundle, Say, Seen, safe
+from utils.board import Board, Bundle, Outcome, Say, file_name_of
 from utils.board.ssh import Ssh
 from utils.board.virtual import Virtual
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
 from utils.graph import plan
-from utils.recipe import schema as recipe
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Recipe
 
 
 def boards(targets: str) -> list[Board]:
@@ -38,8 +39,8 @@ def boards(targets: str) -> list[Board]:
 
 def prepare(targets: str) -> None:
     """Say what cannot be, before anything runs."""
-    left_out = [name for name in recipe.load_all() if not (paths.bundle(name) / "SHA256SUMS").is_file()]
-    if len(left_out) == len(recipe.load_all()):
+    left_out = [name for name in load_recipes() if not (paths.bundle(name) / "SHA256SUMS").is_file()]
+    if len(left_out) == len(load_recipes()):
         raise BuildError(
             "there is no bundle", where=paths.relative(paths.ARTIFACTS), hint="build one: doit mnist_bilinear"
         )
@@ -51,67 +52,68 @@ def prepare(targets: str) -> None:
 
 def run(targets: str, model: str) -> None:
     """Run one bundle on every board, keep what was seen, and make the card again."""
-    found = recipe.find(model)
+    found = find_recipe(model)
     chosen, bundle = boards(targets), Bundle.of(found)
     with ThreadPoolExecutor(len(chosen)) as pool:
         errors = list(filter(None, pool.map(lambda board: _one(board, bundle), chosen)))
     if len(errors) < len(chosen) or any(isinstance(error, ValidationError) for error in errors):
         _make_card(found)
     for error in errors[:-1]:
-        _complain(model, error)
+        _print_error(model, error)
     if errors:
         raise errors[-1]
 
 
 def _one(board: Board, bundle: Bundle) -> ZooError | None:
     try:
-        seen = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
-        report = _report(board, seen)
-        keep(board, bundle, seen, report)
-        return judge(board, bundle, report, seen)
+        outcome = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
+        report = _report(board, outcome)
+        save_report(board, bundle, outcome, report)
+        return check_report(board, bundle, report, outcome)
     except ZooError as error:
         return error
     except OSError as error:
         return storage_error(error)
 
 
-def _report(board: Board, seen: Seen) -> dict[str, Any]:
+def _report(board: Board, outcome: Outcome) -> dict[str, Any]:
     """What example.py printed.
 
     Raises:
         BoardError: it could not run: no runtime, no numpy, a file that cannot be read.
     """
     try:
-        report: dict[str, Any] = json.loads(seen.out[seen.out.find("\n{") + 1 :])  # a login script may greet first
+        begin = outcome.out.find("\n{") + 1  # a login script may greet first
+        report: dict[str, Any] = json.loads(outcome.out[begin:])
     except ValueError:
-        said = [line for line in seen.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
+        said = [line for line in outcome.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
         if not said:
-            said = [f"example.py ended with exit code {seen.code}: {(seen.err.strip().splitlines() or [''])[-1]}"]
+            said = [f"example.py ended with exit code {outcome.code}: {(outcome.err.strip().splitlines() or [''])[-1]}"]
         what, _, hint = "\n".join(said).partition("\n  -> ")
         raise BoardError(what.removeprefix("example.py: "), where=board.target, hint=hint) from None
     return report
 
 
-def keep(board: Board, bundle: Bundle, seen: Seen, report: dict[str, Any]) -> None:
+def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: dict[str, Any]) -> None:
     """Write ``board/<target>.json`` beside the other intermediate files, and into the bundle."""
     entry = {
         "format": 1,
         "target": board.target,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "emulated": board.emulated,
-        "bsp": seen.bsp,
+        "bsp": outcome.bsp,
         "files": {name: digest for name, digest in bundle.files.items() if name.endswith(".tflite")},
         "report": report,
     }
-    if seen.peak:
-        entry["memory"] = {"peak": seen.peak, "limit": board.limit}
+    if outcome.peak:
+        entry["memory"] = {"peak": outcome.peak, "limit": board.limit}
     for folder in (paths.work(bundle.model), bundle.folder):
-        final = folder / "board" / f"{safe(board.target)}.json"
+        final = folder / "board" / f"{file_name_of(board.target)}.json"
         final.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(final, files.dump_json(entry))
 
 
-def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> ValidationError | None:
+def check_report(board: Board, bundle: Bundle, report: dict[str, Any], outcome: Outcome) -> ValidationError | None:
     """Say what came out; the error is returned for every verdict that is not PASS."""
     say = _say(f"{bundle.model} {board.target}")
     wrong = []
@@ -125,13 +127,13 @@ def judge(board: Board, bundle: Bundle, report: dict[str, Any], seen: Seen) -> V
             time = "" if board.emulated else f", {entry['steady_ms']['median']:.2f} ms"
             runtime = f"{report['runtime']['name']} {report['runtime']['version']}"
             say(f"{entry['variant']}: {entry['check']['verdict']} on {entry['delegate']}, {runtime}{time}")
-    if not wrong and seen.code == 0:
+    if not wrong and outcome.code == 0:
         return None
-    wrong = wrong or [f"example.py ended with exit code {seen.code}: {seen.err.strip()}"]
+    wrong = wrong or [f"example.py ended with exit code {outcome.code}: {outcome.err.strip()}"]
     return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
 
 
-def _make_card(found: recipe.Recipe) -> None:
+def _make_card(found: Recipe) -> None:
     """Let the card show it, where all that the card is made of is there and current; else the next build does."""
     *before, card = plan.steps_of(found)
     if not all(step.is_current() for step in before):
@@ -150,7 +152,7 @@ def _say(about: str) -> Say:
     return say
 
 
-def _complain(where: str, error: ZooError) -> None:
+def _print_error(where: str, error: ZooError) -> None:
     sys.stderr.write(f"\nerror: board{where and ' '}{where}: {error}\n")
     sys.stderr.flush()
 
@@ -163,7 +165,7 @@ def main(verb: str, *words: str) -> int:
         else:
             run(*words)
     except ZooError as error:
-        _complain(words[1] if verb == "run" else "", error)
+        _print_error(words[1] if verb == "run" else "", error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

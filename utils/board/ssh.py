@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import paths
-from utils.board import ARGUMENTS, PATIENCE, Bundle, Say, Seen, facts, safe
+from utils.board import ARGUMENTS, TIMEOUT_S, Bundle, Outcome, Say, file_name_of, parse_answer
 from utils.errors import BoardError, ZooError
 from utils.graph import record
 
@@ -42,13 +42,13 @@ SETTINGS = (
 )
 
 #: Seconds to wait before each new connection after a lost one: a board may be starting again.
-WAITS = (1, 2, 5, 10, 20)
+RETRY_DELAYS_S = (1, 2, 5, 10, 20)
 
 #: [USER@]HOST[:PORT]; an IPv6 address in brackets.
 TARGET = re.compile(r"(?:([A-Za-z0-9_][\w.$-]*)@)?(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[A-Za-z0-9_][\w.-]*)(?::([0-9]{1,5}))?")
 
 #: What ssh says, what it means, and what to do; {host} and {at} are filled in.
-TROUBLES = (
+SSH_FAILURES = (
     (
         "IDENTIFICATION HAS CHANGED",
         "the host key is not the one that was known: another board, a board flashed anew, or somebody in between",
@@ -128,29 +128,29 @@ class Ssh:
                 hint="apt-get install openssh-client; the image has none: ZOO_DOCKER=0 docker/run doit board ...",
             )
 
-    def measure(self, bundle: Bundle, say: Say) -> Seen:
+    def measure(self, bundle: Bundle, say: Say) -> Outcome:
         """Copy what the board does not have, run example.py there; as often as it takes when the connection drops.
 
         Raises:
             BoardError: the board cannot be reached, or lacks something.
         """
         # One at a time: two models at once would measure each other. And a short path: sockets allow 100 characters.
-        lock = paths.BUILD / "board" / f"{safe(self.target)}.json"
+        lock = paths.BUILD / "board" / f"{file_name_of(self.target)}.json"
         waits = lambda: say("waits: another model is on this board")  # noqa: E731  # one line of one use
         with record.locked(lock, waits), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
             self._socket = f"{folder}/%C"
             try:
-                for wait in WAITS:
+                for delay_s in RETRY_DELAYS_S:
                     try:
                         return self._attempt(bundle, say)
                     except LostError as error:
-                        say(f"{error.what}; again in {wait} s")
-                        time.sleep(wait)
+                        say(f"{error.what}; again in {delay_s} s")
+                        time.sleep(delay_s)
                 return self._attempt(bundle, say)
             finally:
                 subprocess.run(self._ssh("-O", "exit"), stdin=subprocess.DEVNULL, capture_output=True)
 
-    def _attempt(self, bundle: Bundle, say: Say) -> Seen:
+    def _attempt(self, bundle: Bundle, say: Say) -> Outcome:
         folder = f"{self._folder}/{bundle.model}"
         found = self._remote("probe", folder, [json.dumps(bundle.files).encode()])
         missing = [name for name in bundle.files if name not in found["same"]]
@@ -159,8 +159,8 @@ class Ssh:
         else:
             say(f"nothing to copy: the board has all {len(bundle.files)} files")
         command = shlex.join(["python3", "example.py", *ARGUMENTS])
-        done = self._run(f"cd {shlex.quote(found['folder'])} && exec {command}", [], PATIENCE)
-        return Seen(found["bsp"], done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+        done = self._run(f"cd {shlex.quote(found['folder'])} && exec {command}", [], TIMEOUT_S)
+        return Outcome(found["bsp"], done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
 
     def _copy(self, bundle: Bundle, folder: str, names: list[str], found: dict[str, Any], say: Say) -> None:
         offsets = {name: min(found["parts"].get(bundle.files[name], 0), bundle.size(name)) for name in names}
@@ -181,7 +181,7 @@ class Ssh:
         program = Path(__file__).with_name("remote.py").read_bytes()
         start = f"import sys;exec(sys.stdin.buffer.read({len(program)}))"
         command = shlex.join(["python3", "-c", start, verb, folder])
-        done = self._run(command, _chain(program, payload), PATIENCE)
+        done = self._run(command, _chain(program, payload), TIMEOUT_S)
         if done.returncode == 127:
             raise BoardError(
                 "there is no python3 on the board",
@@ -193,7 +193,7 @@ class Ssh:
             raise BoardError(
                 f"Python on the board failed: {' '.join(complaint)}", where=self.target, hint="it needs 3.8 or newer"
             )
-        answer = facts(done.stdout.decode(errors="replace"), self.target)
+        answer = parse_answer(done.stdout.decode(errors="replace"), self.target)
         self._connected = True
         problem, path = answer.get("problem"), answer.get("path", folder)
         if problem in ("ENOSPC", "EDQUOT"):
@@ -223,7 +223,7 @@ class Ssh:
         more = shlex.split(os.environ.get("ZOO_SSH_OPTIONS", ""))
         return ["ssh", "-T", *settings, *self._words, *more, *words, "--", self._host]
 
-    def _run(self, command: str, payload: Iterable[bytes], patience: float) -> subprocess.CompletedProcess[bytes]:
+    def _run(self, command: str, payload: Iterable[bytes], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
         """Run a command on the board.
 
         Raises:
@@ -240,24 +240,24 @@ class Ssh:
             except BrokenPipeError:  # its exit code says why
                 pass
             try:
-                out, err = process.communicate(timeout=patience)
+                out, err = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise BoardError(
-                    f"no answer within {patience} s", where=self.target, hint="log in and look what the board does"
+                    f"no answer within {timeout_s} s", where=self.target, hint="log in and look what the board does"
                 ) from None
         if process.returncode == 255:
-            raise self._trouble(err.decode(errors="replace"))
+            raise self._explain_failure(err.decode(errors="replace"))
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
-    def _trouble(self, said: str) -> ZooError:
+    def _explain_failure(self, said: str) -> ZooError:
         """What ssh's complaint means."""
         last = (said.strip().splitlines() or ["ssh ended without a word"])[-1].strip()
         if self._connected:
             return LostError(f"the connection was lost ({last})", where=self.target)
         at = shlex.join([*self._words, self._host])
         known = self._host if "-p" not in self._words else f"'[{self._host}]:{self._words[1]}'"
-        for pattern, what, hint in TROUBLES:
+        for pattern, what, hint in SSH_FAILURES:
             if re.search(pattern, said):
                 return BoardError(f"{what} ({last})", where=self.target, hint=hint.format(at=at, known=known))
         return BoardError(f"no connection: {last}", where=self.target, hint=f"try `ssh {at}` by hand")

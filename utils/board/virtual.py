@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 from utils import paths
-from utils.board import ARGUMENTS, PATIENCE, Bundle, Say, Seen, facts
+from utils.board import ARGUMENTS, TIMEOUT_S, Bundle, Outcome, Say, parse_answer
 from utils.errors import BoardError
 
 __all__ = ["Virtual", "root"]
@@ -75,7 +75,7 @@ class Virtual:
         made_of = hashlib.sha256(MAKER.read_bytes() + LOCK.read_bytes()).hexdigest()
         return mark.is_file() and mark.read_text(encoding="ascii").split()[:1] == [made_of]
 
-    def measure(self, bundle: Bundle, say: Say) -> Seen:
+    def measure(self, bundle: Bundle, say: Say) -> Outcome:
         """Run the bundle's example.py in it; nothing is copied, the bundle is mounted.
 
         Raises:
@@ -91,18 +91,18 @@ class Virtual:
                 hint="it needs user namespaces: run as root, or in Docker with --privileged; else make it again: "
                 f"docker/make-board {paths.relative(root())}",
             )
-        bsp = facts(found.out, self.target)["bsp"]
-        seen = self._run(bundle, ["example.py", *ARGUMENTS, "-n", "1"])  # the time of an emulator says nothing
-        say(f"nothing to copy: the bundle is mounted; {seen.peak / 1e6:.0f} MB of memory at most")
-        if seen.peak > self.limit:
+        bsp = parse_answer(found.out, self.target)["bsp"]
+        outcome = self._run(bundle, ["example.py", *ARGUMENTS, "-n", "1"])  # the time of an emulator says nothing
+        say(f"nothing to copy: the bundle is mounted; {outcome.peak / 1e6:.0f} MB of memory at most")
+        if outcome.peak > self.limit:
             raise BoardError(
-                f"{seen.peak >> 20} MB of memory, {self.limit >> 20} MB are allowed",
+                f"{outcome.peak >> 20} MB of memory, {self.limit >> 20} MB are allowed",
                 where=self.target,
                 hint="smaller boards cannot run this model: make it smaller",
             )
-        return Seen(bsp, seen.code, seen.out, seen.err, seen.peak)
+        return Outcome(bsp, outcome.code, outcome.out, outcome.err, outcome.peak)
 
-    def _run(self, bundle: Bundle, words: list[str], stdin: bytes = b"") -> Seen:
+    def _run(self, bundle: Bundle, words: list[str], stdin: bytes = b"") -> Outcome:
         """Run Python in the root, the bundle before it."""
         emulator = shutil.which(f"{PYTHON[0].rpartition('/')[2]}-aarch64-static") or ""
         command = [
@@ -119,7 +119,7 @@ class Virtual:
             given.write(stdin)
             given.seek(0)
             process = subprocess.Popen(command, stdin=given, stdout=out, stderr=err)
-            timer = threading.Timer(PATIENCE, process.kill)
+            timer = threading.Timer(TIMEOUT_S, process.kill)
             timer.start()
             _, status, usage = os.wait4(process.pid, 0)
             timer.cancel()
@@ -128,10 +128,10 @@ class Virtual:
             err.seek(0)
             if process.returncode < 0:
                 raise BoardError(
-                    f"ended by signal {-process.returncode} (after {PATIENCE} s it is ended)",
+                    f"ended by signal {-process.returncode} (after {TIMEOUT_S} s it is ended)",
                     where=self.target,
                     hint="too little memory on this machine, or a model too large to emulate",
                 )
-            return Seen(
+            return Outcome(
                 {}, process.returncode, out.read().decode(), err.read().decode(errors="replace"), usage.ru_maxrss << 10
             )

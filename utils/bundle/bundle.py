@@ -21,7 +21,7 @@ from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch
 
 __all__ = [
-    "PATHFINDER",
+    "OLD_PATH_SCRIPT",
     "SAMPLES",
     "board_reports",
     "copy_files",
@@ -31,8 +31,8 @@ __all__ = [
     "save_npz",
 ]
 
-#: The path that NXP's instructions name, ``python3 utils/example.py``: it leads to the program beside the models.
-PATHFINDER = """\
+#: The path that NXP's instructions name, ``python3 utils/example.py``: it runs the program beside the models.
+OLD_PATH_SCRIPT = """\
 # The program is example.py, beside the models; this is the path that older instructions name.
 import runpy
 
@@ -68,7 +68,7 @@ def fill(recipe: Recipe, folder: Path) -> None:
         shutil.copyfile(layout.model_file(recipe.name, variant), folder / name)
         variants[variant] = {
             "file": name,
-            **files.facts(folder / name),
+            **files.describe_file(folder / name),
             "golden": f"golden_{variant}.npz",
             "tolerance": _tolerance(recipe, variant),
             "aliases": recipe.aliases.get(variant, []),

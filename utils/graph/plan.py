@@ -265,7 +265,7 @@ def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
 def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
     """Compile the bundle's int8 file with the Vela of one BSP; not one of ``steps_of``: it builds nothing before it."""
     folder = layout.npu_folder(recipe.name) / release.name
-    lock = vela.lock(release.vela)
+    lock = vela.lock_file(release.vela)
     return Step(
         model=recipe.name,
         name=f"vela-{release.name}",
@@ -282,7 +282,7 @@ def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
 def step_of(recipe: Recipe, name: str) -> Step:
     """The step called ``name``."""
     if name.startswith("vela-"):
-        return vela_step(recipe, bsp.find(name.removeprefix("vela-")))
+        return vela_step(recipe, bsp.find_bsp(name.removeprefix("vela-")))
     steps = {step.name: step for step in steps_of(recipe)}
     if name not in steps:
         raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")

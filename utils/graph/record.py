@@ -128,7 +128,7 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
         yield outputs
         record.unlink(missing_ok=True)
         outputs.move()
-        writes = {paths.relative(file): files.facts(file) for file in targets}
+        writes = {paths.relative(file): files.describe_file(file) for file in targets}
         mark = staging / "record"
         mark.write_text(files.dump_json({"format": FORMAT, "key": key, "writes": writes}), encoding="utf-8")
         mark.replace(record)

@@ -21,7 +21,8 @@ from utils import environment, example
 from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
-from utils.recipe.schema import DrawnSet, IdxSet, ImageSet, Recipe
+from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet
+from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch, fetch_all
 from utils.sources.source import Source
 
@@ -246,21 +247,21 @@ def draw(dataset: DrawnSet) -> Examples:
     They look like MNIST from afar and are none of it: white on black, 28x28, balanced classes. The same seed gives
     the same bytes.
     """
-    chance = random.Random(dataset.seed)
+    rng = random.Random(dataset.seed)
     images = np.empty((dataset.count, _EDGE, _EDGE, 1), np.uint8)
     labels = np.arange(dataset.count, dtype=np.int64) % 10
-    chance_order = list(range(dataset.count))
-    chance.shuffle(chance_order)
-    labels = labels[chance_order]
+    order = list(range(dataset.count))
+    rng.shuffle(order)
+    labels = labels[order]
     for index, label in enumerate(labels):
-        images[index, ..., 0] = _digit(str(label), chance)
+        images[index, ..., 0] = _digit(str(label), rng)
     return Examples(images, labels)
 
 
-def _digit(text: str, chance: random.Random) -> npt.NDArray[np.uint8]:
+def _digit(text: str, rng: random.Random) -> npt.NDArray[np.uint8]:
     edge = _EDGE * _SCALE
     middle = edge / 2
-    font = ImageFont.load_default(size=chance.randint(17, 24) * _SCALE)
+    font = ImageFont.load_default(size=rng.randint(17, 24) * _SCALE)
     sheet = Image.new("L", (edge, edge))
     ImageDraw.Draw(sheet).text(
         (middle, middle),
@@ -268,12 +269,12 @@ def _digit(text: str, chance: random.Random) -> npt.NDArray[np.uint8]:
         fill=255,
         font=font,
         anchor="mm",
-        stroke_width=chance.randint(0, _SCALE),
+        stroke_width=rng.randint(0, _SCALE),
         stroke_fill=255,
     )
-    turn, slant = chance.uniform(-0.26, 0.26), chance.uniform(-0.3, 0.3)  # radians; share of the height
-    wide, tall = chance.uniform(0.85, 1.2), chance.uniform(0.9, 1.15)
-    right, down = (chance.uniform(-2.5, 2.5) * _SCALE for _ in range(2))
+    turn, slant = rng.uniform(-0.26, 0.26), rng.uniform(-0.3, 0.3)  # radians; share of the height
+    wide, tall = rng.uniform(0.85, 1.2), rng.uniform(0.9, 1.15)
+    right, down = (rng.uniform(-2.5, 2.5) * _SCALE for _ in range(2))
     cos, sin = math.cos(turn), math.sin(turn)
     # the inverse map, from where a pixel goes to where it comes from
     a, b = wide * cos, wide * sin + slant

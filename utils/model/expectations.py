@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils import tflite
 from utils.errors import GateError
-from utils.npu.bsp import version
+from utils.npu.bsp import parse_version
 from utils.recipe.schema import LoadTflite, Recipe
 
 __all__ = ["check_graph"]
@@ -30,7 +30,7 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
         wrong.append(off)
     if isinstance(recipe.load, LoadTflite) and (off := expected.misses("parameters", graph.parameters())):
         wrong.append(off)
-    if version(graph.min_runtime) > version(expected.min_runtime):
+    if parse_version(graph.min_runtime) > parse_version(expected.min_runtime):
         wrong.append(f"min_runtime: the file asks for {graph.min_runtime}, at most {expected.min_runtime} is expected")
     if variant != "float32" and file.stat().st_size > expected.int8_bytes:
         wrong.append(f"int8_bytes: {file.stat().st_size:,}, at most {expected.int8_bytes:,} expected")

@@ -95,7 +95,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
             return {"name": path.absolute().name, "size": size, "sha256": digest}
         if path.exists() and not path.is_file():
             raise DataError("is neither a file nor a folder", where=str(path), hint="give the weights file itself")
-        return {"name": path.absolute().name, **files.facts(path)}
+        return {"name": path.absolute().name, **files.describe_file(path)}
     except OSError as error:
         hint = "check the path and who may read it"
         raise DataError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
@@ -296,13 +296,13 @@ def _h5(model: Any, root: Any) -> _Pairs:
 
     seen = itertools.count(1)
 
-    def look(name: str, link: Any) -> str | None:  # h5py swallows what is raised in here; a word ends the walk
+    def find_fault(name: str, link: Any) -> str | None:  # h5py swallows what is raised in here; a word ends the walk
         if not isinstance(link, h5py.HardLink):
             return f"{_quote(name)} is a link to another place, and Keras writes none"
         too_many = next(seen) > _LINKS or name.count("/") > _DEPTH
         return "holds more or deeper groups than any network" if too_many else None
 
-    if hostile := root.visititems_links(look):
+    if hostile := root.visititems_links(find_fault):
         raise DataError(hostile, hint=_ALONE)
     if "model_config" in root.attrs:
         _scan(root.attrs["model_config"])
@@ -356,13 +356,13 @@ def _keras3(model: Any, root: Any) -> _Pairs:
 
     found: dict[str, list[str]] = {}  # path of a layer -> its weights
 
-    def look(path: str, item: Any) -> None:
+    def collect(path: str, item: Any) -> None:
         inside = path.startswith(("layers/", "_layer_checkpoint_dependencies/", "vars/"))
         if inside and isinstance(item, h5py.Dataset) and "seed_generator" not in path:
             layer = path.rpartition("/vars/")[0].replace("_layer_checkpoint_dependencies", "layers")
             found.setdefault(layer, []).append(path)
 
-    root.visititems(look)
+    root.visititems(collect)
     for path, layer in _keras3_paths(model.layers, ""):
         weights = sorted(found.pop(path, []), key=lambda name: (len(name), name))  # 10 after 9
         yield layer, layer.weights, _Layer(path, [_dataset(root, name) for name in weights])

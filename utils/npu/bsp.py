@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
-import difflib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from utils.errors import BuildError
+from utils.errors import BuildError, did_you_mean
 
-__all__ = ["FILE", "Bsp", "default", "find", "load_all", "version"]
+__all__ = ["FILE", "Bsp", "find_bsp", "find_default_bsp", "load_bsps", "parse_version"]
 
 FILE = Path(__file__).with_name("bsp.csv")
+
+#: Model files carry versions too: no digits of other scripts, and none that Python refuses to make a number of.
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,14 @@ class Bsp:
     source: str
 
 
-def version(text: str) -> tuple[int, ...]:
-    """``2.10.0`` as numbers, for comparing."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+def parse_version(text: str) -> tuple[int, ...]:
+    """``2.10.0`` as numbers, for comparing; of ``2.10.0rc1`` the same, of what has no number in front none."""
+    numbers = _VERSION.match(text)
+    return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
 
 
 @cache
-def load_all() -> dict[str, Bsp]:
+def load_bsps() -> dict[str, Bsp]:
     """Every BSP by name, oldest first."""
     found: dict[str, Bsp] = {}
     tflite = ""
@@ -63,22 +67,19 @@ def load_all() -> dict[str, Bsp]:
     return found
 
 
-def default() -> Bsp:
+def find_default_bsp() -> Bsp:
     """The newest confirmed one: its Vela is in the image."""
-    return [found for found in load_all().values() if found.confirmed][-1]
+    return [found for found in load_bsps().values() if found.confirmed][-1]
 
 
-def find(name: str) -> Bsp:
+def find_bsp(name: str) -> Bsp:
     """The BSP called ``name``.
 
     Raises:
         BuildError: there is none; lists the known ones.
     """
-    known = load_all()
+    known = load_bsps()
     if name not in known:
-        near = difflib.get_close_matches(name, list(known), n=1)
-        raise BuildError(
-            f"no BSP is called {name!r}{f' (did you mean {near[0]}?)' if near else ''}",
-            hint="the known ones: " + ", ".join(known),
-        )
+        hint = f"choose one of {', '.join(known)}"
+        raise BuildError(f"no BSP is called {name!r}{did_you_mean(name, known)}", hint=hint)
     return known[name]

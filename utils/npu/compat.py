@@ -25,9 +25,9 @@ from pydantic.dataclasses import dataclass as closed
 from utils import files, tflite
 from utils.errors import DataError
 from utils.npu import vela
-from utils.npu.bsp import Bsp, load_all, version
+from utils.npu.bsp import Bsp, load_bsps, parse_version
 
-__all__ = ["OPERATORS", "RULES", "TARGETS", "Finding", "Verdict", "as_json", "as_text", "examine", "report", "rules"]
+__all__ = ["OPERATORS", "RULES", "TARGETS", "Finding", "Verdict", "as_json", "as_text", "examine", "report"]
 
 RULES = Path(__file__).with_name("compat.toml")
 OPERATORS = Path(__file__).with_name("operators.csv")
@@ -62,13 +62,13 @@ class Rule:
     def holds_for(self, accelerator: str, bsp: Bsp) -> bool:
         """Whether it is about this accelerator with this BSP's versions."""
         return accelerator in self.accelerators and all(
-            not limit or version(has)[: len(version(limit))] <= version(limit)
+            not limit or parse_version(has)[: len(parse_version(limit))] <= parse_version(limit)
             for limit, has in ((self.vela_max, bsp.vela), (self.tflite_max, bsp.tflite))
         )
 
 
 @dataclass(frozen=True)
-class Known:
+class OperatorSupport:
     """A row of ``operators.csv``: TFLite version of each operator version, from the first on, and where it runs."""
 
     versions: tuple[str, ...]
@@ -78,7 +78,7 @@ class Known:
     def runs_on(self, accelerator: str, bsp: Bsp) -> bool:
         """Whether the accelerator takes it, if no rule says otherwise."""
         word = {"ethos_u": self.ethos_u, "vx": self.vx}[accelerator]
-        return word == "yes" or (word != "no" and version(bsp.vela) >= version(word))
+        return word == "yes" or (word != "no" and parse_version(bsp.vela) >= parse_version(word))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Verdict:
     @property
     def span(self) -> str:
         """The BSPs in few words."""
-        if len(self.bsps) == len(load_all()):
+        if len(self.bsps) == len(load_bsps()):
             return "every BSP"
         return self.bsps[0] if len(self.bsps) == 1 else f"{self.bsps[0]} to {self.bsps[-1]}"
 
@@ -224,42 +224,44 @@ CONDITIONS: dict[str, Callable[[tflite.Graph, tflite.Operator], bool]] = {
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
+def load_rules() -> tuple[Rule, ...]:
     """Every rule of ``compat.toml``, in its order."""
     return TypeAdapter(tuple[Rule, ...]).validate_python(tomllib.loads(RULES.read_text(encoding="utf-8"))["rule"])
 
 
 @cache
-def operators() -> dict[str, Known]:
+def load_operators() -> dict[str, OperatorSupport]:
     """Every row of ``operators.csv``."""
     with OPERATORS.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        return {row["operator"]: Known(tuple(row["versions"].split()), row["ethos_u"], row["vx"]) for row in rows}
+        return {
+            row["operator"]: OperatorSupport(tuple(row["versions"].split()), row["ethos_u"], row["vx"]) for row in rows
+        }
 
 
 # The report
 
 
-def needs(graph: tflite.Graph) -> tuple[str, list[str]]:
+def required_runtime(graph: tflite.Graph) -> tuple[str, list[str]]:
     """The oldest TFLite that knows every operator version, and the operators that our table does not know.
 
     The converter writes its own account into the file; ours is asked too, and the higher one counts.
     """
-    known, found, unknown = operators(), [graph.min_runtime], set()
+    known, found, unknown = load_operators(), [graph.min_runtime], set()
     for operator in graph.operators:
         versions = known[operator.name].versions if operator.name in known else ()
         if operator.version <= len(versions):
             found.append(versions[operator.version - 1])
         else:
             unknown.add(f"{operator.name} version {operator.version}")
-    return max(found, key=version), sorted(unknown)
+    return max(found, key=parse_version), sorted(unknown)
 
 
 def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple[Finding, ...]]:
     """One target with one BSP: how many operators the accelerator takes, and what stands in the way."""
     found: list[Finding] = []
-    least, unknown = needs(graph)
-    if version(bsp.tflite) < version(least):
+    least, unknown = required_runtime(graph)
+    if parse_version(bsp.tflite) < parse_version(least):
         what = f"the model needs TFLite {least}, this BSP has {bsp.tflite}"
         remedy = "take a newer BSP, or convert with an older TensorFlow"
         found.append(
@@ -270,7 +272,7 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple
         remedy = "look it up, and add a row to utils/npu/operators.csv"
         found.append(Finding("version-unknown", "yellow", what, {}, "operators.csv", remedy))
     stay: set[int] = set()
-    for rule in rules():
+    for rule in load_rules():
         if not rule.holds_for(accelerator, bsp):
             continue
         hit = [
@@ -284,7 +286,7 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple
             stay |= set(hit) if rule.on_cpu else set()
     if accelerator == "cpu":
         return len(graph.operators), tuple(found)
-    known = operators()
+    known = load_operators()
     foreign = [
         index
         for index, operator in enumerate(graph.operators)
@@ -303,7 +305,7 @@ def report(graph: tflite.Graph, bsps: tuple[Bsp, ...] = ()) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for accelerator, target in TARGETS.items():
         last: tuple[int, tuple[Finding, ...]] | None = None
-        for bsp in bsps or tuple(load_all().values()):
+        for bsp in bsps or tuple(load_bsps().values()):
             result = examine(graph, accelerator, bsp)
             if result == last:
                 verdicts[-1] = replace(verdicts[-1], bsps=(*verdicts[-1].bsps, bsp.name))
@@ -319,11 +321,11 @@ def report(graph: tflite.Graph, bsps: tuple[Bsp, ...] = ()) -> list[Verdict]:
 def as_json(file: Path, bsps: tuple[Bsp, ...] = ()) -> dict[str, Any]:
     """The report about a file as plain JSON values, tied to it."""
     graph = _read(file)
-    least, unknown = needs(graph)
+    least, unknown = required_runtime(graph)
     return {
         "format": 1,
         "file": file.name,
-        **files.facts(file),
+        **files.describe_file(file),
         "needs_tflite": least,
         "unknown_to_the_table": unknown,
         "targets": [asdict(verdict) | {"span": verdict.span} for verdict in report(graph, bsps)],
@@ -333,7 +335,7 @@ def as_json(file: Path, bsps: tuple[Bsp, ...] = ()) -> dict[str, Any]:
 def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
     """The report about a file for a person."""
     graph = _read(file)
-    least, unknown = needs(graph)
+    least, unknown = required_runtime(graph)
     lines = [f"{file.name}: {len(graph.operators)} operators, needs TFLite {least}"]
     if unknown:
         lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/npu/operators.csv")

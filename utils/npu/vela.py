@@ -23,20 +23,20 @@ from typing import Any
 
 from utils import environment, files, paths, tflite
 from utils.errors import BuildError, DataError, GateError
-from utils.npu.bsp import Bsp, load_all, version
+from utils.npu.bsp import Bsp, load_bsps, parse_version
 
 __all__ = [
     "CUSTOM",
     "Compiled",
-    "Kept",
+    "CpuOperator",
     "Layer",
     "Summary",
     "compile_model",
-    "facts",
-    "find",
+    "describe_run",
+    "find_vela",
     "flags",
     "installed",
-    "lock",
+    "lock_file",
     "require_npu",
 ]
 
@@ -44,7 +44,7 @@ __all__ = [
 CUSTOM = "ethos-u"
 
 #: Seconds after which a run is given up; ResNet50 takes about 3.
-TIMEOUT = 600
+TIMEOUT_S = 600
 
 #: The i.MX 93: NXP's own Vela has the same as its defaults.
 ACCELERATOR, SYSTEM = "ethos-u65-256", "Ethos_U65_High_End"
@@ -84,7 +84,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CpuOperator:
     """An operator of the input graph that Vela left to the CPU, the name of its first output, and why."""
 
     operator: str
@@ -130,7 +130,7 @@ class Compiled:
 
     summary: Summary
     placement: dict[str, dict[str, int]]
-    cpu: tuple[Kept, ...]
+    cpu: tuple[CpuOperator, ...]
     layers: tuple[Layer, ...]
 
     @property
@@ -156,15 +156,15 @@ def installed() -> dict[str, Path]:
             name = program.parent.parent.name
             if any(program.parent.parent.glob(f"lib/python*/site-packages/ethos_u_vela-{name}.dist-info")):
                 found.setdefault(name, program)
-    return dict(sorted(found.items(), key=lambda item: version(item[0])))
+    return dict(sorted(found.items(), key=lambda item: parse_version(item[0])))
 
 
-def lock(wanted: str) -> Path:
+def lock_file(wanted: str) -> Path:
     """The locked requirements of one version."""
     return paths.DOCKER / f"requirements-vela-{wanted}.txt"
 
 
-def find(bsp: Bsp) -> Path:
+def find_vela(bsp: Bsp) -> Path:
     """The program of the version that belongs to a BSP.
 
     Raises:
@@ -173,10 +173,10 @@ def find(bsp: Bsp) -> Path:
     there = installed()
     if bsp.vela in there:
         return there[bsp.vela]
-    able = [name for name, known in load_all().items() if known.vela in there]
+    able = [name for name, known in load_bsps().items() if known.vela in there]
     hint = f'ZOO_VELA="{bsp.vela}" docker/run doit ... adds it'
-    if not lock(bsp.vela).is_file():
-        name = paths.relative(lock(bsp.vela).with_suffix(".in"))
+    if not lock_file(bsp.vela).is_file():
+        name = paths.relative(lock_file(bsp.vela).with_suffix(".in"))
         hint = f"write {name} like its neighbours, run docker/lock, then {hint}"
     have = f"; here are {', '.join(there)}, for {', '.join(able)}" if there else ""
     raise BuildError(f"Vela {bsp.vela}, which belongs to {bsp.name}, is not here{have}", hint=hint)
@@ -187,7 +187,7 @@ def flags(wanted: str) -> tuple[str, ...]:
 
     384 KiB of the SRAM are the NPU's: ``Dedicated_Sram`` says that up to 3.12; from 4 on it has no size any more.
     """
-    memory = "Dedicated_Sram" if version(wanted) < (4,) else "Dedicated_Sram_384KB"
+    memory = "Dedicated_Sram" if parse_version(wanted) < (4,) else "Dedicated_Sram_384KB"
     return (
         *("--accelerator-config", ACCELERATOR, "--config", "Arm/vela.ini", "--system-config", SYSTEM),
         *("--memory-mode", memory, "--optimise", "Performance"),
@@ -197,18 +197,18 @@ def flags(wanted: str) -> tuple[str, ...]:
 # One run
 
 
-def compile_model(model: Path, bsp: Bsp, to: Path, timeout: float = TIMEOUT) -> Compiled:
+def compile_model(model: Path, bsp: Bsp, to: Path, timeout_s: float = TIMEOUT_S) -> Compiled:
     """Compile ``model``, an int8 TFLite file, and write the result to the file ``to``.
 
     Raises:
         DataError: not a TFLite file, one without int8 or uint8 operators, or one that is compiled already.
-        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout`` seconds.
+        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout_s`` seconds.
     """
     graph = _input(model)
-    program = find(bsp)
+    program = find_vela(bsp)
     command = [str(program), *flags(bsp.vela), "--verbose-performance"]
     with tempfile.TemporaryDirectory(prefix=".vela.", dir=to.parent.resolve()) as folder:
-        said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout)
+        said = _run([*command, "--output-dir", folder, str(model.resolve())], Path(folder), bsp.vela, timeout_s)
         made = Path(folder) / f"{model.stem}_vela.tflite"
         try:
             summary = _summary(Path(folder) / f"{model.stem}_summary_{SYSTEM}.csv", bsp.vela)
@@ -216,9 +216,9 @@ def compile_model(model: Path, bsp: Bsp, to: Path, timeout: float = TIMEOUT) -> 
             compiled = tflite.read(made)
         except (OSError, KeyError, ValueError, StopIteration) as error:
             raise _failed(f"left no result that can be read ({error})", bsp.vela, said) from None
-        kept = _kept(graph, compiled, _reasons(said))
+        on_cpu = _cpu_operators(graph, compiled, _reasons(said))
         made.replace(to)
-    return Compiled(summary, _placement(graph, kept), kept, layers)
+    return Compiled(summary, _placement(graph, on_cpu), on_cpu, layers)
 
 
 def _input(model: Path) -> tflite.Graph:
@@ -233,17 +233,17 @@ def _input(model: Path) -> tflite.Graph:
     return graph
 
 
-def _run(command: list[str], folder: Path, wanted: str, timeout: float) -> str:
+def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str:
     """What Vela says, whole: its warnings are the only place where it gives reasons."""
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment.pinned(), timeout=timeout, stdin=subprocess.DEVNULL,
+            command, cwd=folder, env=environment.pinned(), timeout=timeout_s, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as expired:
         said = expired.stdout or b""
         text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        raise _failed(f"took longer than {timeout:g} s", wanted, text) from None
+        raise _failed(f"took longer than {timeout_s:g} s", wanted, text) from None
     if done.returncode:
         raise _failed(f"failed with exit code {done.returncode}", wanted, done.stdout)
     return done.stdout
@@ -331,35 +331,35 @@ def _outputs(graph: tflite.Graph, operator: tflite.Operator) -> tuple[str, ...]:
     return tuple(graph.tensors[index].name for index in operator.outputs)
 
 
-def _kept(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[str, str]) -> tuple[Kept, ...]:
+def _cpu_operators(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[str, str]) -> tuple[CpuOperator, ...]:
     """The operators of the input that are in the compiled file as they were: same name, same outputs."""
     left = Counter((found.name, _outputs(compiled, found)) for found in compiled.operators if found.name != CUSTOM)
-    kept = []
+    on_cpu = []
     for operator in graph.operators:
         outputs = _outputs(graph, operator)
         if left[operator.name, outputs]:
             left[operator.name, outputs] -= 1
             reason = next((reasons[name] for name in outputs if name in reasons), "Vela gives no reason")
-            kept.append(Kept(operator.name, outputs[0], reason))
+            on_cpu.append(CpuOperator(operator.name, outputs[0], reason))
     made = [name for (name, _), count in left.items() for _ in range(count)]
-    kept += [Kept(name, "", "not in the input: Vela made it for the CPU") for name in made]
-    return tuple(kept)
+    on_cpu += [CpuOperator(name, "", "not in the input: Vela made it for the CPU") for name in made]
+    return tuple(on_cpu)
 
 
-def _placement(graph: tflite.Graph, kept: tuple[Kept, ...]) -> dict[str, dict[str, int]]:
-    cpu = Counter(entry.operator for entry in kept if entry.output)
+def _placement(graph: tflite.Graph, on_cpu: tuple[CpuOperator, ...]) -> dict[str, dict[str, int]]:
+    cpu = Counter(entry.operator for entry in on_cpu if entry.output)
     return {name: {"npu": count - cpu[name], "cpu": cpu[name]} for name, count in graph.count().items()}
 
 
-def facts(bsp: Bsp, model: Path, made: Path, compiled: Compiled) -> dict[str, Any]:
+def describe_run(bsp: Bsp, model: Path, made: Path, compiled: Compiled) -> dict[str, Any]:
     """What ``vela.json`` says: the run, tied to what went in and what came out."""
     total = sum(sum(counts.values()) for counts in compiled.placement.values())
     on_npu = sum(counts["npu"] for counts in compiled.placement.values())
     return {
         "format": 1,
         "bsp": asdict(bsp),
-        "input": {"file": model.name, **files.facts(model)},
-        "output": {"file": made.name, **files.facts(made)},
+        "input": {"file": model.name, **files.describe_file(model)},
+        "output": {"file": made.name, **files.describe_file(made)},
         "operators": {"total": total, "npu": on_npu, "cpu": total - on_npu},
         **compiled.json,
     }

@@ -23,7 +23,8 @@ from typing import Any
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.graph import layout, plan
-from utils.recipe.schema import Recipe, find, load_all
+from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.schema import Recipe
 from utils.release.parts import parts
 from utils.sources import cache
 from utils.sources.source import Source
@@ -64,7 +65,7 @@ def entry(folder: Path) -> dict[str, Any]:
     for variant, result in evaluation["variants"].items():
         file = folder / layout.model_name(manifest["model"], variant)
         artifacts[file.name] = {
-            **files.facts(file),
+            **files.describe_file(file),
             "metric": evaluation["metric"],
             "accuracy": result["accuracy"],
             "parts": parts(file),
@@ -93,11 +94,11 @@ def update(models: list[str]) -> None:
         ReleaseError: a named model is not built.
     """
     lock = load()
-    known = load_all()
+    known = load_recipes()
     for gone in sorted(lock["models"].keys() - known.keys()):
         del lock["models"][gone]
         print(f"{gone}: there is no recipe any more, taken out")
-    for recipe in [find(name) for name in models] or known.values():
+    for recipe in [find_recipe(name) for name in models] or known.values():
         if not current(recipe):
             if models:
                 raise ReleaseError(
@@ -128,7 +129,7 @@ def _unpinned(recipe: Recipe) -> list[Source]:
 
 def _recorded(source: Source) -> dict[str, Any] | None:
     file = cache.cached(source)
-    return {"name": source.name, **files.facts(file), "urls": list(source.urls)} if file else None
+    return {"name": source.name, **files.describe_file(file), "urls": list(source.urls)} if file else None
 
 
 def _change(old: dict[str, Any] | None, new: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from utils import files, paths
 from utils.errors import STORAGE, storage_error
 from utils.graph import plan
-from utils.recipe.schema import find, load_all
+from utils.recipe.load import find_recipe, load_recipes
 from utils.sources.fetch import fetch_all
 from utils.sources.source import Source
 
@@ -28,7 +28,7 @@ def mirror(to: Path, models: list[str]) -> None:
         SourceError: sources cannot be had; nothing was copied.
         StorageError: the folder cannot be written.
     """
-    recipes = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
+    recipes = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = fetch_all(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
     try:
         to.mkdir(parents=True, exist_ok=True)

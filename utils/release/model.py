@@ -10,7 +10,8 @@ from typing import Any
 
 from utils import files, paths
 from utils.graph import layout
-from utils.recipe.schema import IdxSet, ImageSet, Recipe
+from utils.recipe.datasets import IdxSet, ImageSet
+from utils.recipe.schema import Recipe
 
 __all__ = ["Origin", "ReleasedModel"]
 

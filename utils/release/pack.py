@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, cast
 
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
-from utils.recipe.schema import find, load_all
+from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
@@ -56,7 +56,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     if key:
         sign.check_private(key)
     _refuse_existing(folder, force=force)
-    known = [find(name) for name in models] or [r for r in load_all().values() if r.group == "zoo"]
+    known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
     against = reasons(found)
     if against:

@@ -12,7 +12,7 @@ from typing import Any
 
 from utils import files, paths
 from utils.errors import ReleaseError, storage_error
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 from utils.release import git, lock
 from utils.release.parts import constants
 
@@ -28,7 +28,7 @@ def verify(models: list[str]) -> None:
         ReleaseError: an artifact differs, a build fails, nothing is locked.
     """
     locked = lock.load()["models"]
-    names = [find(name).name for name in models or locked]
+    names = [find_recipe(name).name for name in models or locked]
     unlocked = [name for name in names if name not in locked]
     if unlocked or not names:
         raise ReleaseError(

@@ -18,7 +18,7 @@ from utils import environment, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
-from utils.recipe.schema import find, load_all
+from utils.recipe.load import find_recipe, load_recipes
 
 __all__ = ["main", "say"]
 
@@ -47,7 +47,7 @@ def main(work: Work) -> None:
     begin = time.monotonic()
     try:
         environment.require_lock()
-        recipe = find(model)
+        recipe = find_recipe(model)
         step = plan.step_of(recipe, name)
         loaded = step.code_digests()
         if step.code_changed_since(_STARTED_NS):
@@ -56,10 +56,10 @@ def main(work: Work) -> None:
             _hush(said.with_suffix(".log"))  # only now: until here it was another's
             with contextlib.suppress(OSError):
                 said.unlink(missing_ok=True)
-            recipes = load_all()
-            load_all.cache_clear()
+            recipes = load_recipes()
+            load_recipes.cache_clear()
             code.forget_files()
-            if step.code_digests() != loaded or load_all() != recipes:
+            if step.code_digests() != loaded or load_recipes() != recipes:
                 say("starts anew: its code or its recipe changed while it waited")
                 _start_anew()
             if step.is_current():

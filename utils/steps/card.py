@@ -45,7 +45,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "utils").mkdir()
-    (folder / "utils" / "example.py").write_text(bundle.PATHFINDER, encoding="utf-8")
+    (folder / "utils" / "example.py").write_text(bundle.OLD_PATH_SCRIPT, encoding="utf-8")
     boards = bundle.board_reports(recipe, folder)
     text = _text(recipe, facts, graph, compat=examined, boards=list(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -129,7 +129,7 @@ def _feature_maps(
     model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
     model.bind(recipe.input.name, recipe.output.name)
     inputs = model.quantise(preprocess.tensor_of(images, recipe.input))
-    maps = [model.look(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
+    maps = [model.read_tensor(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
     return np.stack(maps)[:, 0, ..., 0]
 
 

@@ -13,7 +13,7 @@ from utils import files, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import layout
 from utils.npu import bsp, compat
-from utils.recipe.schema import find
+from utils.recipe.load import find_recipe
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         file = _file(asked.model)
-        bsps = tuple(bsp.find(name) for name in asked.bsp.split(",")) if asked.bsp else ()
+        bsps = tuple(bsp.find_bsp(name) for name in asked.bsp.split(",")) if asked.bsp else ()
         text = files.dump_json(compat.as_json(file, bsps)) if asked.json else compat.as_text(file, bsps)
     except ZooError as error:
         print(f"error: compat:{asked.model}: {error}", file=sys.stderr)
@@ -39,7 +39,7 @@ def _file(model: str) -> Path:
         if not Path(model).is_file():
             raise BuildError(f"there is no file {model}", hint="name a model of the zoo, or a .tflite file")
         return Path(model)
-    file = paths.bundle(model) / layout.deployed(find(model))
+    file = paths.bundle(model) / layout.deployed(find_recipe(model))
     if not file.is_file():
         raise BuildError(f"there is no {paths.relative(file)}", hint=f"doit {model} makes it")
     return file

@@ -38,10 +38,10 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         inputs = _inputs(recipe, _calibration(recipe)) if step.name == "int8" else None
         with tempfile.TemporaryDirectory() as folder:
             _save(tf, recipe, folder)
-            environment.release()  # the converter needs ten times the weights: nothing else may hold them
+            environment.free_memory()  # the converter needs ten times the weights: nothing else may hold them
             target.write_bytes(tflite.tidy(_convert(tf, folder, recipe, inputs)))
         if step.name == "float32":
-            environment.release()
+            environment.free_memory()
             outputs.new(step.writes[1]).write_text(files.dump_json(_parity(tf, recipe, target)))
     expectations.check_graph(recipe, step.name, target)
     say(f"{target.stat().st_size:,} bytes")
@@ -81,7 +81,7 @@ def _network(tf: Any, recipe: Recipe) -> Any:
         return _reference(tf, recipe)
     function = _frozen(tf, recipe)
     tf.keras.backend.clear_session()
-    environment.release()
+    environment.free_memory()
     return lambda image: function(image)[0]
 
 
@@ -118,7 +118,7 @@ def _convert(tf: Any, folder: str, recipe: Recipe, inputs: Iterable[Any] | None)
     with _quiet() as heard:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter._trackable_obj = None  # the loaded network: it is read from the folder once more
-        environment.release()
+        environment.free_memory()
         if inputs is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([image] for image in inputs)

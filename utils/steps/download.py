@@ -26,7 +26,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         if entry.source() in step.fetches:
             facts[key] = {
                 "name": entry.file,
-                **files.facts(found[entry.source()]),
+                **files.describe_file(found[entry.source()]),
                 "licence": entry.licence,
                 "pinned": entry.sha256 is not None,
             }
@@ -39,7 +39,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
             licence = rows[0].source.licence
             facts[key] = {
                 "name": listed.name,
-                **files.facts(listed),
+                **files.describe_file(listed),
                 "count": len(rows),
                 "licence": licence,
                 "pinned": True,

@@ -15,7 +15,8 @@ from utils.errors import GateError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, own_weights, preprocess
-from utils.recipe.schema import Recipe, Variant
+from utils.recipe.fields import Variant
+from utils.recipe.schema import Recipe
 from utils.steps import main, say
 
 
@@ -48,7 +49,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
             say(f"{index + 1} of {len(examples.images)} images")
             begin = time.monotonic()
     results = {
-        variant: files.facts(layout.model_file(recipe.name, variant))
+        variant: files.describe_file(layout.model_file(recipe.name, variant))
         | count.result(segmentation=bool(examples.masks), first=number == 0)
         for number, (variant, count) in enumerate(zip(recipe.variants, counts, strict=True))
     }

@@ -20,7 +20,7 @@ from utils.recipe.schema import Example, Recipe
 from utils.steps import main, say
 
 #: Seconds that example.py may take for one bundle.
-PATIENCE = 600
+TIMEOUT_S = 600
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
@@ -105,11 +105,16 @@ def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     try:
         done = subprocess.run(
-            [sys.executable, *command], cwd=outputs.staging, env=alone, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, *command],
+            cwd=outputs.staging,
+            env=alone,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         raise ValidationError(
-            f"example.py took more than {PATIENCE} s", where=recipe.name, hint="run it by hand in the bundle"
+            f"example.py took more than {TIMEOUT_S} s", where=recipe.name, hint="run it by hand in the bundle"
         ) from None
     if done.returncode in (0, 4):
         report: dict[str, Any] = json.loads(done.stdout)

@@ -29,7 +29,7 @@ MARKED = 1.5
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Compile, and put the folder ``imx93`` into the bundle in one move."""
-    release = bsp.find(step.name.removeprefix("vela-"))
+    release = bsp.find_bsp(step.name.removeprefix("vela-"))
     model, final = layout.npu_file(recipe.name), layout.npu_folder(recipe.name)
     with record.locked(plan.step_of(recipe, "card").record, lambda: say("waits: the card is being made")):
         folder = outputs.staging / final.name
@@ -37,7 +37,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         target = folder / release.name / f"{recipe.name}_int8_vela.tflite"
         target.parent.mkdir(parents=True)
         compiled = vela.compile_model(model, release, target)
-        found = vela.facts(release, model, target, compiled)
+        found = vela.describe_run(release, model, target, compiled)
         (target.parent / "vela.json").write_text(files.dump_json(found), encoding="utf-8")
         (folder / "README.md").write_text(page(recipe, folder), encoding="utf-8")
         (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
@@ -65,7 +65,7 @@ def keep_others(old: Path, new: Path, release: bsp.Bsp, sha256: str) -> None:
 
 def page(recipe: Recipe, folder: Path) -> str:
     """The text of ``imx93/README.md``: from every ``vela.json`` in the folder, in the order of the BSPs."""
-    known = [name for name in bsp.load_all() if (folder / name / "vela.json").is_file()]
+    known = [name for name in bsp.load_bsps() if (folder / name / "vela.json").is_file()]
     runs = [files.load_json(folder / name / "vela.json") for name in known]
     published = [row for row in recipe.measured if (row.board, row.accelerator) == ("i.MX 93", "NPU")]
     return markdown.render(
@@ -76,7 +76,7 @@ def page(recipe: Recipe, folder: Path) -> str:
         marked=marked(runs),
         kept=[_by_reason(run["cpu"]) for run in runs],
         slowest=[sorted(run["layers"], key=lambda layer: -layer["cycles"])[:5] for run in runs],
-        bsps=bsp.load_all(),
+        bsps=bsp.load_bsps(),
     )
 
 

@@ -1,0 +1,87 @@
+"""What pydantic found wrong in a recipe, told to people: the key as the file has it, and one sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from utils.errors import did_you_mean
+from utils.recipe.fields import LIST, ONE
+from utils.recipe.schema import Recipe
+
+__all__ = ["explain"]
+
+#: What pydantic puts into a location for keys that take one value or a list.
+_TAGS = (LIST.tag, ONE.tag)
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the schema knows beside the last part of ``location``."""
+    model: Any = Recipe
+    for part in location[:-1]:
+        if part in _TAGS:
+            continue
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            if part not in model.model_fields:
+                return []
+            model = model.model_fields[str(part)].annotation
+        elif isinstance(model, type):
+            return []
+        else:  # dict[str, X], list[X] or the union of datasets: the value type, or the tagged member
+            members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+            tagged = [
+                m for m in members if get_args(getattr(m.model_fields.get("kind"), "annotation", None)) == (part,)
+            ]
+            model = tagged[0] if tagged else (members[0] if len(members) == 1 else model)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+        if len(members) != 1:
+            return []
+        model = members[0]
+    return list(model.model_fields)
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    arguments = get_args(annotation)
+    return [annotation] if not arguments else [leaf for a in arguments for leaf in _flatten(a)]
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The key as the file has it: without what pydantic adds for the members of a union."""
+    location = tuple(part for part in location if part not in _TAGS)
+    if location[:1] == ("datasets",):
+        location = location[:2] + location[3:]
+    if location[:1] == ("load",):
+        location = location[:1] + location[2:]
+    if location[:1] == ("parameters",):
+        location = location[:2]
+    return ".".join(str(part) for part in location)
+
+
+def explain(error: ValidationError) -> list[str]:
+    """Every finding of pydantic as a line, ``key: sentence``, each once."""
+    lines = []
+    for item in error.errors(include_url=False):
+        where = _place(item["loc"])
+        if item["type"] == "value_error":  # of fields.refuse
+            lines += [".".join(filter(None, (where, line))) for line in str(item["ctx"]["error"]).split("\n")]
+            continue
+        message = item["msg"]
+        if item["type"] == "extra_forbidden":
+            message = f"unknown key{did_you_mean(str(item['loc'][-1]), _keys_at(item['loc']))}"
+        elif item["type"] == "missing":
+            message = "is missing"
+        elif item["type"] == "string_pattern_mismatch":
+            message = f"{str(item['input'])[:80]!r} does not fit {item['ctx']['pattern']}"
+        elif item["type"] == "union_tag_not_found":
+            message = "kind is missing"
+        elif where.startswith("parameters."):
+            message = "should be a string or a number"
+        else:
+            message = message[:1].lower() + message[1:]
+            if not isinstance(item["input"], dict | list):
+                message += f" (this is {json.dumps(item['input'], default=str)[:60]})"
+        lines.append(f"{where}: {message}")
+    return list(dict.fromkeys(lines))

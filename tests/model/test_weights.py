@@ -21,7 +21,8 @@ import pytest
 from tests.conftest import MIRROR, ROOT
 from utils import environment, files
 from utils.errors import DataError
-from utils.model.weights import fingerprint, load_into
+from utils.model.fingerprint import fingerprint_weights as fingerprint
+from utils.model.weights import load_into
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
@@ -443,9 +444,9 @@ SHAPE = (3, 3, 3, 4)
         ),
         (lambda root: root.create_group(KERNEL), "is no array"),
         (lambda root: root.create_dataset(KERNEL, data=h5py.Empty("f4")), "the file has None for"),
-        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, np.nan)), "NaN or infinite"),
-        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, -np.inf)), "NaN or infinite"),
-        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, 1e300)), "NaN or infinite"),
+        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, np.nan)), "NaN or infinity"),
+        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, -np.inf)), "NaN or infinity"),
+        (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, 1e300)), "NaN or infinity"),
         (lambda _: None, "damaged.*kernel:0"),
         (lambda root: root["stem"].attrs.__setitem__("weight_names", 3), "damaged"),
         (lambda root: root["stem"].attrs.__setitem__("weight_names", [b"\xff\xfe"]), "damaged"),
@@ -570,7 +571,7 @@ def test_saved_models_of_other_makers(tmp_path: Path) -> None:
     refused(net(), tmp_path / "own", "but not of a Keras network")
     model = fill(net())
     model.get_layer("head").kernel.assign(np.full((6, 3), np.nan))
-    refused(net(), save("saved_model 3", model, tmp_path), "NaN or infinite")
+    refused(net(), save("saved_model 3", model, tmp_path), "NaN or infinity")
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
@@ -619,6 +620,7 @@ def test_fingerprint_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_fingerprint_needs_no_heavy_module() -> None:
-    code = "import sys, utils.model.weights; print([m for m in ('tensorflow', 'keras', 'h5py', 'numpy') if m in sys.modules])"
+    heavy = ("tensorflow", "keras", "h5py", "numpy")
+    code = f"import sys, utils.model.fingerprint; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import SourceError
-from utils.model import weights
+from utils.model.fingerprint import fingerprint_weights
 from utils.recipe.schema import LoadTflite, Recipe
 
 __all__ = ["Own", "choose", "find"]
@@ -26,7 +26,7 @@ class Own:
 
     def fingerprint(self) -> dict[str, Any]:
         """``name``, ``size`` (bytes), ``sha256`` and ``licence``."""
-        return weights.fingerprint(self.path) | {"licence": self.licence}
+        return fingerprint_weights(self.path) | {"licence": self.licence}
 
 
 def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None, words: Sequence[str]) -> None:

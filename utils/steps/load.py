@@ -25,7 +25,8 @@ def work(recipe: Recipe, step: plan.Step, outputs: record.Outputs) -> None:
     if isinstance(load, LoadKeras):
         environment.pin_tensorflow(seed=0)
         model = network.build(recipe)
-        weights.load_into(model, file, where)
+        if part := weights.load_into(model, file, where):
+            where += f", the model {part} in it"
         model.save_weights(target)
     elif isinstance(load, LoadSavedModel):
         tf = environment.pin_tensorflow(seed=0)

@@ -15,7 +15,7 @@ from typing import Any
 from utils import environment, files, paths
 from utils.errors import BuildError
 from utils.graph import record
-from utils.model import own_weights
+from utils.model.own_weights import OwnWeights, resolve_own_weights
 from utils.npu import bsp, compat, vela
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 from utils.sources.fetch import Source, cached
@@ -38,6 +38,7 @@ class Step:
         writes: files it leaves behind.
         facts: the part of the recipe it depends on.
         fetches: sources that it leaves in the cache.
+        own: the user's weights, in the place of the published ones.
         seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
     """
 
@@ -50,6 +51,7 @@ class Step:
     writes: tuple[Path, ...]
     facts: dict[str, Any]
     fetches: tuple[Source, ...] = ()
+    own: OwnWeights | None = None
     seals: Path | None = None
 
     def __repr__(self) -> str:
@@ -93,7 +95,8 @@ class Step:
             shutil.rmtree(self.seals, ignore_errors=True)
 
     def _is_cached(self) -> bool:
-        return all(cached(source) is not None for source in self.fetches)
+        kept = self.own is None or self.name != "download" or self.own.is_kept()
+        return kept and all(cached(source) is not None for source in self.fetches)
 
 
 #: Modules that decide when a step runs and where, not what it writes: a change in them rebuilds nothing.
@@ -212,7 +215,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
     """The steps of one model, in the order of the data's flow."""
     work = paths.work(recipe.name)
     steps: list[Step] = []
-    own = own_weights.find(recipe)
+    own = resolve_own_weights(recipe)
     network_code = code_of(recipe.code_file) if recipe.code_file else ()
 
     def add(name: str, module: str, doc: str, writes: list[Path], reads: list[Path], facts: dict[str, Any]) -> None:
@@ -234,6 +237,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
                 writes=tuple(writes),
                 facts=facts,
                 fetches=fetches(recipe, own) if name == "download" else (),
+                own=own,
             )
         )
 
@@ -255,7 +259,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
             "fetch and check the sources",
             [*sources, *marks(*recipe.sources)],
             lists,
-            recipe.part("sources", "datasets") | ({"own weights": own.fingerprint()} if own else {}),
+            recipe.part("sources", "datasets") | ({"own weights": own.facts} if own else {}),
         )
     pictures = marks(*(entry.source for entry in recipe.examples)) if isinstance(recipe.examples, list) else []
     shown = [*(pictures or images(recipe.evaluation)), *named]  # what the example inputs depend on
@@ -326,7 +330,7 @@ def steps_of(recipe: Recipe) -> list[Step]:  # one flow, told in its order
     return steps
 
 
-def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
+def fetches(recipe: Recipe, own: OwnWeights | None) -> tuple[Source, ...]:
     """Every file from outside that a build needs; a user's own weights take the place of the published ones."""
     replaced = recipe.load.source if own and recipe.load else None
     named = [entry.source() for key, entry in recipe.sources.items() if key != replaced]

@@ -392,7 +392,7 @@ def upstream_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., by
     @functools.cache
     def make(model: str, *more: str) -> bytes:
         folder = tmp_path_factory.mktemp(model)
-        command = [sys.executable, "-m", "tests.networks", model, str(folder), *more]
+        command = [sys.executable, "-m", "tests.support.networks", model, str(folder), *more]
         done = subprocess.run(command, cwd=pretrained.ROOT, capture_output=True, text=True, env=environment.pinned())
         assert done.returncode == 0, done.stderr[-3000:]
         return (folder / pretrained.UPSTREAM[model][0]).read_bytes()

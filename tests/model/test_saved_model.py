@@ -18,7 +18,7 @@ Results = dict[str, dict[str, Any]]
 
 def run(folder: Path, *names: str) -> Results:
     """What became of those of tests/support/saved_models.py."""
-    command = [sys.executable, "-m", "tests.saved_models", str(folder), *names]
+    command = [sys.executable, "-m", "tests.support.saved_models", str(folder), *names]
     done = subprocess.run(command, cwd=ROOT, env=environment.pinned(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: Results = json.loads(done.stdout.splitlines()[-1])

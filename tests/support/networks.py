@@ -1,7 +1,7 @@
 """Networks in the formats that upstream publishes, with random weights: run as a program, in a process of its own.
 
-python -m tests.networks mnasnet FOLDER [SIGNATURE]     FOLDER/mnasnet-a1-075.tgz, a TF1 SavedModel
-python -m tests.networks resnet50 FOLDER    FOLDER/resnet50v2_weights_tf_dim_ordering_tf_kernels.h5, a legacy h5
+python -m tests.support.networks mnasnet FOLDER [SIGNATURE]     FOLDER/mnasnet-a1-075.tgz, a TF1 SavedModel
+python -m tests.support.networks resnet50 FOLDER    FOLDER/resnet50v2_weights_tf_dim_ordering_tf_kernels.h5, a legacy h5
 """
 
 from __future__ import annotations

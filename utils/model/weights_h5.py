@@ -89,7 +89,6 @@ def _from_keras(model: Any, stream: BinaryIO) -> tuple[BinaryIO, Any]:
         if "model.weights.h5" not in names:
             raise DataError("is a zip archive without model.weights.h5, so no .keras file", hint=ALONE)
         need = sum(math.prod(variable.shape) * 4 for variable in model.variables)
-        # A model around the network may have a head of its own, as large as the network.
         for name, most in (("config.json", _SLACK), ("model.weights.h5", _TIMES * need + _SLACK)):
             if name in names and archive.getinfo(name).file_size > most:
                 size = archive.getinfo(name).file_size

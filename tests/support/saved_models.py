@@ -1,6 +1,6 @@
 """Small SavedModels, good, broken and hostile, and what ``freeze`` makes of each: a program, in a process of its own.
 
-python -m tests.support.saved_models FOLDER [CASE]     prints {case: {"error"} or {"count", "difference", "sha256", ...}}
+python -m tests.support.saved_models FOLDER [CASE]   prints {case: {"error"} or {"count", "difference", "sha256", ...}}
 
 Every network is ``softmax(dense(mean(image / 255 - 0.5)))`` of a 4x4 RGB image, 3 classes: 9 + 3 parameters.
 """

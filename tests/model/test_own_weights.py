@@ -15,7 +15,8 @@ from tests.builds.test_build import NOTHING, ran
 from tests.conftest import FAILED, Checkout
 from tests.support import pretrained
 from tests.support.pretrained import ENV, Loaded
-from utils.errors import DataError, SourceError, ZooError
+from utils.errors import BuildError, DataError, SourceError, ZooError
+from utils.graph import plan
 from utils.model import own_weights
 from utils.recipe.load import load_recipes
 
@@ -37,15 +38,16 @@ def file(tmp_path: Path) -> Path:
 def test_chosen_on_the_command_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     own_weights.choose(RECIPES, "mine.h5", "CC0-1.0", ["-n", "1", "mobilenet_v2:load", "weights=mine.h5"])
-    own = own_weights.find(RECIPES["mobilenet_v2"])
-    assert own == own_weights.Own(file, "CC0-1.0")  # absolute: steps run elsewhere
-    assert own.fingerprint() == {
+    own = own_weights.resolve_own_weights(RECIPES["mobilenet_v2"])
+    assert own is not None
+    assert own.path == file  # absolute: steps run elsewhere
+    assert own.facts == {
         "name": "mine.h5",
         "size": 7,
         "sha256": pretrained.sha256(b"weights"),
         "licence": "CC0-1.0",
     }
-    assert own_weights.find(RECIPES["resnet50"]) is None
+    assert own_weights.resolve_own_weights(RECIPES["resnet50"]) is None
 
 
 @pytest.mark.parametrize(
@@ -70,9 +72,9 @@ def test_chosen_in_the_environment(file: Path) -> None:
         "ZOO_WEIGHTS_DEEPLABV3": "",
     }
     own_weights.choose(RECIPES, None, None, ["resnet50", "mnasnet"])
-    assert own_weights.find(RECIPES["resnet50"]) == own_weights.Own(file, "")
-    assert own_weights.find(RECIPES["mnasnet"]) == own_weights.Own(file.parent, "")
-    assert own_weights.find(RECIPES["deeplabv3"]) is None
+    assert own_weights.resolve_own_weights(RECIPES["resnet50"]).sha256 == pretrained.sha256(b"weights")
+    assert own_weights.resolve_own_weights(RECIPES["mnasnet"]).is_folder
+    assert own_weights.resolve_own_weights(RECIPES["deeplabv3"]) is None
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,72 @@ def test_a_folder_with_a_link_is_refused_before_anything_runs(tmp_path: Path) ->
     os.environ["ZOO_WEIGHTS_MNASNET"] = str(tmp_path / "saved")
     with pytest.raises(DataError, match="is a symbolic link"):
         own_weights.choose(RECIPES, None, None, [])
+
+
+def resolved(path: Path) -> own_weights.OwnWeights:
+    os.environ["ZOO_WEIGHTS_MNASNET"] = str(path)
+    own = own_weights.resolve_own_weights(RECIPES["mnasnet"])
+    assert own is not None
+    return own
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_was_checked_is_what_is_read(tmp_path: Path, is_folder: bool) -> None:
+    """The user's file may change or vanish once it is in the cache; a changed copy is refused, and made anew."""
+    os.environ["ZOO_CACHE"] = str(tmp_path / "cache")
+    mine = tmp_path / "mine"
+    content = {"saved_model.pb": b"graph", "variables/variables.index": b"index"} if is_folder else {"": b"weights"}
+
+    def write(more: bytes = b"") -> None:
+        for name, data in content.items():
+            (mine / name).parent.mkdir(parents=True, exist_ok=True)
+            (mine / name).write_bytes(data + more)
+
+    write()
+    own = resolved(mine)
+    assert not own.is_kept()
+    with pytest.raises(BuildError, match="missing or damaged"):
+        own.take(tmp_path / "early")
+    own.keep()
+    assert own.is_kept()
+    for kept in (tmp_path / "cache").glob("*[0-9a-f]"):
+        if kept.is_file():
+            assert kept.name == pretrained.sha256(kept.read_bytes())
+    write(b" of another network")
+    home = own.take(tmp_path / "out")
+    assert {name: (home / name).read_bytes() for name in content} == content
+    assert home.name == "mine"
+    assert not list((tmp_path / "cache/partial").iterdir())
+
+    damaged = tmp_path / "cache" / pretrained.sha256(next(iter(content.values())))
+    damaged.write_bytes(b"something else")
+    assert not own.is_kept()
+    with pytest.raises(BuildError, match="missing or damaged"):
+        own.take(tmp_path / "again")
+    with pytest.raises(BuildError, match="changed while the build ran"):  # the user's is another one by now
+        own.keep()
+    write()
+    own.keep()
+    assert own.is_kept()
+
+
+def test_weights_that_change_before_they_are_kept(file: Path, tmp_path: Path) -> None:
+    os.environ["ZOO_CACHE"] = str(tmp_path / "cache")
+    own = resolved(file)
+    file.write_bytes(b"others.")
+    with pytest.raises(BuildError, match="the weights changed while the build ran"):
+        own.keep()
+    file.unlink()
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        own.keep()
+
+
+def test_each_step_has_the_weights_of_one_resolution(file: Path, tmp_path: Path) -> None:
+    os.environ |= {"ZOO_CACHE": str(tmp_path / "cache"), "ZOO_WEIGHTS_MOBILENET_V2": str(file)}
+    steps = plan.steps_of(RECIPES["mobilenet_v2"])
+    assert len({id(step.own) for step in steps}) == 1
+    assert steps[0].own is not None
+    assert steps[0].own.sha256 == pretrained.sha256(b"weights")
 
 
 @pytest.mark.parametrize(

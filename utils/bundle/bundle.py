@@ -16,7 +16,7 @@ from PIL import Image
 from utils import environment, example, files, paths
 from utils.errors import BuildError
 from utils.graph import layout, record
-from utils.model import datasets, own_weights, preprocess
+from utils.model import datasets, preprocess
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch
 
@@ -43,7 +43,7 @@ runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e
 SAMPLES = 100
 
 
-def fill(recipe: Recipe, folder: Path) -> None:
+def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
     """Write everything of a bundle but the card into ``folder``: the files of ``layout.bundle_files``."""
     shutil.copyfile(paths.EXAMPLE, folder / "example.py")
     labels = datasets.labels(recipe)
@@ -76,7 +76,9 @@ def fill(recipe: Recipe, folder: Path) -> None:
         tensors = _golden(recipe, folder / name, golden)
         _check_spread(recipe, variant, tensors["output"])
         save_npz(folder / f"golden_{variant}.npz", **tensors)
-    (folder / "model.json").write_text(files.dump_json(_model_json(recipe, variants)), encoding="utf-8")
+    (folder / "model.json").write_text(
+        files.dump_json(_model_json(recipe, variants, with_own_weights)), encoding="utf-8"
+    )
 
 
 def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> None:
@@ -126,8 +128,9 @@ def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dic
     return {"input": tensors, "output": np.stack([o[:, ::step, ::step] if step > 1 else o for o in outputs])}
 
 
-def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
+def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool) -> dict[str, Any]:
     """What example.py knows of the model."""
+    weights = "the user's own" if with_own_weights else "as published" if recipe.load else "trained here"
     return {
         "format": 1,
         "name": recipe.name,
@@ -138,7 +141,7 @@ def _model_json(recipe: Recipe, variants: dict[str, Any]) -> dict[str, Any]:
         "output": recipe.output.model_dump(mode="json"),
         "labels": "labels.txt",
         "samples": "samples.npz" if layout.has_samples(recipe) else None,
-        "weights": "the user's own" if own_weights.find(recipe) else "as published" if recipe.load else "trained here",
+        "weights": weights,
         "body": recipe.parameters,
         "tolerance": {"int8_steps": recipe.tolerance.int8_steps, "float32": recipe.tolerance.float32},
         "variants": variants,

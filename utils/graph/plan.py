@@ -12,7 +12,7 @@ from utils import paths
 from utils.errors import BuildError
 from utils.graph import layout
 from utils.graph.step import Step
-from utils.model import own_weights
+from utils.model.own_weights import OwnWeights, resolve_own_weights
 from utils.npu import bsp, vela
 from utils.recipe.schema import Recipe
 from utils.sources.source import Source
@@ -30,7 +30,7 @@ class _Model:
     """
 
     recipe: Recipe
-    own: own_weights.Own | None
+    own: OwnWeights | None
 
     @property
     def work(self) -> Path:
@@ -63,6 +63,7 @@ class _Model:
             writes=tuple(writes),
             facts=facts,
             fetches=fetches,
+            own=self.own,
         )
 
     def digests(self, *keys: str | None) -> list[Path]:
@@ -143,7 +144,7 @@ _NETWORK = ("parameters", "input", "output")
 
 def steps_of(recipe: Recipe) -> list[Step]:
     """The steps of one model, in the order of the data's flow."""
-    model = _Model(recipe, own_weights.find(recipe))
+    model = _Model(recipe, resolve_own_weights(recipe))
     steps = [_download(model)] if recipe.sources else []
     if recipe.train:
         steps.append(_train(model))
@@ -167,7 +168,7 @@ def _download(model: _Model) -> Step:
         "fetch and check the sources",
         writes=[*model.sources, *model.digests(*recipe.sources)],
         reads=[file for key in recipe.datasets if (file := recipe.list_file(key))],
-        facts=recipe.part("sources", "datasets") | ({"own weights": model.own.fingerprint()} if model.own else {}),
+        facts=recipe.part("sources", "datasets") | ({"own weights": model.own.facts} if model.own else {}),
         fetches=fetches(recipe, model.own),
     )
 
@@ -255,7 +256,7 @@ def _card(model: _Model) -> Step:
     )  # fmt: skip
 
 
-def fetches(recipe: Recipe, own: own_weights.Own | None) -> tuple[Source, ...]:
+def fetches(recipe: Recipe, own: OwnWeights | None) -> tuple[Source, ...]:
     """Every file from outside that a build needs; a user's own weights take the place of the published ones."""
     replaced = recipe.load.source if own and recipe.load else None
     named = [entry.source() for key, entry in recipe.sources.items() if key != replaced]

@@ -13,6 +13,7 @@ from typing import Any
 from utils import environment, files, paths
 from utils.graph import record
 from utils.graph.code import code_digest, code_files
+from utils.model.own_weights import OwnWeights
 from utils.recipe.schema import Recipe
 from utils.sources.cache import cached
 from utils.sources.source import Source
@@ -35,6 +36,7 @@ class Step:
         writes: files it leaves behind.
         facts: the part of the recipe it depends on.
         fetches: sources that it leaves in the cache.
+        own: the user's weights, in the place of the published ones.
         seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
     """
 
@@ -47,6 +49,7 @@ class Step:
     writes: tuple[Path, ...]
     facts: dict[str, Any]
     fetches: tuple[Source, ...] = ()
+    own: OwnWeights | None = None
     seals: Path | None = None
 
     def __repr__(self) -> str:
@@ -97,7 +100,8 @@ class Step:
                 folder.rmdir()
 
     def _is_cached(self) -> bool:
-        return all(cached(source) is not None for source in self.fetches)
+        kept = self.own is None or self.name != "download" or self.own.is_kept()
+        return kept and all(cached(source) is not None for source in self.fetches)
 
 
 #: A step's work: given the recipe, the step and where to write.

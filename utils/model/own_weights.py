@@ -1,7 +1,13 @@
-"""A user's own weights in the place of the published ones: ``weights=FILE``, or ``ZOO_WEIGHTS_<MODEL>``."""
+"""A user's own weights in the place of the published ones: ``weights=FILE``, or ``ZOO_WEIGHTS_<MODEL>``.
+
+The download step copies them into the cache, named by their sha256; the load step reads that copy alone. So what was
+checked is what is read, whatever happens to the user's file meanwhile. A folder is kept as its files and its listing.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,25 +15,95 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.errors import SourceError
-from utils.model import weights
+from utils import paths
+from utils.errors import BuildError, DataError, SourceError
+from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.schema import LoadTflite, Recipe
+from utils.sources.keep import is_kept, keep_file, take_file
 
-__all__ = ["Own", "choose", "find"]
+__all__ = ["OwnWeights", "choose", "resolve_own_weights"]
 
 _PATH, _LICENCE = "ZOO_WEIGHTS_", "ZOO_LICENCE_"
+_AGAIN = "run doit again, with the same weights="
 
 
 @dataclass(frozen=True)
-class Own:
-    """Weights that are the user's: a file, or the folder of a SavedModel, and the licence they say it has."""
+class OwnWeights:
+    """Weights that are the user's, as they were when the path was resolved.
+
+    Attributes:
+        path: a file, or the folder of a SavedModel.
+        is_folder: which of the two.
+        name: the last part of the path.
+        size: bytes; of a folder, those of its files together.
+        sha256: of the file, or of the folder's listing.
+        licence: what the user says it is; empty if nothing.
+    """
 
     path: Path
+    is_folder: bool
+    name: str
+    size: int
+    sha256: str
     licence: str
 
-    def fingerprint(self) -> dict[str, Any]:
-        """``name``, ``size`` (bytes), ``sha256`` and ``licence``."""
-        return weights.fingerprint(self.path) | {"licence": self.licence}
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``name``, ``size``, ``sha256`` and ``licence``: all that a result may depend on."""
+        return {"name": self.name, "size": self.size, "sha256": self.sha256, "licence": self.licence}
+
+    def is_kept(self) -> bool:
+        """Whether the cache holds them, undamaged."""
+        return is_kept(self.sha256) and (not self.is_folder or all(map(is_kept, self._members().values())))
+
+    def keep(self) -> None:
+        """Copy them into the cache.
+
+        Raises:
+            BuildError: they are not what they were when the path was resolved.
+            DataError: they cannot be read.
+            StorageError: the cache cannot be written.
+        """
+        if self.is_kept():
+            return
+        try:
+            if self.is_folder:
+                digests = {name: self._keep_file(file) for name, file in list_members(self.path).items()}
+                digest = keep_file(io.BytesIO(listing(digests)))
+            else:
+                digest = self._keep_file(self.path)
+        except OSError as error:
+            hint = "check the path and who may read it"
+            raise DataError(f"cannot be read: {error.strerror}", where=str(self.path), hint=hint) from None
+        if digest != self.sha256:
+            raise BuildError("the weights changed while the build ran", where=str(self.path), hint="run doit again")
+
+    def take(self, folder: Path) -> Path:
+        """Copy them out of the cache into a folder; their path there.
+
+        Raises:
+            BuildError: the cache does not hold them, or they are damaged.
+        """
+        target = folder / self.name
+        members = {f"{self.name}/{name}": digest for name, digest in self._members().items()} if self.is_folder else {}
+        for name, digest in (members or {self.name: self.sha256}).items():
+            if not (folder / name).resolve().is_relative_to(folder.resolve()) or not take_file(digest, folder / name):
+                raise BuildError("the cache's copy of the weights is missing or damaged", where=name, hint=_AGAIN)
+        return target
+
+    @staticmethod
+    def _keep_file(file: Path) -> str:
+        with file.open("rb") as stream:
+            return keep_file(stream)
+
+    def _members(self) -> dict[str, str]:
+        """The sha256 of each file of the folder, from the listing in the cache."""
+        if not is_kept(self.sha256):
+            raise BuildError("the cache's copy of the weights is missing or damaged", where=self.name, hint=_AGAIN)
+        members: dict[str, str] = json.loads(
+            (paths.cache() / self.sha256).read_bytes().decode(errors="surrogateescape")
+        )
+        return members
 
 
 def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None, words: Sequence[str]) -> None:
@@ -60,15 +136,15 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
         if licence is not None:
             os.environ[_LICENCE + model] = licence
     for recipe in recipes.values():
-        if own := find(recipe):
-            own.fingerprint()  # what is wrong with it is said now, not by a traceback of doit
+        resolve_own_weights(recipe)  # what is wrong with them is said now, not by a traceback of doit
 
 
-def find(recipe: Recipe) -> Own | None:
-    """The user's weights for a model, if there are any.
+def resolve_own_weights(recipe: Recipe) -> OwnWeights | None:
+    """The user's weights for a model, if there are any; ``plan.steps_of`` asks once, and each step has them from there.
 
     Raises:
-        SourceError: the path leads nowhere, or the model takes no weights.
+        SourceError: no such path, or the model takes no weights.
+        DataError: they cannot be read.
     """
     key = _PATH + recipe.name.upper()
     if not os.environ.get(key):
@@ -79,4 +155,5 @@ def find(recipe: Recipe) -> Own | None:
         raise SourceError(f"{recipe.name} takes no weights: it {what}", where=key, hint="leave weights= out")
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}", where=key, hint="give the path of a weights file")
-    return Own(path, os.environ.get(_LICENCE + recipe.name.upper(), ""))
+    licence = os.environ.get(_LICENCE + recipe.name.upper(), "")
+    return OwnWeights(path=path, is_folder=path.is_dir(), licence=licence, **fingerprint_weights(path))

@@ -7,19 +7,19 @@ from typing import Any
 from utils import files
 from utils.graph import layout, record
 from utils.graph.step import Step
-from utils.model import own_weights
 from utils.recipe.schema import Recipe
-from utils.sources.fetch import fetch_all
 from utils.steps import main
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
-    """Fetch every source; write the marks and ``sources.json``.
+    """Fetch every source, keep a user's weights; write the marks and ``sources.json``.
 
     It holds, by key in the recipe, name, size (bytes), sha256, licence, pinned, and own for a user's weights; for a
     list of images name, sha256 and count, and the licence of its images.
     """
-    own = own_weights.find(recipe)
+    own = step.own
+    if own:
+        own.keep()
     found = fetch_all(step.fetches)
     facts: dict[str, Any] = {}
     for key, entry in recipe.sources.items():
@@ -31,7 +31,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
                 "pinned": entry.sha256 is not None,
             }
         elif own:
-            facts[key] = own.fingerprint() | {"pinned": True, "own": True}
+            facts[key] = own.facts | {"pinned": True, "own": True}
         outputs.new(layout.source_digest_file(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
     for key in recipe.datasets:
         if listed := recipe.list_file(key):

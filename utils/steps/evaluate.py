@@ -14,7 +14,7 @@ from utils import environment, example, files
 from utils.errors import GateError
 from utils.graph import layout, record
 from utils.graph.step import Step
-from utils.model import datasets, own_weights, preprocess
+from utils.model import datasets, preprocess
 from utils.recipe.fields import Variant
 from utils.recipe.schema import Recipe
 from utils.steps import main, say
@@ -56,7 +56,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     for variant, result in results.items():
         unit = "mIoU on" if examples.masks else "of"
         say(f"{variant}: {result['accuracy']:.2f} % {unit} {len(examples.images):,} images")
-    _gate(recipe, results)
+    _gate(recipe, results, with_own_weights=step.own is not None)
     report = {
         "dataset": recipe.evaluation.dataset,
         "metric": recipe.evaluation.metric,
@@ -117,13 +117,14 @@ class Count:
         return result
 
 
-def _gate(recipe: Recipe, results: Mapping[Variant, dict[str, Any]]) -> None:
+def _gate(recipe: Recipe, results: Mapping[Variant, dict[str, Any]], *, with_own_weights: bool = False) -> None:
     gate, wrong = recipe.evaluation.gate, []
-    own = own_weights.find(recipe)
     first = results[recipe.variants[0]]
     for variant, result in results.items():
         least = getattr(gate, variant)
-        if result["accuracy"] < least and not own:  # what a user's weights ought to reach, only the user knows
+        if (
+            result["accuracy"] < least and not with_own_weights
+        ):  # what a user's weights ought to reach, only the user knows
             wrong.append(
                 f"{variant}: {result['accuracy']:.2f} %, {least - result['accuracy']:.2f} points below {least} %"
             )

@@ -10,10 +10,9 @@ from utils import environment
 from utils.errors import BuildError
 from utils.graph import layout, record
 from utils.graph.step import Step
-from utils.model import expectations, network, own_weights, saved_model, weights
+from utils.model import expectations, network, saved_model, weights
 from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
 from utils.sources import unpack
-from utils.sources.fetch import fetch
 from utils.steps import main, say
 
 
@@ -21,35 +20,35 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Write Keras weights, a frozen graph, or the published TFLite file as it is."""
     load = recipe.load
     assert load is not None  # plan.steps_of asked
-    file, where = _file(recipe, load)
     target = outputs.new(step.writes[0])
-    if isinstance(load, LoadKeras):
-        environment.pin_tensorflow(seed=0)
-        model = network.build(recipe)
-        weights.load_into(model, file, where)
-        model.save_weights(target)
-    elif isinstance(load, LoadSavedModel):
-        tf = environment.pin_tensorflow(seed=0)
-        with tempfile.TemporaryDirectory(dir=outputs.staging) as folder:
+    with tempfile.TemporaryDirectory(dir=outputs.staging) as folder:
+        file, where = _file(recipe, step, load, Path(folder) / "own")
+        if isinstance(load, LoadKeras):
+            environment.pin_tensorflow(seed=0)
+            model = network.build(recipe)
+            if part := weights.load_into(model, file, where):
+                where += f", the model {part} in it"
+            model.save_weights(target)
+        elif isinstance(load, LoadSavedModel):
+            tf = environment.pin_tensorflow(seed=0)
             home = file if file.is_dir() else unpack.unpack(file, Path(folder) / "model")
             graph, count = saved_model.freeze(tf, home, recipe, load, where)
-        network.check_parameters(recipe, count)
-        target.write_bytes(graph)
-    else:
-        shutil.copyfile(file, target)
-        expectations.check_graph(recipe, recipe.variants[0], target)
+            network.check_parameters(recipe, count)
+            target.write_bytes(graph)
+        else:
+            shutil.copyfile(file, target)
+            expectations.check_graph(recipe, recipe.variants[0], target)
     say(f"{target.stat().st_size:,} bytes from {where}")
 
 
-def _file(recipe: Recipe, load: Load) -> tuple[Path, str]:
-    """The published file in the cache, or the user's own as the download step saw it; and what to call it."""
-    entry, own = recipe.sources[load.source], own_weights.find(recipe)
-    if own is None:
+def _file(recipe: Recipe, step: Step, load: Load, folder: Path) -> tuple[Path, str]:
+    """The published file, or a copy of the user's own in ``folder``, both from the cache; and what to call it."""
+    if step.own is None:
+        entry = recipe.sources[load.source]
         return fetch(entry.source()), entry.file
-    noted = layout.source_digest_file(recipe, load.source).read_text(encoding="ascii").strip()
-    if own.fingerprint()["sha256"] != noted:
-        raise BuildError("the weights changed while the build ran", where=str(own.path), hint="run doit again")
-    return own.path, own.path.name
+    if layout.source_digest_file(recipe, load.source).read_text(encoding="ascii").strip() != step.own.sha256:
+        raise BuildError("the weights changed while the build ran", where=str(step.own.path), hint="run doit again")
+    return step.own.take(folder), step.own.name
 
 
 if __name__ == "__main__":

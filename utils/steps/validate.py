@@ -15,7 +15,7 @@ from utils.bundle import bundle
 from utils.errors import ValidationError
 from utils.graph import layout, record
 from utils.graph.step import Step
-from utils.model import datasets, own_weights
+from utils.model import datasets
 from utils.recipe.schema import Example, Recipe
 from utils.steps import main, say
 
@@ -28,9 +28,9 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     *bundled, validation = step.writes
     for file in bundled:
         outputs.new(file)
-    bundle.fill(recipe, outputs.staging)
+    bundle.fill(recipe, outputs.staging, with_own_weights=step.own is not None)
     report = _run_example(recipe, outputs)
-    _compare(recipe, outputs, report)
+    _compare(recipe, outputs, report, with_own_weights=step.own is not None)
     for entry in report["models"]:
         check, samples = entry["check"], entry.get("samples")
         right = f", {samples['correct']}/{samples['count']} samples right" if samples else ""
@@ -45,7 +45,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     outputs.new(validation).write_text(files.dump_json(report), encoding="utf-8")
 
 
-def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any]) -> None:
+def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any], *, with_own_weights: bool) -> None:
     """Hold what the board's own reading of files gave against what the build knows without files.
 
     The golden inputs and the evaluation never were a picture: a slip in reading one shows only here.
@@ -62,7 +62,7 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any]) ->
                 wrong.append(f"{entry['file']}: {found} samples right, the evaluation had {expected}")
         if isinstance(recipe.examples, list):
             # what a user's own weights ought to answer, only the user knows
-            asked = [] if own_weights.find(recipe) else zip(entry["predictions"], recipe.examples, strict=True)
+            asked = [] if with_own_weights else zip(entry["predictions"], recipe.examples, strict=True)
             background = datasets.labels(recipe)[0]
             answers = [_answered(entry["file"], answer, example, background) for answer, example in asked]
             wrong += filter(None, answers)

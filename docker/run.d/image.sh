@@ -43,10 +43,12 @@ base_id() { # BASE
     docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true
 }
 
-# Images of a content, the newest first, a line each: their id, the id of their base, its name. - is none.
+# Our images of a content, the newest first, a line each: id, id of the base, name of the base; - is none.
+# By name too: an image that somebody made from ours has its labels.
 images_of() { # CONTENT
     local ids
-    ids=$(docker image ls -q --no-trunc --filter "label=$label.content=$1" --filter dangling=false)
+    ids=$(docker image ls -q --no-trunc --filter "label=$label.content=$1" \
+        --filter "reference=$image" --filter "reference=$image-build")
     [ -n "$ids" ] || return 0
     # shellcheck disable=SC2086 # words
     docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.id\") \"-\"}} \
@@ -79,7 +81,7 @@ explain_build() { # LOG
     local registry='failed to do request|failed to authorize|pull access denied|failed to resolve source metadata'
     local network='network bridge not found|Temporary failure (resolving|in name resolution)|Could not resolve|Network is unreachable'
     registry="$registry|failed to fetch .*token|toomanyrequests"
-    network="$network|Failed to establish a new connection|Unable to locate package"
+    network="$network|Failed to establish a new connection|NameResolutionError"
     if grep -Eq "$registry" "$1"; then
         echo "the base $base cannot be pulled -> sudo docker/make-base, then BASE_IMAGE=nxp-model-zoo-base:bookworm docker/run ..."
     elif grep -Eqi 'certificate.verify.failed' "$1"; then

@@ -129,14 +129,14 @@ make_venv() {
     fi
 }
 
-# Removes what no link leads to, but for the venv that was current before, and only while no docker/run
+# Removes all but the current venv, the one before it and the Velas that a link leads to, and only while no docker/run
 # of this checkout uses any: each holds file 8, in which the lock is a shared one.
 remove_unused() {
     local folder link used
     flock -n -x 8 || { flock -s 8; return 0; }
     for folder in "$build"/ve{nv,la}-*; do
         used=''
-        for link in "$build/venv" "$build"/vela/* "$previous"; do
+        for link in "$venv" "$previous" "$build"/vela/*; do
             if [ "$folder" -ef "$link" ]; then used=1; fi
         done
         if [ -d "$folder" ] && [ -z "$used" ]; then rm -rf "$folder"; fi

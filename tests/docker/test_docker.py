@@ -11,39 +11,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCKER = ROOT / "docker"
-INSIDE = "NXP_MODEL_ZOO_IMAGE" in os.environ
-OTHER_UID = 1234  # an owner that is neither root nor anybody in the image
-
-
-def checkout(folder: Path) -> Path:
-    """A checkout with docker/ as it is and a task graph of one task."""
-    shutil.copytree(DOCKER, folder / "docker")
-    shutil.copy(ROOT / ".dockerignore", folder)
-    (folder / "dodo.py").write_text(
-        "def task_mark():\n    return {'actions': ['id -u > mark.txt'], 'targets': ['mark.txt'], 'uptodate': [True]}\n"
-    )
-    return folder
-
-
-def environment(**env: str | None) -> dict[str, str]:
-    """The environment with changes; a variable that is None is taken away."""
-    return {key: value for key, value in {**os.environ, **env}.items() if value is not None}
-
-
-def run(command: list[str | Path], cwd: Path | None = None, /, **env: str | None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=900, check=False
-    )
-
+from tests.docker.conftest import DOCKER, OTHER_UID, ROOT, checkout, docker, environment, in_image, run, tiny_env
 
 # The locks
 
@@ -83,7 +56,12 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_pass_shellcheck() -> None:
-    done = run(["shellcheck", *(DOCKER / name for name in ("run", "entrypoint", "lock", "make-base", "make-vela"))])
+    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-vela")
+    done = run(["shellcheck", "-x", *(f"docker/{name}" for name in names)], ROOT)
+    assert done.returncode == 0, done.stdout
+    parts = sorted((DOCKER / "run.d").glob("*.sh"))
+    assert parts
+    done = run(["shellcheck", *parts], ROOT)
     assert done.returncode == 0, done.stdout
 
 
@@ -127,40 +105,6 @@ def test_run_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     assert f"{old} is 3.9.2" in done.stderr
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """A checkout whose locks hold two packages of our own making: nothing is fetched."""
-    zoo = checkout(tmp_path / "a zoo")
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    names = ("requirements", "requirements-release", "requirements-dev")
-    for name, text in (*((name, "") for name in names), ("requirements-vela-4.3.0", "ethos_u_vela")):
-        (zoo / "docker" / f"{name}.txt").write_text("# nothing\n")
-        if text:
-            wheel = wheels / f"{text}-1.0-py3-none-any.whl"
-            info = f"{text}-1.0.dist-info"
-            with zipfile.ZipFile(wheel, "w") as archive:
-                archive.writestr("tiny_vela.py", "def main():\n    print('tiny 1.0')\n")
-                archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {text}\nVersion: 1.0\n")
-                archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-                archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nvela = tiny_vela:main\n")
-                archive.writestr(f"{info}/RECORD", "")
-            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-            (zoo / "docker" / f"{name}.txt").write_text(f"{text}==1.0 --hash=sha256:{digest}\n")
-    return zoo
-
-
-def tiny_env(zoo: Path) -> dict[str, str | None]:
-    return {
-        "ZOO_DOCKER": "0",
-        "ZOO_PYTHON": getattr(sys, "_base_executable", sys.executable),
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(zoo.parent / "wheels"),
-        "PYTHONPATH": "/no/such/leak",
-        "NXP_MODEL_ZOO_IMAGE": None,
-    }
-
-
 def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) -> None:
     script, env = tiny / "docker" / "run", tiny_env(tiny)
     (tmp_path / "mirror").mkdir()
@@ -181,9 +125,8 @@ def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) ->
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [7, 7], said
     for out, err in said:
-        assert out.splitlines() == [
-            str(tiny), str(tmp_path / "mirror"), "unset", str(tiny / "build/venv/bin/python"), "tiny 1.0",
-        ]  # fmt: skip
+        python = (tiny / "build/venv").resolve() / "bin/python"
+        assert out.splitlines() == [str(tiny), str(tmp_path / "mirror"), "unset", str(python), "tiny 1.0"]
         assert "ZOO_DOCKER=0: using build/venv (same lock, Python 3.1" in err
     assert sorted("setting up build/venv with" in err for _, err in said) == [False, True]
     lock = hashlib.sha256((tiny / "docker/requirements.txt").read_bytes()).hexdigest()
@@ -218,6 +161,44 @@ def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) ->
     assert (done.returncode, done.stdout) == (0, "tiny 1.0\ntiny 1.0\n"), done.stderr
     assert "setting up build/vela/5.0.0" in done.stderr
     assert "setting up build/vela/4.3.0" not in done.stderr
+
+
+def test_a_new_venv_leaves_the_one_in_use_alone(tiny: Path) -> None:
+    script, env = tiny / "docker" / "run", tiny_env(tiny)
+    assert run([script, "true"], **env).returncode == 0
+    old = (tiny / "build/venv").resolve()
+    with subprocess.Popen(
+        [script, "sh", "-c", "echo ready; read _; which python; vela; python -c 'import json, wave'"],
+        env=environment(**env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdin
+        assert running.stdout
+        assert running.stdout.readline() == "ready\n"
+        for text in ("# one more\n", "# two more\n"):
+            (tiny / "docker/requirements-dev.txt").write_text(text)
+            done = run([script, "which", "python"], **env)
+            new = (tiny / "build/venv").resolve()
+            assert (done.returncode, done.stdout) == (0, f"{new}/bin/python\n"), done.stderr
+        assert new != old
+        out, _ = running.communicate("\n", timeout=60)
+        assert (running.returncode, out) == (0, f"{old}/bin/python\ntiny 1.0\n")
+    (tiny / "docker/requirements-dev.txt").write_text("# three more\n")
+    assert run([script, "true"], **env).returncode == 0
+    kept = {(tiny / "build/venv").resolve(), new}  # nothing runs now: older ones go
+    assert {path for path in (tiny / "build").glob("venv-*") if path.is_dir()} == kept
+
+
+def test_the_folder_of_an_older_docker_run_is_left_alone(tiny: Path) -> None:
+    script, env = tiny / "docker" / "run", tiny_env(tiny)
+    (tiny / "build/venv/bin").mkdir(parents=True)
+    (tiny / "build/venv/stamp").write_text("another lock\n")
+    done = run([script, "which", "python"], **env)
+    assert done.returncode == 0
+    assert "-> when no build uses it: rm -r build/venv\n" in done.stderr
+    assert (tiny / "build/venv/stamp").read_text() == "another lock\n"
+    again = run([script, "which", "python"], **env)
+    assert again.stdout == done.stdout
+    assert "setting up" not in again.stderr
 
 
 # The entrypoint, without Docker
@@ -268,31 +249,10 @@ def test_entrypoint_acts_as_the_owner(entrypoint: tuple[Path, Path]) -> None:
     workspace.chmod(0o500)
     done = enter(script, "doit")
     assert done.returncode == 1
-    assert "uid 1234 cannot write to /workspace" in done.stderr
+    assert f"uid 1234 cannot write to {workspace} -> mount it without :ro, and chmod u+w it" in done.stderr
 
 
 # The image
-
-
-def docker(*args: str) -> subprocess.CompletedProcess[str]:
-    return run(["docker", *args])
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    """The image of this docker/, built if it has to be; a name that only this tree has."""
-    if INSIDE:
-        pytest.skip("this runs in the image already")
-    if not shutil.which("docker") or docker("version").returncode != 0:
-        pytest.skip("no Docker daemon answers")
-    done = run([DOCKER / "run", "true"], ZOO_DOCKER="1")
-    assert done.returncode == 0, done.stderr
-    return "nxp-model-zoo:latest"
-
-
-def in_image(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    more = os.environ.get("ZOO_DOCKER_ARGS", "").split()
-    return docker("run", "--rm", *more, *options, image, *command)
 
 
 @pytest.mark.docker
@@ -333,9 +293,9 @@ def test_second_build_is_quick(tmp_path: Path) -> None:
     start = time.monotonic()
     done = run([zoo / "docker" / "run", "true"], ZOO_DOCKER="1")
     assert done.returncode == 0, done.stderr
-    assert "building nxp-model-zoo:" in done.stderr
+    assert "building nxp-model-zoo-build:" in done.stderr
     assert time.monotonic() - start < 15
-    name = re.search(r"building (nxp-model-zoo:\w+)", done.stderr)
+    name = re.search(r"building (nxp-model-zoo-build:\w+)", done.stderr)
     assert name
     docker("rmi", name[1])
 

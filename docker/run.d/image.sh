@@ -1,0 +1,206 @@
+# shellcheck shell=bash disable=SC2154 # docker/run assigns what is not assigned here
+# docker/run, part 2: the image: finds it by its labels, builds it, runs CMD in it.
+# Takes: root, here, ca, vela_versions, and what paths.sh gives.
+: "${root:?}" "${here:?}" "${vela_versions:?}"
+
+image=nxp-model-zoo # its one tag is latest, so that `docker save nxp-model-zoo` saves one image
+label=nxp-model-zoo
+
+# The architecture of the daemon that answers. A daemon far away or half dead must not hang us.
+daemon_arch() {
+    command -v docker >/dev/null || return 1
+    local limit=()
+    if command -v timeout >/dev/null; then limit=(timeout 10); fi
+    ${limit[@]+"${limit[@]}"} docker version --format '{{.Server.Arch}}' 2>/dev/null
+}
+
+# Prints the first client on PATH that builds with BuildKit: buildx, or the one inside Docker 19 to 22.
+buildkit_client() {
+    local client major
+    while read -r client; do
+        major=$("$client" version --format '{{.Client.Version}}' 2>/dev/null | cut -d . -f 1) || true
+        case $major in 19 | 20 | 21 | 22) echo "$client"; return ;; esac
+        if "$client" buildx version >/dev/null 2>&1; then echo "$client"; return; fi
+    done < <(hash -r; type -aP docker) # a hashed name hides the others
+    die "this Docker client cannot build with BuildKit: install docker-buildx, or use the venv: ZOO_DOCKER=0"
+}
+
+# The digest of what goes into the image, but for its base.
+content_digest() {
+    local file locks=(requirements.txt requirements-release.txt requirements-dev.txt) version
+    for version in $vela_versions; do locks+=("requirements-vela-$version.txt"); done
+    {
+        for file in Dockerfile entrypoint make-vela "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
+        echo "${ZOO_PLATFORM:-linux/amd64} $vela_versions"
+    } | sha256 | cut -c 1-12
+}
+
+default_base() { sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile"; }
+
+# The id of a base on this machine; empty where it is not here, or where its name holds its digest.
+base_id() { # BASE
+    case $1 in *@sha256:*) return ;; esac
+    docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true
+}
+
+# Our images of a content, the newest first, a line each: id, id of the base, name of the base; - is none.
+# By name too: an image that somebody made from ours has its labels.
+images_of() { # CONTENT
+    local ids
+    ids=$(docker image ls -q --no-trunc --filter "label=$label.content=$1" \
+        --filter "reference=$image" --filter "reference=$image-build")
+    [ -n "$ids" ] || return 0
+    # shellcheck disable=SC2086 # words
+    docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.id\") \"-\"}} \
+{{or (index .Config.Labels \"org.opencontainers.image.base.name\") \"-\"}}" $ids
+}
+
+# choose_image CONTENT: sets base, and image_id where an image of that content and base is here.
+# An image remembers its base: BASE_IMAGE is needed to make it, not to find it again.
+choose_image() {
+    local found id made_of name current
+    found=$(images_of "$1")
+    image_id=''
+    base=${BASE_IMAGE:-$(default_base)}
+    if [ -z "${BASE_IMAGE-}" ] && [ -n "$found" ] && ! cut -d ' ' -f 3 <<<"$found" | grep -qxF "$base"; then
+        base=$(head -n 1 <<<"$found" | cut -d ' ' -f 3)
+    fi
+    current=$(base_id "$base")
+    while read -r id made_of name; do
+        [ "$name" = "$base" ] || continue
+        # A base with the same name that is another image by now counts as another.
+        if [ -z "$current" ] || [ "$made_of" = "$current" ]; then
+            image_id=$id
+            return
+        fi
+    done <<<"$found"
+}
+
+# What a failed build's output points at.
+explain_build() { # LOG
+    local registry='failed to do request|failed to authorize|pull access denied|failed to resolve source metadata'
+    local network='network bridge not found|Temporary failure (resolving|in name resolution)|Could not resolve|Network is unreachable'
+    registry="$registry|failed to fetch .*token|toomanyrequests"
+    network="$network|Failed to establish a new connection|NameResolutionError"
+    if grep -Eq "$registry" "$1"; then
+        echo "the base $base cannot be pulled -> sudo docker/make-base, then BASE_IMAGE=nxp-model-zoo-base:bookworm docker/run ..."
+    elif grep -Eqi 'certificate.verify.failed' "$1"; then
+        echo "a TLS certificate is not trusted -> ZOO_CA=/path/to/ca.pem docker/run ..."
+    elif grep -Eq "$network" "$1"; then
+        echo "the build has no network -> ZOO_DOCKER_BUILD_ARGS=\"--network host\" docker/run ..., or set https_proxy"
+    else
+        echo "see above -> ZOO_DOCKER=0 docker/run ... works without Docker"
+    fi
+}
+
+build_image() { # CONTENT
+    local client secrets=() more=() conf name current tag
+    client=$(buildkit_client)
+    tmp=$(mktemp -d)
+    trap 'rm -rf "$tmp"' EXIT # global: the trap outlives the function
+    [ -z "$ca" ] || secrets+=(--secret "id=ca,src=$ca")
+    if [ -n "${PIP_INDEX_URL-}" ]; then
+        printf '[global]\nindex-url = %s\nextra-index-url = %s\n' \
+            "$PIP_INDEX_URL" "${PIP_EXTRA_INDEX_URL-}" >"$tmp/pip.conf"
+        secrets+=(--secret "id=pip_conf,src=$tmp/pip.conf")
+    else
+        for conf in "${PIP_CONFIG_FILE-}" "${XDG_CONFIG_HOME:-${HOME-}/.config}/pip/pip.conf" "${HOME-}/.pip/pip.conf" \
+            "${HOME-}/Library/Application Support/pip/pip.conf" /etc/pip.conf; do
+            [ -f "$conf" ] || continue
+            secrets+=(--secret "id=pip_conf,src=$(physical "$conf")")
+            break
+        done
+    fi
+    for name in "${proxies[@]}"; do
+        [ -z "${!name-}" ] || more+=(--build-arg "$name") # the value stays out of the process list, and of the image
+    done
+    current=$(base_id "$base")
+    if [ -n "$rebuild" ]; then
+        more+=(--no-cache)
+        # A base that was made here is in no registry.
+        if [ -z "$current" ] || [ "$(docker image inspect -f '{{len .RepoDigests}}' "$base")" != 0 ]; then more+=(--pull); fi
+    fi
+    tag=$image-build:$(echo "$1 $base $current" | sha256 | cut -c 1-12)
+    say "building $tag (some minutes, 2 GB)"
+    # shellcheck disable=SC2086 # words
+    DOCKER_BUILDKIT=1 "$client" build --progress plain -t "$tag" --build-arg "BASE_IMAGE=$base" \
+        --build-arg "REQUIREMENTS_SHA256=$(sha256 <"$here/requirements.txt")" --build-arg "VELA=$vela_versions" \
+        --label "$label.content=$1" --label "$label.base.id=$current" \
+        ${platform[@]+"${platform[@]}"} ${secrets[@]+"${secrets[@]}"} ${more[@]+"${more[@]}"} \
+        ${ZOO_DOCKER_BUILD_ARGS-} -f "$here/Dockerfile" "$root" 2>&1 | tee "$tmp/log" >&2 ||
+        die "docker build failed: $(explain_build "$tmp/log")"
+    rm -rf "$tmp" # exec skips the trap
+    image_id=$(docker image inspect -f '{{.Id}}' "$tag")
+}
+
+# bind SOURCE TARGET [readonly]: the words of a mount; a name may hold commas and quotes.
+bind() {
+    local source=${1//\"/\"\"} target=${2//\"/\"\"}
+    args+=(--mount "type=bind,\"source=$source\",\"target=$target\"${3:+,$3}")
+}
+
+# mount_path ACCESS SOURCE TARGET: once a target; what is written to is mounted first.
+mount_path() {
+    local target
+    for target in ${targets[@]+"${targets[@]}"}; do [ "$target" != "$3" ] || return 0; done
+    targets+=("$3")
+    if [ "$1" = read ]; then bind "$2" "$3" readonly; return; fi
+    if [ ! -d "$2" ]; then
+        # A dry run makes nothing, and finds nothing there.
+        for target in "${box_words[@]}"; do [[ $target != dry_run=?* || $target = dry_run=0 ]] || return 0; done
+        mkdir -p "$2" 2>/dev/null || die "cannot make the folder $2 -> make it, or name another one"
+    fi
+    bind "$2" "$3"
+}
+
+run_in_docker() { # ARCH
+    local arch=$1 content name value access i platform=() args=() targets=() proxies
+    proxies=(http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
+    if [ -n "${ZOO_PLATFORM-}" ]; then
+        platform=(--platform "$ZOO_PLATFORM")
+    elif [ "$arch" != amd64 ]; then
+        platform=(--platform linux/amd64)
+    fi
+
+    content=$(content_digest)
+    choose_image "$content"
+    if [ -z "$image_id" ] || [ -n "$rebuild" ]; then build_image "$content"; fi
+    docker tag "$image_id" "$image:latest"
+    [ ${#box_words[@]} -gt 0 ] || exit 0 # --rebuild, and no CMD
+
+    args=(--rm -i)
+    bind "$root" /workspace
+    if [ -t 0 ] && [ -t 1 ]; then args+=(-t); fi
+    for access in write read; do
+        for ((i = 0; i < ${#mounts[@]}; i += 3)); do
+            [ "${mounts[i]}" != "$access" ] || mount_path "${mounts[@]:i:3}"
+        done
+    done
+    for name in ${!ZOO_*}; do
+        case $name in
+            ZOO_DOCKER* | ZOO_PLATFORM | ZOO_PYTHON | ZOO_VELA | ZOO_CA) continue ;;
+        esac
+        args+=(-e "$name=${!name}")
+    done
+    for value in ${box_paths[@]+"${box_paths[@]}"}; do args+=(-e "$value"); done # the last one counts
+    for value in ${notes[@]+"${notes[@]}"}; do say "$value"; done
+    # A release says which image made it; the entrypoint's messages name the checkout as the caller knows it.
+    args+=(-e "NXP_MODEL_ZOO_IMAGE=$image_id" -e "NXP_MODEL_ZOO_CHECKOUT=$root")
+    # What a release is published with, only that command gets to see.
+    if has_word publish "${box_words[@]}"; then
+        for name in HF_TOKEN HF_ENDPOINT; do
+            [ -z "${!name-}" ] || args+=(-e "$name")
+        done
+        value=${DOCKER_CONFIG:-${HOME-}/.docker}/config.json
+        [ ! -f "$value" ] || bind "$(physical "$value")" /tmp/.docker/config.json readonly
+    fi
+    for name in "${proxies[@]}"; do
+        [ -z "${!name-}" ] || args+=(-e "$name")
+    done
+    if [ -n "$ca" ]; then
+        bind "$ca" /mnt/ca.pem readonly
+        args+=(-e REQUESTS_CA_BUNDLE=/mnt/ca.pem -e SSL_CERT_FILE=/mnt/ca.pem)
+    fi
+    # shellcheck disable=SC2086 # words
+    exec docker run "${args[@]}" ${platform[@]+"${platform[@]}"} ${ZOO_DOCKER_ARGS-} "$image_id" "${box_words[@]}"
+}

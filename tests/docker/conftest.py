@@ -1,0 +1,94 @@
+"""A checkout to run docker/run in, a venv of two tiny packages, and the image in a real Docker daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
+INSIDE = "NXP_MODEL_ZOO_IMAGE" in os.environ
+OTHER_UID = 1234  # an owner that is neither root nor anybody in the image
+
+
+def checkout(folder: Path) -> Path:
+    """A checkout with docker/ as it is and a task graph of one task."""
+    shutil.copytree(DOCKER, folder / "docker")
+    shutil.copy(ROOT / ".dockerignore", folder)
+    (folder / "dodo.py").write_text(
+        "def task_mark():\n    return {'actions': ['id -u > mark.txt'], 'targets': ['mark.txt'], 'uptodate': [True]}\n"
+    )
+    return folder
+
+
+def environment(**env: str | None) -> dict[str, str]:
+    """The environment with changes; a variable that is None is taken away."""
+    return {key: value for key, value in {**os.environ, **env}.items() if value is not None}
+
+
+def run(command: list[str | Path], cwd: Path | None = None, /, **env: str | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=900, check=False
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A checkout whose locks hold two packages of our own making: nothing is fetched."""
+    zoo = checkout(tmp_path / "a zoo")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    names = ("requirements", "requirements-release", "requirements-dev")
+    for name, text in (*((name, "") for name in names), ("requirements-vela-4.3.0", "ethos_u_vela")):
+        (zoo / "docker" / f"{name}.txt").write_text("# nothing\n")
+        if text:
+            wheel = wheels / f"{text}-1.0-py3-none-any.whl"
+            info = f"{text}-1.0.dist-info"
+            with zipfile.ZipFile(wheel, "w") as archive:
+                archive.writestr("tiny_vela.py", "def main():\n    print('tiny 1.0')\n")
+                archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {text}\nVersion: 1.0\n")
+                archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+                archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nvela = tiny_vela:main\n")
+                archive.writestr(f"{info}/RECORD", "")
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            (zoo / "docker" / f"{name}.txt").write_text(f"{text}==1.0 --hash=sha256:{digest}\n")
+    return zoo
+
+
+def tiny_env(zoo: Path) -> dict[str, str | None]:
+    return {
+        "ZOO_DOCKER": "0",
+        "ZOO_PYTHON": getattr(sys, "_base_executable", sys.executable),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(zoo.parent / "wheels"),
+        "PYTHONPATH": "/no/such/leak",
+        "NXP_MODEL_ZOO_IMAGE": None,
+    }
+
+
+def docker(*args: str) -> subprocess.CompletedProcess[str]:
+    return run(["docker", *args])
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The image of this docker/, built if it has to be; a name that only this tree has."""
+    if INSIDE:
+        pytest.skip("this runs in the image already")
+    if not shutil.which("docker") or docker("version").returncode != 0:
+        pytest.skip("no Docker daemon answers")
+    done = run([DOCKER / "run", "true"], ZOO_DOCKER="1")
+    assert done.returncode == 0, done.stderr
+    return "nxp-model-zoo:latest"
+
+
+def in_image(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    more = os.environ.get("ZOO_DOCKER_ARGS", "").split()
+    return docker("run", "--rm", *more, *options, image, *command)

@@ -8,6 +8,7 @@ from utils import files
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.recipe.schema import Recipe
+from utils.sources.fetch import fetch_all
 from utils.steps import main
 
 

@@ -13,6 +13,7 @@ from utils.graph.step import Step
 from utils.model import expectations, network, saved_model, weights
 from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
 from utils.sources import unpack
+from utils.sources.fetch import fetch
 from utils.steps import main, say
 
 

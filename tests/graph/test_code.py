@@ -49,8 +49,8 @@ def before(project: Path) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        pytest.param("utils/example.py", '"""', '"""Another word. ', ["validate"], id="docstring of example.py"),
-        pytest.param("utils/example.py", "import numpy as np", "import numpy as np  # arrays", ["validate"],
+        pytest.param("utils/example.py", '"""', '"""Another word. ', ["validate", "card"], id="docstring of example.py"),
+        pytest.param("utils/example.py", "import numpy as np", "import numpy as np  # arrays", ["validate", "card"],
                      id="comment in example.py"),
         pytest.param("utils/environment.py", '"""What a step runs in', '"""What each step runs in', [],
                      id="docstring of environment.py"),

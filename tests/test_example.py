@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import Checkout, clean_env
+from tests.support.checkouts import Checkout, clean_env
 from utils import example, paths
 
 MODEL = "demo_nearest_int8.tflite"

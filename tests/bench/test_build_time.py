@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Checkout
+from tests.support.checkouts import ROOT, Checkout
 from utils.recipe.schema import find
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
 from utils import environment
 
 Results = dict[str, dict[str, Any]]

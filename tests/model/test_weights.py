@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.conftest import MIRROR, ROOT
+from tests.support.checkouts import MIRROR, ROOT
 from utils import environment, files
 from utils.errors import DataError
 from utils.model.weights import fingerprint, load_into
@@ -619,6 +619,7 @@ def test_fingerprint_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_fingerprint_needs_no_heavy_module() -> None:
-    code = "import sys, utils.model.weights; print([m for m in ('tensorflow', 'keras', 'h5py', 'numpy') if m in sys.modules])"
+    heavy = "('tensorflow', 'keras', 'h5py', 'numpy')"
+    code = f"import sys, utils.model.weights; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

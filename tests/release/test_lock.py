@@ -11,8 +11,8 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.conftest import Checkout
-from tests.release.conftest import commit, flip
+from tests.support.checkouts import Checkout
+from tests.support.releases import commit, flip
 from utils.release import lock, parts
 
 

@@ -27,7 +27,7 @@ from tests.support.networks import FAVOURITE
 from tests.support.servers import Server, full
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkout
+    from tests.support.checkouts import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -22,7 +22,7 @@ import pytest
 
 from tests.support.boards import MODEL, Sshd, measure
 from tests.support.checkouts import Checkout
-from tests.test_delegate import CC, SOURCE
+from tests.support.delegates import CC, SOURCE
 
 NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh on this machine")
 

@@ -14,12 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.support.checkouts import Checkout, clean_env
+from tests.support.delegates import CC, SOURCE
+from tests.support.examples import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
 from tests.support.runtimes import OLD_RUNTIMES, install_runtime
-from tests.test_example import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
 from utils import example, paths
-
-CC = shutil.which("gcc") or shutil.which("cc")
-SOURCE = Path(__file__).parent / "delegate/delegate.c"
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here to build the delegate with")
 

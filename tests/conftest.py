@@ -12,6 +12,23 @@ from tests.support import pretrained
 from tests.support.checkouts import MIRROR, Checkout, copy_project, make_small
 from tests.support.servers import Server, serving
 
+#: Fixtures that build a model, convert one with TensorFlow, or are there to build in.
+BUILDING = {
+    "project", "built_once", "loaded_once", "ready_once", "peculiar", "zoo", "real", "upstream_files", "board_root",
+    "segmentation", "whole_on_npu", "raw", "network",
+}  # fmt: skip
+
+#: Markers of tests that take longer or need more than the checkout and its packages.
+DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what neither builds a model nor has a marker of its own."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if not fixtures & BUILDING and not {mark.name for mark in item.iter_markers()} & DEMANDING:
+            item.add_marker(pytest.mark.fast)
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Checkout:

@@ -161,6 +161,7 @@ def tiny_env(zoo: Path) -> dict[str, str | None]:
     }
 
 
+@pytest.mark.builds
 def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) -> None:
     script, env = tiny / "docker" / "run", tiny_env(tiny)
     (tmp_path / "mirror").mkdir()

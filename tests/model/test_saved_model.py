@@ -13,6 +13,8 @@ import pytest
 from tests.support.checkouts import ROOT
 from utils import environment
 
+pytestmark = pytest.mark.builds
+
 Results = dict[str, dict[str, Any]]
 
 

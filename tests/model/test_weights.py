@@ -23,10 +23,13 @@ from utils import environment, files
 from utils.errors import DataError
 from utils.model.weights import fingerprint, load_into
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
-    "ignore:You are saving your model as an HDF5 file:UserWarning",
-)
+pytestmark = [
+    pytest.mark.builds,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
+        "ignore:You are saving your model as an HDF5 file:UserWarning",
+    ),
+]
 
 tf = environment.pin_tensorflow(1)
 keras = tf.keras

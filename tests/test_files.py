@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, read_until
+from tests.support.checkouts import ROOT, read_until
 from utils import files
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, Checkout
+from tests.support.checkouts import ROOT, Checkout
 from utils import environment, example, tflite
 from utils.errors import DataError
 from utils.npu.bsp import parse_version

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Checkout
+from tests.support.checkouts import ROOT, Checkout
 from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]

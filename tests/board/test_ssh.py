@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.board.conftest import MODEL, Sshd, measure
-from tests.conftest import Checkout
-from tests.test_delegate import CC, SOURCE
+from tests.support.boards import MODEL, Sshd, measure
+from tests.support.checkouts import Checkout
+from tests.support.delegates import CC, SOURCE
 
 NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh on this machine")
 

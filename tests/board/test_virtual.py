@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.board.conftest import MODEL, Sshd, measure
-from tests.conftest import ROOT, Checkout
+from tests.support.boards import MODEL, Sshd, measure
+from tests.support.checkouts import ROOT, Checkout
 from utils.board import Bundle
 from utils.board.virtual import Virtual
 from utils.errors import BoardError

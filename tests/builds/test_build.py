@@ -13,15 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FAILED, Checkout, clean_env, read_until
+from tests.support.checkouts import FAILED, NOTHING, Checkout, clean_env, ran, read_until
 
-NOTHING = "nothing to do"
 MODELS = ("demo_nearest", "demo_bilinear")
-
-
-def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """Names of the steps that doit ran."""
-    return {line.split(" ... ")[0] for line in done.stdout.splitlines() if " ... " in line}
 
 
 def test_the_bundles_are_whole(built_once: Checkout) -> None:

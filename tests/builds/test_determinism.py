@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout, copy_project, make_small
+from tests.support.checkouts import Checkout, copy_project, make_small
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout, clean_env, copy_project, make_small, read_until
+from tests.support.checkouts import Checkout, clean_env, copy_project, make_small, read_until
 
 KILLS = 20
 

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.support.checkouts import MIRROR, Checkout, copy_project
+from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import tflite
 from utils.model.datasets import read_idx
 from utils.npu.bsp import parse_version
-from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 MODELS = ("mnist_nearest", "mnist_bilinear")
 
-#: Old runtimes with x86-64 wheels, and the Python that each was built for.
-OLD_RUNTIMES = {"2.7.0": "3.8", "2.10.0": "3.9", "2.13.0": "3.10", "2.14.0": "3.11"}
-
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """Both models, built from the real files."""
-    from tests.conftest import MIRROR
-
     if not MIRROR.is_dir():
         pytest.skip("no mirror beside the checkout: real MNIST is not here")
     checkout = copy_project(tmp_path_factory.mktemp("mnist") / "zoo")
@@ -82,7 +74,7 @@ print(runtime.name, runtime.version, right)
 @pytest.mark.parametrize("runtime", OLD_RUNTIMES)
 def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Path) -> None:
     """An old runtime is validated by its answers, not by loading."""
-    venv = _old_runtime(runtime, tmp_path)
+    venv = install_runtime(runtime, tmp_path)
     mnist = find_recipe("mnist_nearest")
     cache = zoo.root / "build" / "cache"
     images = read_idx(cache / str(mnist.sources["test_images"].sha256))
@@ -105,32 +97,3 @@ def test_old_runtimes_answer_the_same(zoo: Checkout, runtime: str, tmp_path: Pat
         )
         assert check.returncode == 0, check.stdout + check.stderr
         assert check.stdout.count("PASS") == 2
-
-
-def _old_runtime(runtime: str, tmp_path: Path) -> Path:
-    python = _python(OLD_RUNTIMES[runtime])
-    if python is None:
-        pytest.skip(f"no Python {OLD_RUNTIMES[runtime]} on this machine for tflite-runtime {runtime}")
-    venv = tmp_path / "venv"
-    subprocess.run([python, "-m", "venv", str(venv)], check=True)
-    install = [str(venv / "bin/python"), "-m", "pip", "install", "-q", "--only-binary", ":all:"]
-    done = subprocess.run([*install, f"tflite-runtime=={runtime}", "numpy<2"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return venv
-
-
-def _python(version: str) -> str | None:
-    """An interpreter of that version that runs: from PATH, from pyenv, or this one."""
-    candidates = [
-        shutil.which(f"python{version}"),
-        *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
-    ]
-    if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
-        candidates.append(sys.executable)
-    for candidate in filter(None, candidates):
-        asked = subprocess.run(
-            [candidate, "-c", "import sys, ensurepip; print(sys.version)"], capture_output=True, text=True
-        )
-        if asked.returncode == 0 and asked.stdout.startswith(f"{version}."):
-            return os.path.realpath(candidate)
-    return None

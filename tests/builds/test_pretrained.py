@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import FAILED, MIRROR, Checkout, copy_project
 from tests.support import pretrained
+from tests.support.checkouts import FAILED, MIRROR, Checkout, copy_project
 from tests.support.pretrained import ENV, Loaded
 from tests.support.servers import Server
 from utils import environment, example

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.builds.test_mnist import OLD_RUNTIMES, _old_runtime
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
+from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 
 pytestmark = [pytest.mark.runtimes, pytest.mark.timeout(2400)]
 
@@ -22,7 +22,7 @@ BUNDLES = sorted(file.parent for file in ROOT.glob("artifacts/*/SHA256SUMS"))
 def test_every_bundle_matches_its_golden_tensors(runtime: str, tmp_path: Path) -> None:
     if not BUNDLES:
         pytest.skip("nothing is built here: doit demo")
-    python = sys.executable if runtime == "today" else str(_old_runtime(runtime, tmp_path) / "bin" / "python")
+    python = sys.executable if runtime == "today" else str(install_runtime(runtime, tmp_path) / "bin" / "python")
     wrong = []
     for bundle in BUNDLES:
         done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, clean_env
+from tests.support.checkouts import ROOT, clean_env
 
 NETWORK = ["train", "float32", "int8"]  # with `load`: the steps that run the recipe's own code
 ALL = ["download", *NETWORK, "evaluate", "validate", "card"]
@@ -49,27 +49,55 @@ def before(project: Path) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        pytest.param("utils/example.py", '"""', '"""Another word. ', ["validate", "card"], id="docstring of example.py"),
-        pytest.param("utils/example.py", "import numpy as np", "import numpy as np  # arrays", ["validate", "card"],
-                     id="comment in example.py"),
-        pytest.param("utils/environment.py", '"""What a step runs in', '"""What each step runs in', [],
-                     id="docstring of environment.py"),
-        pytest.param("utils/npu/vela.py", "from __future__", "# a comment\nfrom __future__", [], id="comment in vela.py"),
-        pytest.param("utils/files.py", "def sha256(file: Path) -> str:", "def sha256(file: os.PathLike) -> str:", [],
-                     id="type hint"),
-        pytest.param("utils/steps/convert.py", 'say(f"', 'say(f"now: ', ["float32", "int8"], id="log message of convert"),
+        pytest.param(
+            "utils/example.py", '"""', '"""Another word. ', ["validate", "card"], id="docstring of example.py"
+        ),
+        pytest.param(
+            "utils/example.py",
+            "import numpy as np",
+            "import numpy as np  # arrays",
+            ["validate", "card"],
+            id="comment in example.py",
+        ),
+        pytest.param(
+            "utils/environment.py",
+            '"""What a step runs in',
+            '"""What each step runs in',
+            [],
+            id="docstring of environment.py",
+        ),
+        pytest.param(
+            "utils/npu/vela.py", "from __future__", "# a comment\nfrom __future__", [], id="comment in vela.py"
+        ),
+        pytest.param(
+            "utils/files.py",
+            "def sha256(file: Path) -> str:",
+            "def sha256(file: os.PathLike) -> str:",
+            [],
+            id="type hint",
+        ),
+        pytest.param(
+            "utils/steps/convert.py", 'say(f"', 'say(f"now: ', ["float32", "int8"], id="log message of convert"
+        ),
         pytest.param("utils/steps/card.md.j2", "## Introduction", "## What it is", ["card"], id="card template"),
         pytest.param("utils/npu/compat.toml", "[[rule]]", "# seen on a board\n[[rule]]", ["card"], id="a rule"),
         pytest.param("utils/npu/operators.csv", "CONV_2D", "CONV_2D ", ["card"], id="a row of operators"),
         pytest.param("utils/bundle/pictures.py", "DPI = 110", "DPI = 100", ["card"], id="resolution of pictures"),
-        pytest.param("recipes/mnist/model.py", "import Any\n", "import Any\nSIZE = 3\n", NETWORK, id="the recipe's network"),
+        pytest.param(
+            "recipes/mnist/model.py", "import Any\n", "import Any\nSIZE = 3\n", NETWORK, id="the recipe's network"
+        ),
         pytest.param("utils/steps/train.py", "BLOCK = 50", "BLOCK = 25", ["train"], id="a constant of train"),
         pytest.param("utils/errors.py", "__all__", "OTHER = 1\n__all__", [], id="how failures are told"),
         pytest.param("utils/release/lock.py", "__all__", "OTHER = 1\n__all__", [], id="releasing"),
-        pytest.param("utils/model/__init__.py", '"""\n', "\"\"\"\nimport os\nos.environ['A'] = 'b'\n", ALL,
-                     id="__init__.py of a room"),
+        pytest.param(
+            "utils/model/__init__.py",
+            '"""\n',
+            "\"\"\"\nimport os\nos.environ['A'] = 'b'\n",
+            ALL,
+            id="__init__.py of a room",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_edit_makes_exactly_these_steps_stale(
     project: Path, before: dict[str, dict[str, object]], file: str, old: str, new: str, stale: list[str]
 ) -> None:

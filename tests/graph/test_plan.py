@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Checkout, clean_env
+from tests.support.checkouts import ROOT, Checkout, clean_env
 from utils import paths
 from utils.graph import layout, plan
 from utils.recipe.load import find_recipe, load_recipes

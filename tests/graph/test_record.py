@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
 from utils import files, paths
 from utils.errors import StorageError
 from utils.graph import record

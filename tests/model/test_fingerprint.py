@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
 from utils import files
 from utils.errors import DataError
 from utils.model.fingerprint import fingerprint_weights as fingerprint

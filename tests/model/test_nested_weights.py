@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.conftest import MIRROR
+from tests.support.checkouts import MIRROR
 from utils import environment
 from utils.errors import DataError
 from utils.model.weights import load_into

@@ -11,9 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.builds.test_build import NOTHING, ran
-from tests.conftest import FAILED, Checkout
 from tests.support import pretrained
+from tests.support.checkouts import FAILED, NOTHING, Checkout, ran
 from tests.support.pretrained import ENV, Loaded
 from utils.errors import BuildError, DataError, SourceError, ZooError
 from utils.graph import plan

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import Checkout
+from tests.support.checkouts import Checkout
 from utils import example, paths
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet

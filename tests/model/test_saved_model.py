@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
 from utils import environment
+
+pytestmark = pytest.mark.builds
 
 Results = dict[str, dict[str, Any]]
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.conftest import MIRROR
+from tests.support.checkouts import MIRROR
 from tests.support.weights import (
     KINDS,
     fill,
@@ -25,10 +25,13 @@ from tests.support.weights import (
 )
 from utils.model.weights import load_into
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
-    "ignore:You are saving your model as an HDF5 file:UserWarning",
-)
+pytestmark = [
+    pytest.mark.builds,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
+        "ignore:You are saving your model as an HDF5 file:UserWarning",
+    ),
+]
 
 WEIGHTS = MIRROR.parent / "weights" / "mobilenet_v2_dequantised.h5"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Checkout
-from tests.npu.test_vela import needs
+from tests.support.checkouts import Checkout
+from tests.support.velas import require_vela
 from utils import tflite
 from utils.errors import DataError
 from utils.npu import bsp, compat, vela
@@ -169,8 +169,8 @@ def test_neighbours_that_agree_are_one_verdict(peculiar: Path) -> None:
 @pytest.mark.parametrize("release", ["LF6.1.36_2.1.0", "LF6.6.36_2.1.0", DEFAULT.name, "LF6.18.20_2.0.0"])
 def test_vela_does_what_the_report_says(peculiar: Path, tmp_path: Path, release: str) -> None:
     """Operator for operator, on models made to be difficult."""
-    chosen = bsp.find_bsp(release)
-    needs(chosen)
+    chosen = bsp.find(release)
+    require_vela(chosen)
     for name in ("plain", "float_io", "dense_per_channel", "unplaceable", "triple", "nearest", "dynamic", "dilated"):
         file = peculiar / f"{name}.tflite"
         done = vela.compile_model(file, chosen, tmp_path / "out.tflite")
@@ -184,7 +184,7 @@ def test_vela_does_what_the_report_says(peculiar: Path, tmp_path: Path, release:
 
 
 def test_a_compiled_file_is_refused(peculiar: Path, tmp_path: Path) -> None:
-    needs(DEFAULT)
+    require_vela(DEFAULT)
     vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite")
     with pytest.raises(DataError, match=r"out\.tflite: is compiled by Vela"):
         compat.as_text(tmp_path / "out.tflite")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout
+from tests.support.checkouts import Checkout
+from tests.support.velas import require_vela
 from utils import files, paths, tflite
 from utils.errors import BuildError, DataError, GateError
 from utils.npu import bsp, vela
@@ -24,15 +25,10 @@ OTHERS = [bsp.find_bsp(name) for name in ("LF6.1.36_2.1.0", "LF6.6.36_2.1.0", "L
 ALL = pytest.mark.parametrize("release", [DEFAULT, *OTHERS], ids=lambda release: f"vela-{release.vela}")
 
 
-def needs(release: Bsp) -> None:
-    if release.vela not in vela.installed():
-        pytest.skip(f'no Vela {release.vela} here: ZOO_VELA="{release.vela}" docker/run pytest')
-
-
 @pytest.fixture
 def with_vela(built: Checkout) -> Checkout:
     """The small demo, built, and Vela where docker/run has it."""
-    needs(DEFAULT)
+    require_vela(DEFAULT)
     folder = paths.BUILD / "vela"
     if folder.is_dir():
         (built.root / "build/vela").symlink_to(folder)
@@ -56,7 +52,7 @@ source = "a test"
 @ALL
 @pytest.mark.parametrize("kind", ["nearest", "bilinear"])
 def test_both_upsamplings_run_on_the_npu(built_once: Checkout, tmp_path: Path, release: Bsp, kind: str) -> None:
-    needs(release)
+    require_vela(release)
     model = built_once.root / f"artifacts/demo_{kind}/demo_{kind}_int8.tflite"
     done = vela.compile_model(model, release, tmp_path / "out.tflite")
     graph = tflite.read(model)
@@ -78,7 +74,7 @@ def test_both_upsamplings_run_on_the_npu(built_once: Checkout, tmp_path: Path, r
 
 @ALL
 def test_twice_the_same_bytes(peculiar: Path, tmp_path: Path, release: Bsp) -> None:
-    needs(release)
+    require_vela(release)
     made = []
     for name in ("one", "another folder"):
         (tmp_path / name).mkdir()
@@ -89,7 +85,7 @@ def test_twice_the_same_bytes(peculiar: Path, tmp_path: Path, release: Bsp) -> N
 
 @ALL
 def test_operators_on_the_cpu_with_the_reason(peculiar: Path, tmp_path: Path, release: Bsp) -> None:
-    needs(release)
+    require_vela(release)
     done = vela.compile_model(peculiar / "float_io.tflite", release, tmp_path / "out.tflite")
     assert done.placement["QUANTIZE"] == done.placement["DEQUANTIZE"] == {"npu": 0, "cpu": 1}
     assert done.placement["CONV_2D"] == {"npu": 1, "cpu": 0}
@@ -110,7 +106,7 @@ def test_operators_on_the_cpu_with_the_reason(peculiar: Path, tmp_path: Path, re
 def test_dense_layers_per_channel_are_what_old_velas_leave(peculiar: Path, tmp_path: Path) -> None:
     old = bsp.find_bsp("LF6.6.36_2.1.0")
     for release, on_cpu in ((DEFAULT, 0), (old, 1)):
-        needs(release)
+        require_vela(release)
         done = vela.compile_model(peculiar / "dense_per_channel.tflite", release, tmp_path / "out.tflite")
         assert done.placement["FULLY_CONNECTED"]["cpu"] == on_cpu
     assert "Per-axis quantization is only supported for" in done.cpu[0].reason
@@ -127,7 +123,7 @@ def test_flags_of_the_npu_s_share_of_sram() -> None:
 
 
 def test_input_that_is_refused(peculiar: Path, tmp_path: Path) -> None:
-    needs(DEFAULT)
+    require_vela(DEFAULT)
     out = tmp_path / "out.tflite"
     with pytest.raises(DataError, match=r"float32\.tflite: has no quantised operator\n  -> give the int8 variant"):
         vela.compile_model(peculiar / "float32.tflite", DEFAULT, out)
@@ -143,7 +139,7 @@ def test_input_that_is_refused(peculiar: Path, tmp_path: Path) -> None:
 @ALL
 def test_a_crash_shows_vela_s_last_lines_and_leaves_nothing(peculiar: Path, tmp_path: Path, release: Bsp) -> None:
     """A chain of 500 operators is too deep for Vela's recursion up to 4.x; 5.0 compiles it."""
-    needs(release)
+    require_vela(release)
     if release.vela.startswith("5."):
         vela.compile_model(peculiar / "deep.tflite", release, tmp_path / "out.tflite")
         return
@@ -156,7 +152,7 @@ def test_a_crash_shows_vela_s_last_lines_and_leaves_nothing(peculiar: Path, tmp_
 
 
 def test_a_run_without_end_is_ended(peculiar: Path, tmp_path: Path) -> None:
-    needs(DEFAULT)
+    require_vela(DEFAULT)
     with pytest.raises(BuildError, match=r"Vela 4\.3\.0 took longer than 0\.05 s; "):
         vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "out.tflite", timeout_s=0.05)
     assert list(tmp_path.iterdir()) == []
@@ -179,7 +175,7 @@ def test_a_version_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_require_npu(peculiar: Path, tmp_path: Path) -> None:
-    needs(DEFAULT)
+    require_vela(DEFAULT)
     records = []
     for name in ("plain", "float_io"):
         done = vela.compile_model(peculiar / f"{name}.tflite", DEFAULT, tmp_path / "out.tflite")
@@ -277,7 +273,7 @@ def test_estimates_beside_what_was_published(with_vela: Checkout) -> None:
 def test_several_bsps_side_by_side(with_vela: Checkout) -> None:
     other = next((release for release in OTHERS if release.vela in vela.installed()), None)
     if other is None:
-        needs(OTHERS[1])
+        require_vela(OTHERS[1])
     assert other
     run(with_vela, "vela:demo_bilinear", f"bsp={DEFAULT.name},{other.name}")
     folder = with_vela.root / "artifacts/demo_bilinear/imx93"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Checkout
+from tests.support.checkouts import ROOT, Checkout
 from utils import paths
 from utils.errors import RecipeError
 from utils.recipe.load import find_recipe, load_recipes

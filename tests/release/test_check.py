@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.conftest import ROOT, Checkout
-from tests.release.conftest import Keys, flip, make_keys, write_public
+from tests.support.checkouts import ROOT, Checkout
+from tests.support.releases import Keys, flip, make_keys, write_public
 from utils import files
 from utils.errors import ReleaseError
 from utils.release import check

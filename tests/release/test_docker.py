@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout
-from tests.release.conftest import DEMO, Keys, copy
+from tests.support.checkouts import Checkout
+from tests.support.releases import DEMO, Keys, copy
 from utils.release import check
 
 

@@ -12,8 +12,8 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.conftest import Checkout, read_until
-from tests.release.conftest import commit, flip
+from tests.support.checkouts import Checkout, read_until
+from tests.support.releases import commit, flip
 from utils.release import lock, parts
 
 

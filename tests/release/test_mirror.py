@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import Checkout, clean_env, copy_project
-from tests.release.conftest import commit, copy
+from tests.support.checkouts import Checkout, clean_env, copy_project
+from tests.support.releases import commit, copy
 from utils.model import datasets
 from utils.recipe.datasets import DrawnSet
 from utils.recipe.load import load_recipes

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tests.conftest import Checkout
-from tests.release.conftest import DEMO, Keys, commit, copy, git, write_private
+from tests.support.checkouts import Checkout
+from tests.support.releases import DEMO, Keys, commit, copy, git, write_private
 from utils import files
 from utils.release import check, pack, sign
 from utils.sources.unpack import unpack

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, clean_env
-from tests.release.conftest import Keys, flip
+from tests.support.checkouts import ROOT, clean_env
 from tests.support.registries import USER, Hub, Relay, docker_registry, hub, relay
+from tests.support.releases import Keys, flip
 from utils.release import check, oci, pack
 
 #: Each starts the program, which imports the hub's and signing's packages for seconds.

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.support.checkouts import ROOT
 from utils import environment
 
 NAMES = ["plain", "float32", "float_io", "dense_per_channel", "unplaceable", "triple", "nearest"]

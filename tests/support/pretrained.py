@@ -1,6 +1,6 @@
 """Small models that are loaded, not trained: their upstream files, recipes, lists and pictures, made by the tests.
 
-python -m tests.support.pretrained FOLDER   colours.h5, same.h5 (legacy h5 of Keras), segments.tflite (int8, float32 I/O)
+python -m tests.support.pretrained FOLDER  colours.h5, same.h5 (legacy h5 of Keras), segments.tflite (int8, float32 I/O)
 
 colours   says which of red, green and blue a 16x16 picture has most of
 same      gives its 8x8 input back: what it answers is the tensor that it got
@@ -27,7 +27,7 @@ from tests.support.networks import FAVOURITE
 from tests.support.servers import Server, full
 
 if TYPE_CHECKING:
-    from tests.conftest import Checkout
+    from tests.support.checkouts import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 

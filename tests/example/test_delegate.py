@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.builds.test_mnist import OLD_RUNTIMES, _old_runtime
-from tests.conftest import Checkout, clean_env
-from tests.test_example import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
+from tests.support.checkouts import Checkout, clean_env
+from tests.support.delegates import CC, SOURCE
+from tests.support.examples import CHECK, ENTRY, STATS, change, compile_last, conforms, refused, run
+from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import example, paths
-
-CC = shutil.which("gcc") or shutil.which("cc")
-SOURCE = Path(__file__).parent / "delegate/delegate.c"
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here to build the delegate with")
 
@@ -362,7 +360,7 @@ def test_a_runtime_that_cannot_tell_nodes(nearest: Path, library: Path, tmp_path
 @pytest.mark.parametrize("runtime", OLD_RUNTIMES)
 def test_old_runtimes_load_it(nearest: Path, bilinear: Path, library: Path, runtime: str, tmp_path: Path) -> None:
     """The same library, counts and verdicts on the TFLite of old BSPs."""
-    python = _old_runtime(runtime, tmp_path) / "bin/python"
+    python = install_runtime(runtime, tmp_path) / "bin/python"
 
     def verdicts(folder: Path, code: int, **given: str) -> list[tuple[int, str, str]]:
         command = [

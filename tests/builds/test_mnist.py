@@ -14,6 +14,7 @@ from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import tflite
 from utils.model.datasets import read_idx
 from utils.npu.bsp import parse_version
+from utils.recipe.load import find_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -243,8 +244,9 @@ def test_a_child_keeps_the_staging_of_its_dead_parent(tmp_path: Path) -> None:
             assert kept[0].is_dir()
     finally:
         os.kill(child, 9)
-    while Path(f"/proc/{child}/fd").exists() and "sleep" in Path(f"/proc/{child}/cmdline").read_text():
-        pass
+    stat = Path(f"/proc/{child}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":  # then its files are closed
+        time.sleep(0.01)
     with files.staging(tmp_path, "work."):
         assert not kept[0].exists()
 

@@ -2,48 +2,79 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checkouts import ROOT, clean_env
+from utils import paths
+from utils.graph import code
 
 NETWORK = ["train", "float32", "int8"]  # with `load`: the steps that run the recipe's own code
 ALL = ["download", *NETWORK, "evaluate", "validate", "card"]
 
-#: Prints {model: {step: what its key is made of beside the files that other steps write}}.
+#: For each line that it reads, prints {model: {step: what its key is made of beside the files of other steps}}.
 PROGRAM = """
-import json
-from utils.graph import plan
+import json, sys
+from utils.graph import code, plan
 from utils.recipe.load import load_recipes
-print(json.dumps({name: {step.name: [step.config, step.code_digests()] for step in plan.steps_of(recipe)}
-                  for name, recipe in load_recipes().items()}))
+for line in sys.stdin:
+    code.forget_files()
+    load_recipes.cache_clear()
+    print(json.dumps({name: {step.name: [step.config, step.code_digests()] for step in plan.steps_of(recipe)}
+                      for name, recipe in load_recipes().items()}), flush=True)
 """
 
 
+class Project:
+    """The code and the recipes of the checkout to edit, and a process that says what every step is made of."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("utils", "recipes", "docker"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        command = [sys.executable, "-c", PROGRAM]
+        self.process = subprocess.Popen(
+            command, cwd=root, env=clean_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.before = self.parts()
+
+    def parts(self) -> dict[str, dict[str, object]]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("now\n")
+        self.process.stdin.flush()
+        found: dict[str, dict[str, object]] = json.loads(self.process.stdout.readline())
+        return found
+
+    def stale_after(self, file: str, old: str, new: str, count: int = 1) -> dict[str, list[str]]:
+        """The steps of each model that an edit makes stale; the edit is taken back."""
+        path = self.root / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, count))
+        try:
+            after = self.parts()
+        finally:
+            path.write_text(text)
+        changed = {
+            model: [step for step, made_of in steps.items() if made_of != after[model][step]]
+            for model, steps in self.before.items()
+        }
+        return {model: steps for model, steps in changed.items() if steps}
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code and the recipes of the checkout, to edit."""
-    root = tmp_path_factory.mktemp("code") / "zoo"
-    for name in ("utils", "recipes", "docker"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return root
-
-
-def parts(project: Path) -> dict[str, dict[str, object]]:
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, cwd=project, env=clean_env(), capture_output=True, text=True, check=True)
-    found: dict[str, dict[str, object]] = json.loads(done.stdout)
-    return found
-
-
-@pytest.fixture(scope="module")
-def before(project: Path) -> dict[str, dict[str, object]]:
-    return parts(project)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("code") / "zoo")
+    yield made
+    made.process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -99,41 +130,154 @@ def before(project: Path) -> dict[str, dict[str, object]]:
     ],
 )
 def test_an_edit_makes_exactly_these_steps_stale(
-    project: Path, before: dict[str, dict[str, object]], file: str, old: str, new: str, stale: list[str]
+    project: Project, file: str, old: str, new: str, stale: list[str]
 ) -> None:
-    path = project / file
-    text = path.read_text()
-    assert old in text
     count = 1 if file != "utils/model/__init__.py" else -1
-    path.write_text(text.replace(old, new, count))
-    try:
-        after = parts(project)
-    finally:
-        path.write_text(text)
-    model = "mnist_nearest"
-    assert [step for step in before[model] if before[model][step] != after[model][step]] == stale
+    assert project.stale_after(file, old, new, count).get("mnist_nearest", []) == stale
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "stale"),
-    [
-                ("recipes/demo/recipe.toml", "int8 = 90\n", "int8 = 89\n",
-         {"demo_nearest": ["evaluate", "card"], "demo_bilinear": ["evaluate", "card"]}),
-    ],
-)  # fmt: skip
-def test_a_recipe_makes_only_its_own_models_stale(
-    project: Path, before: dict[str, dict[str, object]], file: str, old: str, new: str, stale: dict[str, list[str]]
-) -> None:
-    path = project / file
-    text = path.read_text()
-    path.write_text(text.replace(old, new))
+def test_a_gate_makes_only_its_own_models_stale(project: Project) -> None:
+    stale = project.stale_after("recipes/demo/recipe.toml", "int8 = 90\n", "int8 = 89\n", -1)
+    assert stale == {"demo_nearest": ["evaluate", "card"], "demo_bilinear": ["evaluate", "card"]}
+
+
+#: A small project with every way that code reaches code: what it prints is its output.
+SMALL = {
+    "utils/__init__.py": "SCALE = 3\n",
+    "utils/steps/__init__.py": "",
+    "utils/room/__init__.py": "import builtins\nbuiltins.zoo_offset = 4\n",
+    "utils/room/table.csv": "one,5\ntwo,6\n",
+    "utils/room/shapes.py": """
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("table.csv")
+UNUSED = 8
+
+
+def twice(function):
+    @functools.wraps(function)
+    def call(*arguments):
+        return function(*arguments) * 2
+    return call
+
+
+class Base:
+    side = 7
+
+    def area(self):
+        return self.side * self.side
+
+    def perimeter(self):
+        return 4 * self.side
+
+
+class Square(Base):
+    def __init__(self, side=9):
+        self.side = side + (1 if side > 4 else 2)
+
+    @property
+    def corner(self):
+        return self.side - 1
+
+    def never(self):
+        return 10
+
+
+@dataclass
+class Pair:
+    first: int = 11
+    second: int = 12
+
+
+@twice
+def total(values, start=13):
+    return sum(values) + start
+
+
+def rows():
+    return [line.split(",")[1] for line in TABLE.read_text().splitlines()]
+
+
+def computed(name):
+    return getattr(Base(), name)()
+
+
+def unused(value=14):
+    return value + 15
+""",
+    "utils/room/late.py": "from utils.room import shapes as forms\n\nFACTOR = 16\n\n\n"
+    "def late():\n    return forms.Pair().second * FACTOR\n",
+    "utils/steps/work.py": """
+from utils import SCALE
+from utils.room import shapes
+from utils.room.shapes import Square, total
+
+
+def work():
+    from utils.room.late import late
+    square = Square()
+    print(square.area(), square.corner, total([1, 2]), shapes.rows(), late(), shapes.computed("perimeter"))
+    print(SCALE, zoo_offset, [part for part in shapes.rows() if part != "17"])
+
+
+if __name__ == "__main__":
+    work()
+""",
+}
+
+
+def mutations(text: str) -> Iterator[str]:
+    """Every version of a module in which one constant, operator, comparison, default or decorator is another."""
+    count = len(list(ast.walk(ast.parse(text))))
+    for position in range(count):
+        tree = ast.parse(text)
+        node = list(ast.walk(tree))[position]
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            node.value += 1
+        elif isinstance(node, ast.BinOp):
+            node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+        elif isinstance(node, ast.Compare):
+            node.ops = [ast.LtE() if isinstance(node.ops[0], ast.Gt) else ast.Eq()]
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef) and node.decorator_list:
+            node.decorator_list = []
+        elif isinstance(node, ast.arguments) and node.defaults:
+            node.defaults = [ast.Constant(99)] * len(node.defaults)
+        elif isinstance(node, ast.Return) and node.value:
+            node.value = ast.Constant(98)
+        else:
+            continue
+        yield ast.unparse(ast.fix_missing_locations(tree))
+
+
+def test_whatever_changes_an_output_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    for name, text in SMALL.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def look() -> tuple[str, str]:
+        code.forget_files()
+        command = [sys.executable, "-B", "-m", "utils.steps.work"]
+        done = subprocess.run(command, cwd=tmp_path, env=clean_env(), capture_output=True, text=True)
+        return done.stdout + str(done.returncode), code.code_digest(tmp_path / "utils/steps/work.py")
+
     try:
-        after = parts(project)
+        output, digest = look()
+        assert output.endswith("0")
+        edits = [(name, edit) for name, text in SMALL.items() if name.endswith(".py") for edit in mutations(text)]
+        edits += [("utils/room/table.csv", "one,5\ntwo,7\n"), ("utils/room/__init__.py", "")]
+        seen = []
+        for name, edit in edits:
+            (tmp_path / name).write_text(edit)
+            changed = look()
+            (tmp_path / name).write_text(SMALL[name])
+            seen.append((changed[0] != output, changed[1] != digest))
+            assert seen[-1] != (True, False), f"{name} became\n{edit}\nand nothing was rebuilt"
+        assert sum(one for one, _ in seen) > 30  # most mutations are seen in the output,
+        assert (False, False) in seen  # and what nothing reaches moves no digest
+        assert look() == (output, digest)
     finally:
-        path.write_text(text)
-    changed = {
-        model: steps
-        for model in before
-        if (steps := [step for step in before[model] if before[model][step] != after[model][step]])
-    }
-    assert changed == stale
+        code.forget_files()

@@ -61,7 +61,9 @@ def test_chosen_on_the_command_line(file: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_chosen_where_a_command_names_the_model(file: Path, words: list[str]) -> None:
     own_weights.choose(RECIPES, str(file), None, [*words, f"weights={file}"])
-    assert own_weights.find(RECIPES["mobilenet_v2"]) == own_weights.Own(file, "")
+    own = own_weights.resolve_own_weights(RECIPES["mobilenet_v2"])
+    assert own is not None
+    assert (own.path, own.licence) == (file, "")
 
 
 def test_chosen_in_the_environment(file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from utils.graph import plan
+from utils.graph import layout
 from utils.recipe.load import load_recipes
 from utils.recipe.schema import Example, Recipe
 from utils.release import card
@@ -40,9 +40,9 @@ def test_a_picture_is_left_out_whatever_its_suffix(end: str) -> None:
 
 def test_images_of_the_evaluation_set_are_left_out() -> None:
     left_out = ReleasedModel(forbid(RECIPES["mnist_nearest"], "test_images")).left_out()
-    examples = set(plan.example_files(RECIPES["mnist_nearest"]))
+    examples = set(layout.example_files(RECIPES["mnist_nearest"]))
     assert len(examples) == 10
-    pictures = {"digits.png"} | ({"feature_map.png"} & set(plan.card_files(RECIPES["mnist_nearest"])))
+    pictures = {"digits.png"} | ({"feature_map.png"} & set(layout.card_files(RECIPES["mnist_nearest"])))
     assert left_out.keys() == {"samples.npz", "golden_float32.npz", "golden_int8.npz", *examples, *pictures}
     assert ReleasedModel(forbid(RECIPES["mnist_nearest"], "train_images")).left_out() == {}
 
@@ -63,13 +63,16 @@ def test_labels_are_left_out() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_file_of_a_bundle_is_made_from_what_is_known(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the plan has and nobody has thought about is made from everything."""
-    model, files = ReleasedModel(RECIPES[name]), (*plan.bundle_files(RECIPES[name]), *plan.card_files(RECIPES[name]))
+    model, files = (
+        ReleasedModel(RECIPES[name]),
+        (*layout.bundle_files(RECIPES[name]), *layout.card_files(RECIPES[name])),
+    )
     assert model.made_from().keys() == set(files)
     assert model.left_out() == {}
     everything = model._sources(*model.recipe.sources).union(*map(model._dataset, model.recipe.datasets))
     if len(everything) > 1:
         assert everything not in model.made_from().values()
-    monkeypatch.setattr(plan, "card_files", lambda _recipe: ("new.png",))
+    monkeypatch.setattr(layout, "card_files", lambda _recipe: ("new.png",))
     assert model.made_from()["new.png"] == everything
 
 

@@ -18,6 +18,9 @@ from tests.conftest import ROOT, clean_env
 from tests.release.conftest import Keys, flip
 from tests.support.registries import USER, Hub, Relay, docker_registry, hub, relay
 from utils.release import check, oci, pack
+from utils.release.http import is_loopback
+from utils.release.layout import Layout
+from utils.release.registry import Registry
 
 #: Each starts the program, which imports the hub's and signing's packages for seconds.
 pytestmark = pytest.mark.slow
@@ -144,7 +147,7 @@ def test_to_a_layout_folder(release_once: Path, home: dict[str, str], tmp_path: 
 def test_the_manifest_is_modelpack(release_once: Path) -> None:
     index = check.index_of(release_once)
     contents = published(release_once, "demo_nearest")
-    what = oci.artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
+    what = oci.build_artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
     manifest = json.loads(what.manifest)
     assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
     assert manifest["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json"
@@ -242,9 +245,9 @@ def test_a_version_that_is_there_does_not_change(
     release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path
 ) -> None:
     to = f"oci://{registry.address}/zoo"
-    other = oci.Layout(tmp_path / "layout")
+    other = Layout(tmp_path / "layout")
     index = check.index_of(release_once)
-    what = oci.artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"other"}, index)
+    what = oci.build_artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"other"}, index)
     oci.push(other, what, "1.0.0", dry_run=False)
     target = f"docker://{registry.address}/zoo/demo_bilinear:1.0.0"
     config = Path(home["DOCKER_CONFIG"], "config.json")
@@ -305,10 +308,10 @@ def test_a_registry_that_is_not_there(release_once: Path, home: dict[str, str]) 
 
 
 def test_no_registry_elsewhere_is_spoken_to_without_tls() -> None:
-    assert oci.Registry("registry.example.org", "zoo/model")._base == "https://registry.example.org/v2/zoo/model"
-    assert oci.Registry("[::1]:5000", "zoo")._base == "http://[::1]:5000/v2/zoo"
-    assert not oci.is_loopback("127.0.0.1.example.org")
-    assert not oci.is_loopback("localhost.example.org:80")
+    assert Registry("registry.example.org", "zoo/model").base == "https://registry.example.org/v2/zoo/model"
+    assert Registry("[::1]:5000", "zoo").base == "http://[::1]:5000/v2/zoo"
+    assert not is_loopback("127.0.0.1.example.org")
+    assert not is_loopback("localhost.example.org:80")
 
 
 def test_a_repository_name_that_is_none(release_once: Path, home: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from utils.errors import PublishError
 from utils.release import pack
-from utils.release.oci import is_loopback
+from utils.release.http import is_loopback
 
 __all__ = ["publish"]
 

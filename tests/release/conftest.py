@@ -1,9 +1,13 @@
-"""Fixtures: a committed checkout with the small demo built and locked, keys, and one release that is made once."""
+"""Fixtures: a committed checkout with the small demo built and locked, keys, one release; and how to publish it."""
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.conftest import ROOT, Checkout
+from tests.conftest import ROOT, Checkout, clean_env
+from tests.support.registries import USER
+from utils.release import check, pack
 
 DEMO = "models=demo_nearest,demo_bilinear"
+
+#: Credentials that the tests use: none of them may ever be printed.
+SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
 
 
 @dataclass(frozen=True)
@@ -112,3 +121,40 @@ def release(release_once: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may damage."""
     shutil.copytree(release_once, tmp_path / "1.0.0")
     return tmp_path / "1.0.0"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment in which nobody is logged in anywhere."""
+    (tmp_path / "home").mkdir()
+    places = {"HOME": tmp_path / "home", "DOCKER_CONFIG": tmp_path / "home/docker", "HF_HOME": tmp_path / "home/hf"}
+    return {**clean_env(), **{name: str(place) for name, place in places.items()}, "HF_TOKEN": ""}
+
+
+def command(release: Path, to: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "utils.release", "publish", f"path={release}", f"to={to}", *more]
+
+
+def publish(release: Path, to: str, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(release, to, *more), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+    return done
+
+
+def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], bool]) -> None:
+    """Publish, and end the process with SIGKILL once ``enough`` of it has happened."""
+    process = subprocess.Popen(
+        command(release, to), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not enough():
+        assert process.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+
+def published(release: Path, model: str) -> dict[str, bytes]:
+    return pack.published(release, check.index_of(release), model)

@@ -32,7 +32,7 @@ def publish(release: Path, to: str, *, dry_run: bool) -> None:
     if kind == "dir" and place:
         _to_folder(release, index["version"], Path(rest), dry_run=dry_run)
     elif kind == "hf" and rest.startswith("//") and place.strip("/"):
-        hub.publish(release, index, place.strip("/"), dry_run=dry_run)
+        hub.publish_to_hub(release, index, place.strip("/"), dry_run=dry_run)
     elif kind == "oci" and place:
         host, _, repository = place.partition("/")
         if rest.startswith("//") and not repository.strip("/"):

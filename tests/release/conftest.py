@@ -1,4 +1,4 @@
-"""Fixtures: a committed checkout with the small demo built and locked, keys, and one release that is made once."""
+"""Fixtures: a committed checkout with the small demo built and locked, keys, one release; and how to publish it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkouts import Checkout
+from tests.support.checkouts import Checkout, clean_env
 from tests.support.releases import DEMO, Keys, commit, copy, make_keys
 
 
@@ -47,3 +47,11 @@ def release(release_once: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may damage."""
     shutil.copytree(release_once, tmp_path / "1.0.0")
     return tmp_path / "1.0.0"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment in which nobody is logged in anywhere."""
+    (tmp_path / "home").mkdir()
+    places = {"HOME": tmp_path / "home", "DOCKER_CONFIG": tmp_path / "home/docker", "HF_HOME": tmp_path / "home/hf"}
+    return {**clean_env(), **{name: str(place) for name, place in places.items()}, "HF_TOKEN": ""}

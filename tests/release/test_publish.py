@@ -1,4 +1,4 @@
-"""Publishing: to folders, to Debian's registry, to a hub; twice, cut in the middle, and where it is refused."""
+"""Publishing: to folders and to Debian's registry; twice, cut in the middle, and where it is refused."""
 
 from __future__ import annotations
 
@@ -7,61 +7,21 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkouts import ROOT, clean_env
-from tests.support.registries import USER, Hub, Relay, docker_registry, hub, relay
-from tests.support.releases import Keys, flip
-from utils.release import check, oci, pack
+from tests.support.registries import USER, Relay, docker_registry, relay
+from tests.support.releases import Keys, flip, killed, publish, published
+from utils.release import check, oci
+from utils.release.http import is_loopback
+from utils.release.layout import Layout
+from utils.release.registry import Registry
 
 #: Each starts the program, which imports the hub's and signing's packages for seconds.
 pytestmark = pytest.mark.slow
-
-#: Credentials that the tests use: none of them may ever be printed.
-SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    """An environment in which nobody is logged in anywhere."""
-    (tmp_path / "home").mkdir()
-    places = {"HOME": tmp_path / "home", "DOCKER_CONFIG": tmp_path / "home/docker", "HF_HOME": tmp_path / "home/hf"}
-    return {**clean_env(), **{name: str(place) for name, place in places.items()}, "HF_TOKEN": ""}
-
-
-def command(release: Path, to: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "utils.release", "publish", f"path={release}", f"to={to}", *more]
-
-
-def publish(release: Path, to: str, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(release, to, *more), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
-    return done
-
-
-def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], bool]) -> None:
-    """Publish, and end the process with SIGKILL once ``enough`` of it has happened."""
-    process = subprocess.Popen(
-        command(release, to), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not enough():
-        assert process.poll() is None, "it was done before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-
-
-def published(release: Path, model: str) -> dict[str, bytes]:
-    return pack.published(release, check.index_of(release), model)
-
 
 ## Folders
 
@@ -144,7 +104,7 @@ def test_to_a_layout_folder(release_once: Path, home: dict[str, str], tmp_path: 
 def test_the_manifest_is_modelpack(release_once: Path) -> None:
     index = check.index_of(release_once)
     contents = published(release_once, "demo_nearest")
-    what = oci.artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
+    what = oci.build_artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
     manifest = json.loads(what.manifest)
     assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
     assert manifest["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json"
@@ -203,10 +163,32 @@ def test_to_a_registry_and_back(release_once: Path, home: dict[str, str], regist
             got = pull(registry.address, f"team/zoo/{model}", tag, tmp_path / model / tag, home)
             assert got == published(release_once, model)
     assert len(registry.puts) == len(set(registry.puts)) + shared(release_once)
+    assert done.stdout.count("; latest is 1.0.0") == 2
     before = len(registry.puts)
     again = publish(release_once, to, home)
     assert again.stdout.count("nothing to do") == 2
     assert len(registry.puts) == before
+
+
+@pytest.mark.registry
+def test_latest_in_a_registry_moves_only_forward(
+    release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path
+) -> None:
+    newer = Layout(tmp_path / "layout")
+    index = check.index_of(release_once) | {"version": "1.10.0"}
+    what = oci.build_artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"newer"}, index)
+    oci.push(newer, what, "1.10.0", dry_run=False)
+    login = ["--dest-creds", USER] if Path(home["DOCKER_CONFIG"], "config.json").exists() else []
+    for tag in ("1.10.0", "latest"):
+        target = f"docker://{registry.address}/zoo/demo_bilinear:{tag}"
+        arguments = ["--quiet", "--dest-tls-verify=false", *login, f"oci:{newer.folder}:{tag}", target]
+        subprocess.run(["skopeo", "copy", *arguments], env=home, check=True)
+    done = publish(release_once, f"oci://{registry.address}/zoo", home)
+    assert done.returncode == 0, done.stderr
+    assert "; latest stays: 1.10.0 is newer" in done.stdout
+    assert "; latest is 1.0.0" in done.stdout  # the other model's
+    for tag, files in (("latest", {"README.md": b"newer"}), ("1.0.0", published(release_once, "demo_bilinear"))):
+        assert pull(registry.address, "zoo/demo_bilinear", tag, tmp_path / "got" / tag, home) == files
 
 
 def shared(release: Path) -> int:
@@ -242,9 +224,9 @@ def test_a_version_that_is_there_does_not_change(
     release_once: Path, home: dict[str, str], registry: Relay, tmp_path: Path
 ) -> None:
     to = f"oci://{registry.address}/zoo"
-    other = oci.Layout(tmp_path / "layout")
+    other = Layout(tmp_path / "layout")
     index = check.index_of(release_once)
-    what = oci.artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"other"}, index)
+    what = oci.build_artifact("demo_bilinear", index["models"]["demo_bilinear"], {"README.md": b"other"}, index)
     oci.push(other, what, "1.0.0", dry_run=False)
     target = f"docker://{registry.address}/zoo/demo_bilinear:1.0.0"
     config = Path(home["DOCKER_CONFIG"], "config.json")
@@ -305,100 +287,13 @@ def test_a_registry_that_is_not_there(release_once: Path, home: dict[str, str]) 
 
 
 def test_no_registry_elsewhere_is_spoken_to_without_tls() -> None:
-    assert oci.Registry("registry.example.org", "zoo/model")._base == "https://registry.example.org/v2/zoo/model"
-    assert oci.Registry("[::1]:5000", "zoo")._base == "http://[::1]:5000/v2/zoo"
-    assert not oci.is_loopback("127.0.0.1.example.org")
-    assert not oci.is_loopback("localhost.example.org:80")
+    assert Registry("registry.example.org", "zoo/model").base == "https://registry.example.org/v2/zoo/model"
+    assert Registry("[::1]:5000", "zoo").base == "http://[::1]:5000/v2/zoo"
+    assert not is_loopback("127.0.0.1.example.org")
+    assert not is_loopback("localhost.example.org:80")
 
 
 def test_a_repository_name_that_is_none(release_once: Path, home: dict[str, str]) -> None:
     done = publish(release_once, "oci://127.0.0.1:9/Team Zoo", home)
     assert done.returncode == 11
     assert "is no name of a repository" in done.stderr
-
-
-## Hugging Face
-
-
-@pytest.fixture
-def hugging(home: dict[str, str]) -> Iterator[Hub]:
-    with hub() as server:
-        home["HF_ENDPOINT"] = f"http://{server.address}"
-        home["HF_TOKEN"] = server.token
-        yield server
-
-
-def test_to_a_hub(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
-    dry = publish(release_once, "hf://team", home, "dry_run=1")
-    assert dry.returncode == 0, dry.stderr
-    assert "files would be changed" in dry.stdout
-    assert hugging.repositories == {}
-    done = publish(release_once, "hf://team", home)
-    assert done.returncode == 0, done.stderr
-    for model in ("demo_nearest", "demo_bilinear"):
-        for revision in ("main", "1.0.0"):
-            files = dict(hugging.repositories[f"team/{model}"][revision])
-            del files[".gitattributes"]
-            assert files == published(release_once, model)
-    assert len(hugging.uploads) == len(set(hugging.uploads))
-    counts = len(hugging.uploads), len(hugging.commits)
-    again = publish(release_once, "hf://team", home)
-    assert again.stdout.count("nothing to do") == 2
-    assert (len(hugging.uploads), len(hugging.commits)) == counts
-
-
-def test_a_hub_cut_in_the_middle(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
-    hugging.pace = 0.1
-    killed(release_once, "hf://team", home, lambda: len(hugging.uploads) >= 4)
-    hugging.pace = 0.0
-    time.sleep(0.5)
-    assert hugging.commits == []  # large files that no commit names: nothing half-published
-    assert publish(release_once, "hf://team", home).returncode == 0
-    assert len(hugging.uploads) == len(set(hugging.uploads))
-    assert sorted(hugging.commits) == ["team/demo_bilinear", "team/demo_nearest"]
-
-
-def test_a_hub_that_has_an_older_version(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
-    """What is not of this release goes; what was released before stays under its tag."""
-    old = {"README.md": b"old", "old.tflite": b"old"}
-    hugging.repositories["team/demo_nearest"] = {"main": dict(old), "0.9.0": dict(old)}
-    assert publish(release_once, "hf://team", home).returncode == 0
-    assert hugging.repositories["team/demo_nearest"]["main"] == published(release_once, "demo_nearest")
-    assert hugging.repositories["team/demo_nearest"]["0.9.0"] == old
-
-
-def test_a_hub_that_has_another_release_of_this_version(release_once: Path, home: dict[str, str], hugging: Hub) -> None:
-    hugging.repositories["team/demo_bilinear"] = {"main": {}, "1.0.0": {"README.md": b"other"}}
-    done = publish(release_once, "hf://team", home)
-    assert done.returncode == 11
-    assert "hf://team/demo_bilinear:1.0.0: this version is there, with other files" in done.stderr
-    assert hugging.commits == []
-
-
-@pytest.mark.parametrize("token", ["hf_wrong", ""])
-def test_a_hub_that_does_not_know_us(release_once: Path, home: dict[str, str], hugging: Hub, token: str) -> None:
-    done = publish(release_once, "hf://team", home | {"HF_TOKEN": token})
-    assert done.returncode == 11
-    assert "hf://team: not authorised (HTTP 401)" in done.stderr
-    assert "hf auth login, or HF_TOKEN" in done.stderr
-    assert hugging.repositories == {}
-
-
-def test_a_hub_that_is_not_there(release_once: Path, home: dict[str, str]) -> None:
-    done = publish(release_once, "hf://team", home | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_secret"})
-    assert done.returncode == 11
-    assert "hf://team: the hub cannot be reached" in done.stderr
-
-
-def test_no_hub_elsewhere_is_spoken_to_without_tls(release_once: Path, home: dict[str, str]) -> None:
-    done = publish(release_once, "hf://team", home | {"HF_ENDPOINT": "http://hub.example.org"})
-    assert done.returncode == 11
-    assert "HF_ENDPOINT is not https" in done.stderr
-
-
-@pytest.mark.parametrize("organisation", ["no such name!", "team/model"])
-def test_a_hub_name_that_is_none(release_once: Path, home: dict[str, str], hugging: Hub, organisation: str) -> None:
-    done = publish(release_once, f"hf://{organisation}", home)
-    assert done.returncode == 11
-    assert "is no name of an organisation" in done.stderr
-    assert hugging.requests == []

@@ -170,6 +170,9 @@ class Hub:
     uploads: list[str] = field(default_factory=list)  # sha256 of each large file that arrived
     commits: list[str] = field(default_factory=list)  # repo of each commit
     requests: list[str] = field(default_factory=list)
+    branches: set[tuple[str, str]] = field(default_factory=set)  # repo, name: revisions that are no tags
+    storage: str = ""  # where large files go; empty: here
+    verify: str = ""  # who is asked whether a large file arrived; empty: nobody
 
 
 class _HubHandler(BaseHTTPRequestHandler):
@@ -257,12 +260,14 @@ class _HubHandler(BaseHTTPRequestHandler):
     def batch(self, body: bytes, _repo: str) -> None:
         objects = []
         for entry in json.loads(body)["objects"]:
-            upload = {"upload": {"href": f"http://{self.hub.address}/lfs/{entry['oid']}"}}
+            storage = self.hub.storage or f"http://{self.hub.address}"
+            upload = {"upload": {"href": f"{storage}/lfs/{entry['oid']}"}}
+            upload |= {"verify": {"href": self.hub.verify}} if self.hub.verify else {}
             objects.append({**entry, **({} if entry["oid"] in self.hub.large else {"actions": upload})})
         self._answer(200, {"transfer": "basic", "objects": objects})
 
-    def commit(self, body: bytes, repo: str, _revision: str) -> None:
-        files = dict(self.hub.repositories[repo]["main"])
+    def commit(self, body: bytes, repo: str, revision: str) -> None:
+        files = dict(self.hub.repositories[repo][revision])
         for line in body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
@@ -272,7 +277,7 @@ class _HubHandler(BaseHTTPRequestHandler):
                 files[value["path"]] = self.hub.large[value["oid"]]
             elif entry["key"] == "deletedFile":
                 del files[value["path"]]
-        self.hub.repositories[repo]["main"] = files
+        self.hub.repositories[repo][revision] = files
         self.hub.commits.append(repo)
         url = f"http://{self.hub.address}/{repo}/commit/{'0' * 40}"
         self._answer(200, {"success": True, "commitOid": "0" * 40, "commitUrl": url})
@@ -286,6 +291,28 @@ class _HubHandler(BaseHTTPRequestHandler):
         revisions[name] = dict(revisions[revision])
         self._answer(200, {})
 
+    def branch(self, _: bytes, repo: str, name: str) -> None:
+        revisions = self.hub.repositories[repo]
+        if name in revisions:
+            self._answer(409, {"error": "exists"})
+            return
+        revisions[name] = dict(revisions["main"])
+        self.hub.branches.add((repo, name))
+        self._answer(200, {})
+
+    def drop(self, _: bytes, repo: str, name: str) -> None:
+        self.hub.branches.remove((repo, name))
+        del self.hub.repositories[repo][name]
+        self._answer(200)
+
+    def refs(self, _: bytes, repo: str) -> None:
+        tags = [
+            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": "0" * 40}
+            for name in self.hub.repositories[repo]
+            if name != "main" and (repo, name) not in self.hub.branches
+        ]
+        self._answer(200, {"branches": [], "converts": [], "tags": tags, "pullRequests": []})
+
 
 _REPO = r"/api/models/([^/]+/[^/]+)"
 _ROUTES = [
@@ -296,6 +323,9 @@ _ROUTES = [
     (r"POST /([^/]+/[^/]+)\.git/info/lfs/objects/batch", _HubHandler.batch),
     (rf"POST {_REPO}/commit/([^/]+)", _HubHandler.commit),
     (rf"POST {_REPO}/tag/([^/]+)", _HubHandler.tag),
+    (rf"POST {_REPO}/branch/([^/]+)", _HubHandler.branch),
+    (rf"DELETE {_REPO}/branch/([^/]+)", _HubHandler.drop),
+    (rf"GET {_REPO}/refs", _HubHandler.refs),
 ]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.checkouts import ROOT, Checkout
+from tests.support.registries import USER
+from utils.release import check, pack
+
+#: Credentials that the tests use: none of them may ever be printed.
+SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
 
 DEMO = "models=demo_nearest,demo_bilinear"
 
@@ -73,3 +82,32 @@ def flip(file: Path, at: int) -> None:
     data = bytearray(file.read_bytes())
     data[at] ^= 1
     file.write_bytes(data)
+
+
+def command(release: Path, to: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "utils.release", "publish", f"path={release}", f"to={to}", *more]
+
+
+def publish(release: Path, to: str, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(release, to, *more), cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+    return done
+
+
+def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], bool]) -> None:
+    """Publish, and end the process with SIGKILL once ``enough`` of it has happened."""
+    process = subprocess.Popen(
+        command(release, to), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not enough():
+        assert process.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+
+
+def published(release: Path, model: str) -> dict[str, bytes]:
+    return pack.published(release, check.index_of(release), model)

@@ -12,7 +12,10 @@
     provenance.py  one in-toto statement an artifact
     sign.py        signatures with a key file, offline
     check.py       holds a release, of any age, against itself
-    publish.py     to a folder, to Hugging Face (hub.py), to a registry or a layout folder (oci.py)
+    publish.py     to a folder, to Hugging Face (hub.py), to a registry (registry.py) or a layout folder (layout.py)
+    oci.py         what both of the last two get, and in which order
+    http.py        redirects and credentials, hop by hop
+    versions.py    which version is newer, and which one is the latest
     mirror.py      all sources of a build in one folder
 
 ``python -m utils.release COMMAND name=value ...`` runs one of them; doit does that for you.

@@ -8,6 +8,8 @@ from pathlib import Path
 from utils import files
 from utils.errors import STORAGE, PublishError, storage_error
 from utils.release import check, hub, oci, pack
+from utils.release.layout import Layout
+from utils.release.registry import Registry
 
 __all__ = ["publish"]
 
@@ -29,18 +31,18 @@ def publish(release: Path, to: str, *, dry_run: bool) -> None:
     if kind == "dir" and place:
         _to_folder(release, index["version"], Path(rest), dry_run=dry_run)
     elif kind == "hf" and rest.startswith("//") and place.strip("/"):
-        hub.publish(release, index, place.strip("/"), dry_run=dry_run)
+        hub.publish_to_hub(release, index, place.strip("/"), dry_run=dry_run)
     elif kind == "oci" and place:
         host, _, repository = place.partition("/")
         if rest.startswith("//") and not repository.strip("/"):
             raise PublishError(f"{to!r} names no repository", where="to=", hint=_PLACES)
         for model, facts in index["models"].items():
             store: oci.Store = (
-                oci.Registry(host, f"{repository.strip('/')}/{model}")
+                Registry(host, f"{repository.strip('/')}/{model}")
                 if rest.startswith("//")
-                else oci.Layout(Path(rest) / model)
+                else Layout(Path(rest) / model)
             )
-            what = oci.artifact(model, facts, pack.published(release, index, model), index)
+            what = oci.build_artifact(model, facts, pack.published(release, index, model), index)
             tally = oci.push(store, what, index["version"], dry_run=dry_run)
             _say(f"{store}:{index['version']}", tally, dry_run=dry_run)
     else:
@@ -50,7 +52,7 @@ def publish(release: Path, to: str, *, dry_run: bool) -> None:
 def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
     verb = "would be sent" if dry_run else "sent"
     done = f"{len(tally.sent)} {verb} ({tally.bytes:,} bytes)" if tally.sent else "nothing to do"
-    print(f"{place}: {done}, {len(tally.there)} blobs were there", flush=True)
+    print(f"{place}: {done}, {len(tally.there)} blobs were there; {tally.latest}", flush=True)
 
 
 def _to_folder(release: Path, version: str, to: Path, *, dry_run: bool) -> None:
@@ -86,14 +88,14 @@ def _is_there(release: Path, final: Path) -> bool:
     """
     if not final.exists():
         return False
-    if _same(release, final):
+    if _are_same(release, final):
         print(f"{final}: nothing to do", flush=True)
         return True
     hint = "a published version does not change: publish a new one, or remove that folder"
     raise PublishError("this version is there, with other files", where=str(final), hint=hint)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _are_same(one: Path, other: Path) -> bool:
     trees = [{f.relative_to(top).as_posix(): f for f in top.rglob("*") if f.is_file()} for top in (one, other)]
     return trees[0].keys() == trees[1].keys() and all(
         file.read_bytes() == trees[1][name].read_bytes() for name, file in trees[0].items()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +25,82 @@ _MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out KEY && chmod 600 K
 _PUBLIC = "openssl ec -in KEY -pubout -out PUBKEY makes it of a private key"
 
 
+#: Curves that model-signing verifies with.
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+
+
 def check_private(key: Path) -> None:
     """Refuse a key that is none, or that others can read, before any work is done.
 
     Raises:
-        ReleaseError: missing, wrong permissions, wrong type, a password on it.
+        ReleaseError: missing, unreadable, wrong permissions, wrong type, a password on it.
     """
-    where = f"key={key}"
-    if not key.is_file():
-        raise ReleaseError("there is no such key file", where=where, hint=_MAKE)
+    _read_key(key, "key", _MAKE)
     if key.stat().st_mode & 0o077:
         mode = f"{key.stat().st_mode & 0o777:o}"
-        raise ReleaseError(f"others can read this key (mode {mode})", where=where, hint=f"chmod 600 {key}")
-    _private(key)
+        raise ReleaseError(f"others can read this key (mode {mode})", where=f"key={key}", hint=f"chmod 600 {key}")
+    _load_private(key)
 
 
-def _private(key: Path) -> Any:
+def _read_key(key: Path, option: str, how_to_make: str) -> bytes:
+    """A key file's bytes. Only where there is no file does the hint say how to make one."""
+    where = f"{option}={key}"
+    try:
+        mode = key.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a pipe would wait for ever
+            raise ReleaseError("is not a regular file", where=where, hint=f"copy the key to a file: {option}=FILE")
+        return key.read_bytes()
+    except FileNotFoundError:
+        raise ReleaseError("there is no such key file", where=where, hint=how_to_make) from None
+    except IsADirectoryError:
+        raise ReleaseError(
+            "is a folder, not a key file", where=where, hint=f"name the file in it: {where}/FILE"
+        ) from None
+    except PermissionError:
+        hint = f"ls -ln {key} says whose it is: make it readable for user id {os.geteuid()}, or run as its owner"
+        raise ReleaseError(f"user id {os.geteuid()} has no permission to read it", where=where, hint=hint) from None
+    except OSError as error:
+        raise ReleaseError(
+            f"cannot be read: {error.strerror}", where=where, hint="check the path and the disk"
+        ) from None
+
+
+def _load_private(key: Path) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     where = f"key={key}"
     try:
-        found = serialization.load_pem_private_key(key.read_bytes(), None)
+        found = serialization.load_pem_private_key(_read_key(key, "key", _MAKE), None)
     except TypeError:
         hint = f"openssl ec -in {key} -out PLAIN && chmod 600 PLAIN"
         raise ReleaseError(
             "this key has a password, which nobody could type in a build", where=where, hint=hint
         ) from None
-    except (OSError, ValueError) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ReleaseError(f"is no private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
     if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
         kind = found.curve.name if isinstance(found, ec.EllipticCurvePrivateKey) else type(found).__name__
         raise ReleaseError(f"is a key of another type ({kind.strip('_')}), not EC P-256", where=where, hint=_MAKE)
     return found
+
+
+def _check_public(public: Path) -> None:
+    """Refuse what cannot be the key of a signature, before the signature is blamed."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    where = f"pubkey={public}"
+    try:
+        found = serialization.load_pem_public_key(_read_key(public, "pubkey", _PUBLIC))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ReleaseError(f"is no public EC key in PEM ({str(error)[:80]})", where=where, hint=_PUBLIC) from None
+    if not isinstance(found, ec.EllipticCurvePublicKey) or found.curve.name not in _CURVES:
+        kind = found.curve.name if isinstance(found, ec.EllipticCurvePublicKey) else type(found).__name__
+        what = f"is a public key of another type ({kind.strip('_')}), not EC {', '.join(_CURVES)}"
+        raise ReleaseError(what, where=where, hint=_PUBLIC)
 
 
 def sign(folder: Path, signature: Path, key: Path) -> None:
@@ -71,7 +116,7 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
     # Nothing to ignore: model-signing writes what it ignores into the signature, in an order that chance gives.
     ordered = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
     signing.Config().set_hashing_config(ordered).use_elliptic_key_signer(private_key=key).sign(folder, signature)
-    _make_repeatable(signature, _private(key))
+    _make_repeatable(signature, _load_private(key))
 
 
 def _make_repeatable(signature: Path, key: Any) -> None:
@@ -101,15 +146,8 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
         ReleaseError: ``public`` is no public key that could have signed.
     """
     from model_signing import hashing, verifying
-    from model_signing._signing import sign_ec_key
 
-    if not public.is_file():
-        raise ReleaseError("there is no such key file", where=f"pubkey={public}", hint=_PUBLIC)
-    try:
-        sign_ec_key.Verifier(public)
-    except (AttributeError, ValueError) as error:
-        what = f"is no public EC key in PEM ({str(error)[:80]})"
-        raise ReleaseError(what, where=f"pubkey={public}", hint=_PUBLIC) from None
+    _check_public(public)
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)
         config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature.relative_to(folder)]))

@@ -1,0 +1,159 @@
+"""HTTP as publishing needs it: https at every hop, http only on this machine, and credentials for one origin only.
+
+Redirects are followed here, one by one. requests would follow them to http, and would add what ~/.netrc has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+import requests
+from urllib3.util import parse_url
+
+__all__ = [
+    "AddressError",
+    "Client",
+    "Origin",
+    "is_loopback",
+    "join_address",
+    "origin_of",
+    "refuse_unprotected",
+]
+
+#: To connect, and for a server's silence.
+_TIMEOUT_S = (10, 60)
+
+#: Redirects that one request may take.
+_HOPS = 5
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class AddressError(Exception):
+    """A server sends on to an address that must not be used."""
+
+
+class Origin(NamedTuple):
+    """Whom credentials are for: the same host with another scheme or port is another one."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an absolute address, read with the parser of those who connect to it.
+
+    Raises:
+        AddressError: it is no address of http or https, or has a user in it.
+    """
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        raise AddressError("sends on to a malformed address") from None
+    if parts.scheme not in _PORTS or not parts.host:
+        raise AddressError("sends on to an address that is neither http nor https")
+    if parts.auth is not None:
+        raise AddressError(f"sends on to an address with a user in it, at {parts.host}")
+    return Origin(parts.scheme, parts.host, parts.port or _PORTS[parts.scheme])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (with or without a port) is this machine."""
+    try:
+        name = (parse_url(f"https://{host}").host or "").strip("[]")
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_unprotected(url: str, start: Origin) -> Origin:
+    """The origin of ``url``, if a request that began at ``start`` may go there.
+
+    Raises:
+        AddressError: it is http, and one of the two is another machine.
+    """
+    origin = origin_of(url)
+    if origin.scheme != "https" and not (is_loopback(origin.host) and is_loopback(start.host)):
+        raise AddressError(f"sends on to an unprotected address ({origin})")
+    return origin
+
+
+class Client:
+    """Sends requests on behalf of one server, which the user named."""
+
+    def __init__(self, start: Origin) -> None:
+        self.start = start
+        self._session = requests.Session()  # its trust_env: proxies and CA bundles of the site
+        self._session.auth = _leave_as_is
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        authorization: str = "",
+        owner: Origin | None = None,
+    ) -> requests.Response:
+        """Send one request and follow its redirects; ``authorization`` goes to ``owner`` (the start) only.
+
+        A redirect away from the owner ends that: later hops go without, even those that lead back.
+
+        Raises:
+            AddressError: a hop is unprotected or malformed, or there are too many.
+            requests.RequestException: no answer.
+        """
+        for _ in range(_HOPS + 1):
+            origin = refuse_unprotected(url, self.start)
+            if origin != (owner or self.start):
+                authorization = ""
+            answer = self._session.request(
+                method,
+                parse_url(url).url,
+                headers={**(headers or {}), **({"Authorization": authorization} if authorization else {})},
+                data=data,
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+                proxies={"no_proxy": origin.host.strip("[]")} if origin.scheme == "http" else None,
+            )
+            if not _is_to_follow(method, answer):
+                return answer
+            url = join_address(answer)
+        raise AddressError(f"redirects more than {_HOPS} times")
+
+
+def _is_to_follow(method: str, answer: requests.Response) -> bool:
+    """Whether the same request is meant to be sent elsewhere; 301 to 303 would turn a PUT into a GET."""
+    codes = (301, 302, 303, 307, 308) if method in ("GET", "HEAD") else (307, 308)
+    return answer.status_code in codes and "Location" in answer.headers
+
+
+def join_address(answer: requests.Response) -> str:
+    """The absolute address that an answer's Location names.
+
+    Raises:
+        AddressError: it names none.
+    """
+    location = answer.headers.get("Location")
+    if not location:
+        raise AddressError("names no address to send on to")
+    try:
+        return urljoin(answer.url, location)
+    except ValueError:
+        raise AddressError("sends on to a malformed address") from None
+
+
+def _leave_as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Take the place of the login that requests finds in ~/.netrc: these credentials come from Docker's files only."""
+    return request

@@ -1,0 +1,194 @@
+"""One repository of an OCI registry: the part of the distribution specification that a push needs.
+
+https://github.com/opencontainers/distribution-spec. Credentials are those of ``docker login``. They go to the registry,
+and to the token service that it names, over https; over http only on this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+from utils.errors import PublishError
+from utils.release.http import AddressError, Client, is_loopback, join_address, origin_of
+from utils.release.oci import MANIFEST, Tagged, digest_of, version_of
+
+__all__ = ["Registry"]
+
+#: Times that a request is tried when the registry does not answer, or answers that it is busy.
+_TRIES = 4
+
+_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+
+
+class Registry:
+    """One repository of a registry."""
+
+    def __init__(self, host: str, repository: str) -> None:
+        place = "to=oci://HOST/REPO"
+        if "@" in host:  # what stands before it may be a password: not printed
+            hint = f"{place}, and `docker login HOST`"
+            raise PublishError("HOST has a user in it", where="to=", hint=hint)
+        if not _NAME.fullmatch(repository):
+            hint = f"{place}, in lower case"
+            raise PublishError(f"{repository!r} is no name of a repository", where=f"oci://{host}", hint=hint)
+        scheme = "http" if is_loopback(host) else "https"
+        try:
+            self._origin = origin_of(f"{scheme}://{host}")
+        except AddressError:
+            raise PublishError(f"{host!r} is no name of a host", where="to=", hint=place) from None
+        self.host, self.repository = host, repository
+        self.base = f"{scheme}://{host}/v2/{repository}"
+        self._client = Client(self._origin)
+        self._authorization = ""
+
+    def __str__(self) -> str:
+        return f"oci://{self.host}/{self.repository}"
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the blob is there, whole."""
+        return self._ask("HEAD", f"{self.base}/blobs/{digest}", allowed=(200, 404)).status_code == 200
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        """Leave a blob there."""
+        begun = self._ask("POST", f"{self.base}/blobs/uploads/", allowed=(202,))
+        try:
+            place = join_address(begun)
+        except AddressError as error:
+            raise self._misdirected(error) from None
+        place += f"{'&' if '?' in place else '?'}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        self._ask("PUT", place, data=data, headers=headers, allowed=(201,))
+
+    def find_tag(self, tag: str) -> Tagged | None:
+        """What has that tag."""
+        headers = {"Accept": MANIFEST}
+        found = self._ask("GET", f"{self.base}/manifests/{tag}", headers=headers, allowed=(200, 404))
+        return Tagged(digest_of(found.content), version_of(found.content)) if found.status_code == 200 else None
+
+    def put_manifest(self, tag: str, manifest: bytes) -> None:
+        """Leave a manifest there under a tag."""
+        headers = {"Content-Type": MANIFEST}
+        self._ask("PUT", f"{self.base}/manifests/{tag}", data=manifest, headers=headers, allowed=(201,))
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        allowed: tuple[int, ...],
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> requests.Response:
+        """One request, with the credentials that the registry asks for, tried again where that may help."""
+        has_asked = False
+        for tried in range(1, _TRIES + 2):
+            try:
+                answer = self._client.send(method, url, headers=headers, data=data, authorization=self._authorization)
+            except AddressError as error:
+                raise self._misdirected(error) from None
+            except requests.exceptions.SSLError:
+                what = "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE names a site's own CA)"
+                raise self._problem(what) from None
+            except requests.RequestException as error:
+                if tried >= _TRIES:
+                    raise self._problem(f"cannot be reached ({_why(error)}, {tried} tries)") from None
+                time.sleep(0.25 * 2**tried)
+                continue
+            if answer.status_code in allowed:
+                return answer
+            if answer.status_code == 401 and not has_asked and origin_of(answer.url) == self._origin:
+                has_asked = True
+                self._authorization = self._authorise(answer.headers.get("WWW-Authenticate", ""))
+                continue
+            if answer.status_code in (429, 500, 502, 503, 504) and tried < _TRIES:
+                time.sleep(0.25 * 2**tried)
+                continue
+            raise self._refused(answer)
+        raise self._problem("cannot be reached")
+
+    def _authorise(self, challenge: str) -> str:
+        """The Authorization header that answers a challenge."""
+        known = _find_credentials(self.host)
+        basic = f"Basic {base64.b64encode(known.encode()).decode()}" if known else ""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "basic":
+            return basic
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        realm = fields.pop("realm", "")
+        if scheme.lower() != "bearer" or not realm:
+            return ""
+        fields["scope"] = f"repository:{self.repository}:pull,push"
+        try:
+            url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
+            answer = self._client.send("GET", url, authorization=basic, owner=origin_of(realm))
+            token = answer.json() if answer.ok else {}
+        except AddressError as error:
+            raise self._misdirected(error) from None
+        except (requests.RequestException, ValueError):
+            raise self._problem("its token service does not answer") from None
+        found = token.get("token") or token.get("access_token") or ""
+        return f"Bearer {found}" if found else ""
+
+    def _refused(self, answer: requests.Response) -> PublishError:
+        elsewhere = origin_of(answer.url)
+        if elsewhere != self._origin:  # its words are for that server's people
+            return self._problem(f"sends on to {elsewhere}, which answers HTTP {answer.status_code}")
+        if answer.status_code in (401, 403):
+            known = (
+                "the credentials for it are not accepted" if _find_credentials(self.host) else "no credentials for it"
+            )
+            return PublishError(
+                f"not authorised (HTTP {answer.status_code}): {known}",
+                where=str(self),
+                hint=f"docker login {self.host} (or DOCKER_CONFIG=FOLDER), with the right to push",
+            )
+        try:
+            said = "; ".join(str(error.get("code")) for error in answer.json()["errors"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            said = ""
+        return self._problem(f"answers HTTP {answer.status_code} {said}".rstrip())
+
+    def _problem(self, what: str) -> PublishError:
+        hint = "what has arrived stays there: the same command goes on from it"
+        return PublishError(what, where=str(self), hint=hint)
+
+    def _misdirected(self, error: AddressError) -> PublishError:
+        hint = "ask those who run this registry for one that stays on https"
+        return PublishError(str(error), where=str(self), hint=hint)
+
+
+def _why(error: Exception) -> str:
+    text = str(error)
+    for found, why in (("refused", "connection refused"), ("resolve", "unknown host"), ("timed out", "no answer")):
+        if found in text:
+            return why
+    return "the connection was cut"
+
+
+def _find_credentials(host: str) -> str:
+    """``user:password`` as ``docker login`` left it: in its config.json, or with the helper that it names."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        helper = config.get("credHelpers", {}).get(host) or config.get("credsStore")
+        stored = config.get("auths", {}).get(host, {})
+        if stored.get("auth"):
+            return base64.b64decode(stored["auth"]).decode()
+        if helper:
+            command = [f"docker-credential-{helper}", "get"]
+            done = subprocess.run(command, input=host, capture_output=True, text=True, timeout=30)
+            answer = json.loads(done.stdout) if done.returncode == 0 else {}
+            return f"{answer['Username']}:{answer['Secret']}" if answer else ""
+    except (OSError, ValueError, KeyError, AttributeError, subprocess.TimeoutExpired):
+        pass
+    return ""

@@ -26,21 +26,22 @@ doit board:MODEL target=root@HOST,root@OTHER:2222     run one model on boards ov
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from doit import get_var
 from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
-from doit.tools import config_changed
 
 from utils import environment, paths
 from utils.errors import ZooError
 from utils.graph import layout, plan
 from utils.graph.report import Report
 from utils.graph.step import Step
+from utils.graph.tasks import REQUIRE_NPU, check_npu, compile_task, run_pinned, step_task
 from utils.model import own_weights
-from utils.npu import bsp, vela
+from utils.npu import bsp
 from utils.recipe.load import load_recipes
 
 try:
@@ -67,33 +68,12 @@ DOIT_CONFIG = {
 }
 
 
-def _run(command: list[str]) -> CmdAction:
-    """A step, in a process of its own."""
-    env = environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
-    return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
-
-
-def _task(step: Step) -> dict[str, Any]:
-    return {
-        "basename": step.model,
-        "name": step.name,
-        "doc": step.doc,
-        "actions": [_run(step.command)],
-        "file_dep": [paths.relative(file) for file in step.reads],
-        "targets": [paths.relative(file) for file in step.writes],
-        # The second is the truth: utils/graph/record.py.
-        "uptodate": [config_changed(step.config | {"code": step.code_digests()}), step.is_current],
-        "io": {"capture": False},  # steps speak to the terminal themselves
-        "clean": [step.clean],
-    }
-
-
 def task_models() -> Iterator[dict[str, Any]]:
     """Every model, its steps below it."""
     for name, found in RECIPES.items():
         yield {"basename": name, "name": None, "doc": found.summary}
         for step in plan.steps_of(found):
-            yield _task(step)
+            yield step_task(step)
 
 
 def task_demo() -> dict[str, Any]:
@@ -101,76 +81,40 @@ def task_demo() -> dict[str, Any]:
     return {"actions": None, "task_dep": [name for name, found in RECIPES.items() if found.group == "demo"]}
 
 
-REQUIRE_NPU = {
-    "name": "require_npu",
-    "long": "require-npu",
-    "type": bool,
-    "default": False,
-    "help": "fail when an operator stays on the CPU",
-}
-
-
-def _vela(name: str) -> Task:
-    """Compile one model for each BSP. No file_dep and no targets: to compile is not to build what is compiled."""
-    steps = [plan.vela_step(RECIPES[name], release) for release in BSPS]
-
-    def there() -> TaskFailed | None:
-        file = paths.relative(layout.npu_file(name))
-        return None if layout.npu_file(name).is_file() else TaskFailed(f"there is no {file}: doit {name} makes it")
-
-    def gate(require_npu: bool) -> TaskFailed | None:
-        try:
-            vela.require_npu([step.writes[-1] for step in steps] if require_npu else [])
-        except ZooError as error:
-            return TaskFailed(str(error))
-        return None
-
-    def is_current(task: Task) -> bool:
-        return not (task.options or {}).get("require_npu") and all(step.is_current() for step in steps)
-
-    task = dict_to_task(
-        {
-            "name": f"vela:{name}",
-            "doc": f"compile {name} for the i.MX 93's NPU: {', '.join(release.name for release in BSPS)}",
-            "actions": [there, *[_run(step.command) for step in steps], gate],
-            "uptodate": [is_current],
-            "params": [REQUIRE_NPU],
-            "io": {"capture": False},
-            "clean": [step.clean for step in steps],
-        }
-    )
-    task.subtask_of = "vela"
-    return task
-
-
 def task_vela() -> Iterator[Task]:
     """compile every int8 file in artifacts/ for the i.MX 93's NPU (bsp=BSP,... --require-npu)"""
     models = [name for name, found in RECIPES.items() if "int8" in found.variants]
-    here = [name for name in models if layout.npu_file(name).is_file()]
+    built = [name for name in models if layout.npu_file(name).is_file()]
 
     def finish(require_npu: bool) -> TaskFailed | None:
         for name in models:
-            if name not in here:
+            if name not in built:
                 sys.stdout.write(f"vela: {name} is not built yet: doit {name}\n")
-        made = [plan.vela_step(RECIPES[name], release).writes[-1] for name in here for release in BSPS]
-        try:
-            vela.require_npu(made if require_npu else [])
-        except ZooError as error:
-            return TaskFailed(str(error))
-        return None
+        steps = [plan.vela_step(RECIPES[name], release) for name in built for release in BSPS]
+        return check_npu(steps, require_npu)
 
     group = dict_to_task(
         {
             "name": "vela",
             "doc": task_vela.__doc__,
             "actions": [finish],
-            "task_dep": [f"vela:{name}" for name in here],
+            "task_dep": [f"vela:{name}" for name in built],
             "params": [REQUIRE_NPU],
         }
     )
     group.has_subtask = True
     yield group
-    yield from map(_vela, models)
+    for name in models:
+        steps = [plan.vela_step(RECIPES[name], release) for release in BSPS]
+        yield compile_task(name, steps, partial(_clean_npu, name, steps))
+
+
+def _clean_npu(name: str, steps: list[Step]) -> None:
+    from utils.bundle import npu_folder  # jinja2: not before a task needs it
+
+    for step, release in zip(steps, BSPS, strict=True):
+        npu_folder.remove_bsp(RECIPES[name], release)
+        step.clean()
 
 
 def task_compat() -> Iterator[dict[str, Any]]:
@@ -181,7 +125,7 @@ def task_compat() -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "doc": f"where {name} will run, and what stands in the way",
-            "actions": [_run(command)],
+            "actions": [run_pinned(command)],
             "io": {"capture": False},
         }
 

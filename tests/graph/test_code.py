@@ -17,7 +17,7 @@ from utils import paths
 from utils.graph import code
 
 NETWORK = ["train", "float32", "int8"]  # with `load`: the steps that run the recipe's own code
-ALL = ["download", *NETWORK, "evaluate", "validate", "card"]
+ALL = [*NETWORK, "evaluate", "validate", "card"]
 
 #: For each line that it reads, prints {model: {step: what its key is made of beside the files of other steps}}.
 PROGRAM = """

@@ -15,10 +15,10 @@ import pytest
 from tests.support.checkouts import Checkout
 from tests.support.velas import require_vela
 from utils import files, paths, tflite
+from utils.bundle import npu_folder
 from utils.errors import BuildError, DataError, GateError
 from utils.npu import bsp, vela
 from utils.npu.bsp import Bsp
-from utils.steps import vela as step
 
 DEFAULT = bsp.find_default_bsp()
 OTHERS = [bsp.find_bsp(name) for name in ("LF6.1.36_2.1.0", "LF6.6.36_2.1.0", "LF6.18.20_2.0.0")]
@@ -247,7 +247,15 @@ def test_doit_vela(with_vela: Checkout) -> None:
     run(with_vela, "demo_nearest:card")
     assert not folder.exists()
     run(with_vela, "vela:demo_nearest")
-    with_vela.doit("clean", "vela:demo_nearest")
+
+    # What other BSPs have stays when one is cleaned, and the page and the sums speak of it alone.
+    shutil.copytree(folder / DEFAULT.name, folder / "LF6.6.36_2.1.0")
+    done = with_vela.doit("clean", "vela:demo_nearest")
+    assert f"remove what was compiled for {DEFAULT.name}" in done.stdout
+    assert "bound method" not in done.stdout
+    assert {entry.name for entry in folder.iterdir()} == {"README.md", "SHA256SUMS", "LF6.6.36_2.1.0"}
+    assert files.sums_hold(folder)
+    with_vela.doit("clean", "vela:demo_nearest", "bsp=LF6.6.36_2.1.0")
     assert not folder.exists()
 
 
@@ -348,5 +356,5 @@ def test_a_version_that_does_a_model_harm_is_pointed_out(
 ) -> None:
     names = ["LF6.6.36_2.1.0", "LF6.12.34_2.1.0", "LF6.18.20_2.0.0"]
     runs = [estimate(name, ms) for name, ms in zip(names, estimates, strict=False)]
-    marked = step.marked(runs)
+    marked = npu_folder._marked(runs)
     assert [(entry["run"]["summary"]["vela"], round(entry["times"], 1)) for entry in marked] == found

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, paths
+from utils.graph.syntax import is_text, tree_as_text
 
 __all__ = ["code_digest", "code_files", "forget_files"]
 
@@ -40,6 +41,7 @@ HARNESS = frozenset(
         "utils.graph.plan",
         "utils.graph.record",
         "utils.graph.step",
+        "utils.graph.syntax",
         "utils.sources.cache",
         "utils.sources.fetch",
         "utils.sources.http",
@@ -232,7 +234,7 @@ def _members(reached: _Reached) -> Iterator[_Place]:
 
 def _count(module: _Module, node: ast.AST, reached: _Reached, prefix: str = "") -> Iterator[_Place]:
     """Add one syntax tree; gives the places that it names."""
-    tree = (module.name, prefix + _as_text(node, in_class=bool(prefix)))
+    tree = (module.name, prefix + tree_as_text(node, in_class=bool(prefix)))
     if tree in reached.trees:
         return
     reached.trees.add(tree)
@@ -323,7 +325,7 @@ def _parse(name: str, file: Path, _sha256: str) -> _Module:
             _note_import(module, node)
     for node in tree.body:
         names = _bound(node)
-        if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node) or names == ["__all__"]:
+        if isinstance(node, ast.Import | ast.ImportFrom) or is_text(node) or names == ["__all__"]:
             continue
         for word in names:
             module.defined.setdefault(word, []).append(node)
@@ -367,38 +369,3 @@ def _note_import(module: _Module, node: ast.Import | ast.ImportFrom) -> None:
 def _is_program(node: ast.stmt) -> bool:
     """Whether a statement is ``if __name__ == "__main__"``, without an ``else``."""
     return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) == "__name__ == '__main__'"
-
-
-def _is_text(node: ast.AST) -> bool:
-    """Whether a statement is a string and nothing else: it does nothing."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-@lru_cache(maxsize=8192)  # steps share most of what they reach
-def _as_text(node: ast.AST, *, in_class: bool = False) -> str:
-    """A syntax tree as text that is equal on every Python: no positions, docstrings, or hints that nothing reads."""
-    words: list[str] = []
-    _write(node, words, in_class=in_class)
-    return "".join(words)
-
-
-def _write(value: object, words: list[str], *, in_class: bool) -> None:
-    if isinstance(value, list):
-        words.append("[")
-        for item in value:
-            if not _is_text(item):
-                _write(item, words, in_class=in_class)
-        words.append("]")
-    elif isinstance(value, ast.AST):
-        words.append(type(value).__name__ + "(")
-        in_body = in_class if not isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else False
-        in_body = in_body or isinstance(value, ast.ClassDef)
-        for name, part in ast.iter_fields(value):
-            is_hint = name in ("annotation", "returns", "type_comment") and not in_class
-            if part is None or part == [] or is_hint or name in ("kind", "type_params", "ctx"):
-                continue
-            words.append(name + "=")
-            _write(part, words, in_class=in_body)
-        words.append(")")
-    else:
-        words.append(f"{type(value).__name__}:{value!r},")

@@ -5,14 +5,27 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doit.action import PythonAction
 from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
-__all__ = ["Report"]
+__all__ = ["Cleaning", "Report"]
+
+
+class Cleaning(PythonAction):  # type: ignore[misc]  # doit is untyped
+    """A clean action that says what it removes; doit would show the function."""
+
+    def __init__(self, remove: Callable[[], object], what: str) -> None:
+        super().__init__(remove)
+        self._what = what
+
+    def __str__(self) -> str:
+        return f"remove {self._what}"
 
 
 class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped

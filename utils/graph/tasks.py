@@ -1,0 +1,96 @@
+"""Steps as doit's tasks: each runs in a process of its own, and its record says whether it has to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from doit.action import CmdAction
+from doit.exceptions import TaskFailed
+from doit.task import Task, dict_to_task
+from doit.tools import config_changed
+
+from utils import environment, paths
+from utils.errors import ZooError
+from utils.graph import layout
+from utils.graph.report import Cleaning
+from utils.graph.step import Step
+from utils.npu import vela
+
+__all__ = ["REQUIRE_NPU", "check_npu", "compile_task", "run_pinned", "step_task"]
+
+#: The option of every Vela task.
+REQUIRE_NPU = {
+    "name": "require_npu",
+    "long": "require-npu",
+    "type": bool,
+    "default": False,
+    "help": "fail when an operator stays on the CPU",
+}
+
+
+def run_pinned(command: list[str]) -> CmdAction:
+    """The action that runs a program of ours with the pins; it ends with this doit."""
+    env = environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
+    return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
+
+
+def step_task(step: Step) -> dict[str, Any]:
+    """The sub-task of one step of a model."""
+    return {
+        "basename": step.model,
+        "name": step.name,
+        "doc": step.doc,
+        "actions": [run_pinned(step.command)],
+        "file_dep": [paths.relative(file) for file in step.reads],
+        "targets": [paths.relative(file) for file in step.writes],
+        # The second is the truth: utils/graph/record.py.
+        "uptodate": [config_changed(step.config | {"code": step.code_digests()}), step.is_current],
+        "io": {"capture": False},  # steps speak to the terminal themselves
+        "clean": [Cleaning(step.clean, "its files and its record")],
+    }
+
+
+def check_npu(steps: Sequence[Step], require_npu: bool) -> TaskFailed | None:
+    """The failure of a Vela task that must leave no operator on the CPU; None where all is well."""
+    try:
+        vela.require_npu([step.writes[-1] for step in steps] if require_npu else [])
+    except ZooError as error:
+        return TaskFailed(str(error))
+    return None
+
+
+def compile_task(model: str, steps: Sequence[Step], clean: Callable[[], object]) -> Task:
+    """The task that compiles one model for several BSPs; no file_dep and no targets: it builds nothing before it.
+
+    Args:
+        model: its name.
+        steps: one a BSP.
+        clean: removes what they wrote.
+    """
+    file = layout.npu_file(model)
+    names = ", ".join(step.name.removeprefix("vela-") for step in steps)
+
+    def find_model() -> TaskFailed | None:
+        return None if file.is_file() else TaskFailed(f"there is no {paths.relative(file)}: doit {model} makes it")
+
+    def check(require_npu: bool) -> TaskFailed | None:
+        return check_npu(steps, require_npu)
+
+    def is_current(task: Task) -> bool:
+        return not (task.options or {}).get("require_npu") and all(step.is_current() for step in steps)
+
+    task = dict_to_task(
+        {
+            "name": f"vela:{model}",
+            "doc": f"compile {model} for the i.MX 93's NPU: {names}",
+            "actions": [find_model, *[run_pinned(step.command) for step in steps], check],
+            "uptodate": [is_current],
+            "params": [REQUIRE_NPU],
+            "io": {"capture": False},
+            "clean": [Cleaning(clean, f"what was compiled for {names}")],
+        }
+    )
+    task.subtask_of = "vela"
+    return task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.checkouts import FAILED, NOTHING, Checkout, clean_env, ran, read_until
 
@@ -144,6 +146,28 @@ def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 100")
     build.communicate(timeout=60)
     assert ran(built.doit("demo_nearest")) == {"demo_nearest:card"}
+    assert NOTHING in built.doit("demo_nearest").stdout
+
+
+def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) -> None:
+    """A waiting process has the old code in its memory; what it makes must not count as made by the new."""
+    records = built.root / "build/demo_nearest/records"
+    built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+    log = (records / "card.log").read_bytes()
+    picture = built.root / "artifacts/demo_nearest/digits.png"
+    with Image.open(picture) as drawn:
+        width = drawn.width
+    with (records / "card.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = built.start("demo_nearest:card")
+        read_until(build, "waits: another doit runs this step")
+        assert (records / "card.log").read_bytes() == log  # it belongs to the step that runs
+        built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 100")
+    said, _ = build.communicate(timeout=120)
+    assert build.returncode == 0, said
+    assert "starts anew" in said
+    with Image.open(picture) as drawn:
+        assert drawn.width < width
     assert NOTHING in built.doit("demo_nearest").stdout
 
 

@@ -169,7 +169,7 @@ def test_neighbours_that_agree_are_one_verdict(peculiar: Path) -> None:
 @pytest.mark.parametrize("release", ["LF6.1.36_2.1.0", "LF6.6.36_2.1.0", DEFAULT.name, "LF6.18.20_2.0.0"])
 def test_vela_places_operators_as_the_report_predicts(peculiar: Path, tmp_path: Path, release: str) -> None:
     """Operator for operator, on models made to be difficult."""
-    chosen = bsp.find(release)
+    chosen = bsp.find_bsp(release)
     require_vela(chosen)
     for name in ("plain", "float_io", "dense_per_channel", "unplaceable", "triple", "nearest", "dynamic", "dilated"):
         file = peculiar / f"{name}.tflite"

@@ -12,10 +12,10 @@ from tests.support import pretrained
 from tests.support.checkouts import MIRROR, Checkout, copy_project, make_small
 from tests.support.servers import Server, serving
 
-#: Fixtures that build a model, convert one with TensorFlow, or are there to build in.
+#: Fixtures that build a model or an environment, convert a model with TensorFlow, or are there to build in.
 BUILDING = {
     "project", "built_once", "loaded_once", "ready_once", "peculiar", "zoo", "real", "upstream_files", "board_root",
-    "segmentation", "whole_on_npu", "raw", "network",
+    "segmentation", "whole_on_npu", "raw", "network", "tiny",
 }  # fmt: skip
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
@@ -23,10 +23,12 @@ DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what neither builds a model nor has a marker of its own."""
+    """Mark as fast what builds nothing, has no marker of its own, and is in a module without TensorFlow."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if not fixtures & BUILDING and not {mark.name for mark in item.iter_markers()} & DEMANDING:
+        markers = {mark.name for mark in item.iter_markers()}
+        module = vars(getattr(item, "module", None) or item)
+        if not (fixtures & BUILDING or markers & DEMANDING or {"tf", "keras"} & module.keys()):
             item.add_marker(pytest.mark.fast)
 
 

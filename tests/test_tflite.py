@@ -52,7 +52,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", MODELS)
-def test_a_finished_model(built_once: Checkout, name: str, variant: str) -> None:
+def test_structure_of_the_demo_models(built_once: Checkout, name: str, variant: str) -> None:
     found = find_recipe(name)
     file = model(built_once, name, variant)
     graph = tflite.read(file)
@@ -299,6 +299,6 @@ def test_integer_io_twice(network: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all"])
-def test_integer_io_of_no_model(content: bytes) -> None:
+def test_integer_io_refuses_a_file_that_is_not_tflite(content: bytes) -> None:
     with pytest.raises(DataError, match="the published model: not a TFLite file"):
         tflite.integer_io(content)

@@ -20,7 +20,7 @@ from tests.support.checkouts import FAILED, NOTHING, Checkout, clean_env, ran, r
 MODELS = ("demo_nearest", "demo_bilinear")
 
 
-def test_the_bundles_are_whole(built_once: Checkout) -> None:
+def test_every_bundle_matches_its_checksums(built_once: Checkout) -> None:
     for model in MODELS:
         bundle = built_once.root / "artifacts" / model
         assert subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=bundle).returncode == 0
@@ -67,7 +67,7 @@ def test_a_lost_database_costs_nothing(built: Checkout) -> None:
     assert done.stdout.count("is up to date") == 2 * 6
 
 
-def test_clean_takes_away_what_was_made_and_no_more(built: Checkout) -> None:
+def test_clean_removes_artifacts_and_keeps_other_files(built: Checkout) -> None:
     done = built.doit("clean", "demo_nearest")
     assert done.returncode == 0, done.stderr
     assert not (built.root / "artifacts/demo_nearest").exists()
@@ -108,7 +108,7 @@ def test_changing_the_cards_template_writes_cards_only(built: Checkout) -> None:
         ("artifacts/demo_bilinear/README.md", {"demo_bilinear:card"}),
     ],
 )
-def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, steps: set[str]) -> None:
+def test_a_flipped_byte_is_detected_and_rebuilt(built: Checkout, file: str, steps: set[str]) -> None:
     path, before = built.root / file, built.hashes("*/*/*.tflite")
     good, times = path.read_bytes(), path.stat()
     path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
@@ -122,7 +122,7 @@ def test_a_flipped_byte_is_noticed_and_made_right(built: Checkout, file: str, st
 
 
 @pytest.mark.slow
-def test_a_change_that_was_killed_and_taken_back_leaves_no_trace(built: Checkout) -> None:
+def test_a_killed_build_of_a_reverted_change_leaves_no_trace(built: Checkout) -> None:
     """doit's database then tells of the older run, and half of the steps are of the newer recipe."""
     before = built.hashes("artifacts/*/*")
     built.change("recipes/demo/recipe.toml", "epochs = 4", "epochs = 2")
@@ -171,7 +171,7 @@ def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) ->
     assert NOTHING in built.doit("demo_nearest").stdout
 
 
-def test_a_bundle_holds_what_the_recipe_says_and_nothing_older(built: Checkout) -> None:
+def test_a_bundle_drops_files_that_the_recipe_no_longer_names(built: Checkout) -> None:
     built.change("recipes/demo/recipe.toml", "examples = 10", "examples = 4")
     (built.root / "build/demo_nearest/bundle/__pycache__").mkdir()
     done = built.doit("demo_nearest")
@@ -237,7 +237,7 @@ def test_an_unknown_task_is_refused(built: Checkout) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_another_lock_than_the_environments_is_refused(built: Checkout, tmp_path: Path) -> None:
+def test_a_lock_that_differs_from_the_environment_is_refused(built: Checkout, tmp_path: Path) -> None:
     """Packages that the lock does not name must not make artifacts."""
     code = "import pathlib, sys; sys.prefix = sys.argv[1]; from utils import environment; environment.require_lock()"
     (tmp_path / "zoo-lock.sha256").write_text("0" * 64 + "\n")

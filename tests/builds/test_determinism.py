@@ -38,7 +38,7 @@ def test_same_bytes_on_one_core(built_once: Checkout, tmp_path: Path) -> None:
     assert one == built_once.hashes() | built_once.hashes("build/*/*.weights.h5")
 
 
-def test_same_bytes_with_other_habits_of_the_shell(built_once: Checkout, tmp_path: Path) -> None:
+def test_same_bytes_with_other_environment_variables(built_once: Checkout, tmp_path: Path) -> None:
     """What a user's environment says about threads, kernels, hashing and language does not reach a step."""
     strange = ("env", "TF_ENABLE_ONEDNN_OPTS=0", "OMP_NUM_THREADS=2", "PYTHONHASHSEED=99", "LC_ALL=C", "TZ=Asia/Tokyo")
     assert build(tmp_path / "strange", *strange) == built_once.hashes() | built_once.hashes("build/*/*.weights.h5")

@@ -43,7 +43,7 @@ def card(checkout: Checkout, model: str) -> str:
 
 
 @pytest.mark.parametrize("model", pretrained.MODELS)
-def test_the_bundles_are_whole(loaded_once: Loaded, model: str) -> None:
+def test_every_bundle_matches_its_checksums(loaded_once: Loaded, model: str) -> None:
     home = bundle(loaded_once.checkout, model)
     assert subprocess.run(["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"], cwd=home).returncode == 0
     summed = {line.split("  ")[1] for line in (home / "SHA256SUMS").read_text().splitlines()}
@@ -63,7 +63,7 @@ def test_the_bundles_are_whole(loaded_once: Loaded, model: str) -> None:
     assert read(loaded_once.checkout, model, "model.json")["samples"] is None
 
 
-def test_a_second_run_does_nothing_and_asks_nobody(loaded_once: Loaded) -> None:
+def test_a_second_run_builds_nothing_and_sends_no_request(loaded_once: Loaded) -> None:
     before = len(loaded_once.server.requests)
     done = loaded_once.checkout.doit(*pretrained.MODELS, env=ENV)
     assert done.returncode == 0
@@ -178,7 +178,7 @@ def test_one_preprocessing(loaded_once: Loaded, tmp_path: Path) -> None:
     assert (everything.min(), everything.max()) != (seen.min(), seen.max()) or len(everything) > len(seen)
 
 
-def test_an_unpinned_source_is_recorded_and_shown(loaded_once: Loaded) -> None:
+def test_an_unpinned_source_is_in_manifest_and_card(loaded_once: Loaded) -> None:
     digest = pretrained.sha256(loaded_once.files["/same.h5"])
     facts = read(loaded_once.checkout, "same")["sources"]
     assert facts["weights"]["sha256"] == digest
@@ -269,7 +269,7 @@ def test_a_wrong_hash_in_a_list(loaded: Checkout, loaded_once: Loaded) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_what_can_be_built_is_built_and_the_rest_is_listed(loaded: Checkout, loaded_once: Loaded) -> None:
+def test_if_one_model_fails_the_others_still_build(loaded: Checkout, loaded_once: Loaded) -> None:
     """Two sources of one model are gone: both are named with their addresses, the other models are made."""
     gone = f"{loaded_once.server.base}/gone"
     loaded.change("recipes/colours/recipe.toml", f"{loaded_once.server.base}/colours.h5", f"{gone}/colours.h5")
@@ -288,7 +288,7 @@ def test_what_can_be_built_is_built_and_the_rest_is_listed(loaded: Checkout, loa
         assert said in offline.stderr
 
 
-def test_a_weights_file_that_is_cut_off(loaded: Checkout, loaded_once: Loaded) -> None:
+def test_a_truncated_weights_file(loaded: Checkout, loaded_once: Loaded) -> None:
     cut = loaded_once.files["/colours.h5"][:3000]
     url = loaded_once.server.on("/cut.h5", pretrained.full(cut))
     text = (loaded.root / "recipes/colours/recipe.toml").read_text()
@@ -314,7 +314,7 @@ def test_a_weights_file_that_is_cut_off(loaded: Checkout, loaded_once: Loaded) -
         ("float32 = 0.001", "float32 = 0.001\nconversion = 0.0", "is allowed"),
     ],
 )
-def test_a_number_that_is_another(loaded: Checkout, old: str, new: str, said: str) -> None:
+def test_a_result_that_differs_from_the_expected_one_fails(loaded: Checkout, old: str, new: str, said: str) -> None:
     loaded.change("recipes/colours/recipe.toml", old, new)
     before = loaded.hashes("artifacts/colours/*")
     done = loaded.doit("colours", env=ENV)
@@ -339,7 +339,7 @@ def test_the_gate_of_a_loaded_model() -> None:
         assert said in str(caught.value)
 
 
-def test_an_answer_that_is_another(loaded: Checkout) -> None:
+def test_a_prediction_that_differs_from_the_expected_one_fails(loaded: Checkout) -> None:
     """Of a segmentation: the class with most pixels, and its share."""
     text = (loaded.root / "recipes/segments/recipe.toml").read_text()
     label = text.partition('source = "view", label = "')[2].partition('"')[0]
@@ -441,7 +441,7 @@ def test_the_same_bytes_in_two_folders(zoo: Callable[..., Zoo]) -> None:
 
 
 @pytest.mark.slow
-def test_what_resnet50_takes(zoo: Callable[..., Zoo]) -> None:
+def test_peak_memory_of_resnet50(zoo: Callable[..., Zoo]) -> None:
     assert zoo("resnet50").peak < 2.5e9
 
 
@@ -459,7 +459,7 @@ def test_a_saved_model_without_the_signature(
 
 
 @pytest.mark.slow
-def test_own_weights_as_a_saved_model_folder(
+def test_user_supplied_weights_in_a_saved_model_folder(
     project: Checkout, upstream: Server, upstream_files: Callable[..., bytes], tmp_path: Path
 ) -> None:
     """The folder that the archive holds, without the archive."""
@@ -473,7 +473,7 @@ def test_own_weights_as_a_saved_model_folder(
 
 
 @pytest.mark.slow
-def test_an_h5_that_is_cut_off(project: Checkout, upstream: Server, upstream_files: Callable[..., bytes]) -> None:
+def test_a_truncated_h5_file(project: Checkout, upstream: Server, upstream_files: Callable[..., bytes]) -> None:
     data = upstream_files("resnet50")
     pretrained.localise(project, upstream, "resnet50", data[: len(data) // 2])
     done = project.doit("resnet50", env=ENV)
@@ -501,7 +501,7 @@ OWN = MIRROR.parent / "weights" / "mobilenet_v2_dequantised.h5"
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("mirror")
-def test_mobilenet_v2_with_weights_of_ones_own(real: Callable[..., Zoo]) -> None:
+def test_mobilenet_v2_with_user_supplied_weights(real: Callable[..., Zoo]) -> None:
     if not OWN.is_file():
         pytest.skip("no weights for MobileNetV2 beside the mirror")
     one, other = (real(turn, "mobilenet_v2", f"weights={OWN}").checkout for turn in (0, 1))

@@ -125,7 +125,7 @@ def test_metadata_and_packed_labels(segmentation: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("facts", [b"", b"\0", b"\xff" * 40, _normalisation([], [1.0]), _normalisation([0.0], [0.0])])
-def test_metadata_of_no_use(segmentation: Path, tmp_path: Path, facts: bytes) -> None:
+def test_invalid_metadata_is_ignored(segmentation: Path, tmp_path: Path, facts: bytes) -> None:
     file = change(
         segmentation / "seg_float32.tflite", tmp_path / "odd.tflite",
         lambda model, schema: add_metadata(model, schema, "TFLITE_METADATA", facts),

@@ -44,7 +44,7 @@ def test_damaged_model(bundle: Path, damage: Any, said: str) -> None:
         assert "/demo_nearest_int8.tflite" in refused(bundle)  # also where no model is named
 
 
-def test_model_that_is_none(bundle: Path) -> None:
+def test_a_file_that_is_not_a_tflite_model(bundle: Path) -> None:
     assert "there is no file ." in refused(bundle, "-m", ".")
     assert "is not a TFLite model" in refused(bundle, "-m", "README.md")
 

@@ -80,7 +80,7 @@ def test_nodes_times_and_verdicts_side_by_side(nearest: Path, library: Path) -> 
         assert f'"{key}"' in str(example.__doc__), key
 
 
-def test_shown_for_people(nearest: Path, library: Path) -> None:
+def test_the_text_report_shows_both_sides(nearest: Path, library: Path) -> None:
     arguments = ["-d", str(library), "--compare", "-m", "demo_nearest_int8.tflite", "-i", "example_1.png"]
     said = run(nearest, *arguments).stdout
     assert f"delegate  {library} took 3 of 16 nodes, in 3 parts\n" in said
@@ -89,7 +89,7 @@ def test_shown_for_people(nearest: Path, library: Path) -> None:
     assert "\n  example_1.png: libtest_delegate.so, and beside it cpu\n" in said
 
 
-def test_an_npu_is_checked_unasked(nearest: Path, library: Path) -> None:
+def test_golden_tensors_are_checked_by_default_on_an_npu(nearest: Path, library: Path) -> None:
     """Nobody ships a wrong one unknowingly: also ``-i`` alone looks at the golden tensors."""
     arguments = ["-d", str(library), "-m", "demo_nearest_int8.tflite", "-i", "example_1.png"]
     (entry,) = report(nearest, *arguments)["models"]
@@ -109,7 +109,7 @@ def test_both_resizes_are_computed_right(bilinear: Path, library: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", ["int8", "float32"])
-def test_fixed_results(nearest: Path, bilinear: Path, library: Path, variant: str) -> None:
+def test_fixed_output_is_detected_with_its_remedy(nearest: Path, bilinear: Path, library: Path, variant: str) -> None:
     arguments = ["--compare", "-d", str(library), *options(take="resize", mode="fixed")]
     (entry,) = report(nearest, *arguments, "-m", f"demo_nearest_{variant}.tflite", code=4)["models"]
     for check in (entry["check"], entry["compare"]):
@@ -197,7 +197,7 @@ def test_a_delegate_that_does_not_start(nearest: Path, library: Path, given: dic
     assert said in refused(nearest, "-d", str(library), *options(**given), code=5)
 
 
-def test_what_is_no_delegate(nearest: Path, library: Path, tmp_path: Path) -> None:
+def test_a_library_that_is_not_a_delegate(nearest: Path, library: Path, tmp_path: Path) -> None:
     assert "there is no delegate library libvx_delegate.so (nor in" in refused(nearest, "-d", "vx", code=5)
     assert "there is no delegate library ./none.so" in refused(nearest, "-d", "./none.so", code=5)
     (tmp_path / "text.so").write_text("no library")

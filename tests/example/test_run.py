@@ -35,14 +35,14 @@ def test_no_arguments_checks_everything(whole: Path) -> None:
     assert done.stderr.count("Traceback") == 0
 
 
-def test_the_demo_s_own_command_line(whole: Path) -> None:
+def test_one_model_and_one_image(whole: Path) -> None:
     done = run(whole, "-m", MODEL, "-i", "example_input.png", "-q")
     assert done.returncode == 0, done.stderr
     assert "example_input.png\n" in done.stdout
     assert "golden" not in done.stdout
 
 
-def test_the_seeds_own_command_line(bundle: Path) -> None:
+def test_the_command_line_of_the_demo_notebook(bundle: Path) -> None:
     """``python3 utils/example.py``, with another name that users know the file by."""
     facts = json.loads((bundle / "model.json").read_text())
     facts["variants"]["int8"]["aliases"] = ["demo_quant_int8.tflite"]
@@ -83,7 +83,7 @@ def test_a_variant_s_own_tolerance(bundle: Path) -> None:
     assert {name: check["tolerance"] for name, check in checks.items()} == {"float32": 0.001, "int8": 33}
 
 
-def test_from_another_folder(whole: Path, tmp_path: Path) -> None:
+def test_it_runs_from_any_working_folder(whole: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(whole / "example.py"), "-m", str(whole / MODEL), "-n", "1"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     shutil.copy(whole / MODEL, tmp_path)
@@ -95,7 +95,7 @@ CHOSEN = {"name": str, "library": (str, type(None)), "sha256": (str, type(None))
 SCHEMA = {"format": int, "runtime": {"name": str, "version": str}, "delegate": CHOSEN, "models": [ENTRY]}
 
 
-def test_json_is_what_the_docstring_says(whole: Path) -> None:
+def test_json_conforms_to_the_documented_schema(whole: Path) -> None:
     images = ["example_input.png", "example_1.png"]
     done = run(whole, "--json", "--check", "--samples", "--top", "4", "-n", "3", "-i", *images)
     report = json.loads(done.stdout)
@@ -189,7 +189,7 @@ def test_wrong_use(whole: Path, arguments: list[str]) -> None:
     assert done.stderr.startswith("usage: ")
 
 
-def test_a_score_that_is_no_number_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_score_that_is_nan_or_infinity_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     top = [{"label": "7", "score": 0.5}, {"label": "8", "score": None}]
     steady = {"min": 1.0, "median": 1.0, "p90": 1.0, "runs": 1}
     report = {"file": "m", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}

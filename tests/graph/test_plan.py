@@ -41,7 +41,7 @@ def test_every_read_is_written_before(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["demo_nearest", "demo_bilinear"])
-def test_a_build_leaves_what_the_plan_says(built_once: Checkout, model: str) -> None:
+def test_a_build_writes_exactly_the_planned_files(built_once: Checkout, model: str) -> None:
     """And nothing else but records, logs and locks."""
     planned = {Path(paths.relative(file)) for step in plan.steps_of(find_recipe(model)) for file in step.writes}
     for folder in ("artifacts", "build"):

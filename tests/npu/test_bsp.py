@@ -11,7 +11,7 @@ from utils.errors import BuildError
 from utils.npu import bsp, vela
 
 
-def test_every_row_is_whole_and_they_are_in_order() -> None:
+def test_every_row_is_complete_and_rows_are_sorted() -> None:
     found = list(bsp.load_bsps().values())
     assert len(found) >= 14
     for row in found:
@@ -29,7 +29,7 @@ def test_a_version_that_nobody_confirmed_is_at_least_the_one_before() -> None:
     assert not bsp.find_bsp("LF6.12.3_1.0.0").confirmed
 
 
-def test_the_default_is_what_the_image_holds() -> None:
+def test_the_default_bsp_matches_the_vela_of_the_image() -> None:
     default = bsp.find_default_bsp()
     assert (default.name, default.vela) == ("LF6.12.34_2.1.0", "4.3.0")
     assert f"\nARG VELA={default.vela}\n" in (paths.DOCKER / "Dockerfile").read_text()
@@ -43,7 +43,7 @@ def test_every_locked_vela_belongs_to_a_bsp() -> None:
 
 
 @pytest.mark.parametrize(("name", "near"), [("LF6.6.3", "did you mean 'LF6.6.3_1.0.0'"), ("nonsense", "")])
-def test_an_unknown_one_lists_the_known(name: str, near: str) -> None:
+def test_an_unknown_bsp_lists_the_known_ones(name: str, near: str) -> None:
     with pytest.raises(BuildError, match=f"no BSP is called '{name}'") as caught:
         bsp.find_bsp(name)
     assert near in str(caught.value)

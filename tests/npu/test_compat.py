@@ -97,7 +97,7 @@ def test_every_rule_has_its_case_and_every_condition_its_rule() -> None:
 
 
 @pytest.mark.parametrize("rule", CASES)
-def test_a_rule(rule: str) -> None:
+def test_a_rule_finds_its_graph_and_no_other(rule: str) -> None:
     accelerator, release, about, other = CASES[rule]
     assert rule in ids(about, accelerator, release)
     assert rule not in ids(other, accelerator, release)
@@ -118,7 +118,7 @@ def test_a_rule_ends_with_a_version(rule: str, release: bsp.Bsp) -> None:
     assert rule not in ids(about, accelerator, release)
 
 
-def test_upsampling_to_the_same_size_or_from_one_pixel_is_no_trap() -> None:
+def test_upsampling_to_the_same_size_or_from_one_pixel_has_no_finding() -> None:
     assert compat.examine(resize(BILINEAR, 1, halfPixelCenters=False), "ethos_u", DEFAULT) == (1, ())
     one = graph("RESIZE_BILINEAR", tensor((1, 1, 1, 4)), tensor((1, 65, 65, 4)), halfPixelCenters=True)
     assert compat.examine(one, "ethos_u", DEFAULT) == (1, ())
@@ -152,7 +152,7 @@ def verdicts(file: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_the_models_that_the_project_began_with(built_once: Checkout) -> None:
+def test_verdicts_of_nearest_and_bilinear_upsampling(built_once: Checkout) -> None:
     folder = built_once.root / "artifacts"
     nearest, bilinear = (folder / f"demo_{kind}/demo_{kind}_int8.tflite" for kind in ("nearest", "bilinear"))
     assert verdicts(nearest) == {"vx": {"red"}, "ethos_u": {"green"}, "cpu": {"green"}}
@@ -167,9 +167,9 @@ def test_neighbours_that_agree_are_one_verdict(peculiar: Path) -> None:
 
 
 @pytest.mark.parametrize("release", ["LF6.1.36_2.1.0", "LF6.6.36_2.1.0", DEFAULT.name, "LF6.18.20_2.0.0"])
-def test_vela_does_what_the_report_says(peculiar: Path, tmp_path: Path, release: str) -> None:
+def test_vela_places_operators_as_the_report_predicts(peculiar: Path, tmp_path: Path, release: str) -> None:
     """Operator for operator, on models made to be difficult."""
-    chosen = bsp.find(release)
+    chosen = bsp.find_bsp(release)
     require_vela(chosen)
     for name in ("plain", "float_io", "dense_per_channel", "unplaceable", "triple", "nearest", "dynamic", "dilated"):
         file = peculiar / f"{name}.tflite"
@@ -190,7 +190,7 @@ def test_a_compiled_file_is_refused(peculiar: Path, tmp_path: Path) -> None:
         compat.as_text(tmp_path / "out.tflite")
 
 
-def test_the_card_and_the_bundle_carry_it(built_once: Checkout) -> None:
+def test_card_and_bundle_contain_the_report(built_once: Checkout) -> None:
     bundle = built_once.root / "artifacts/demo_nearest"
     found = json.loads((bundle / "compat.json").read_text())
     model = next(iter(built_once.hashes("artifacts/demo_nearest/*_int8.tflite").values()))
@@ -214,7 +214,7 @@ def test_the_card_and_the_bundle_carry_it(built_once: Checkout) -> None:
         (["README.tflite"], 5, "README.tflite: not a TFLite file"),
     ],
 )
-def test_the_program(built: Checkout, words: list[str], code: int, says: str) -> None:
+def test_exit_codes_and_output_of_the_compat_step(built: Checkout, words: list[str], code: int, says: str) -> None:
     (built.root / "README.tflite").write_text("no model at all")
     done = built.run(sys.executable, "-m", "utils.steps.compat", *words)
     assert done.returncode == code, done.stdout + done.stderr

@@ -221,7 +221,8 @@ def entrypoint(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def enter(script: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return run(["sh", script, *command], PATH=f"{script.parent / 'bin'}:{os.environ['PATH']}")
+    path = f"{script.parent / 'bin'}:{os.environ['PATH']}"
+    return run(["sh", script, *command], PATH=path, NXP_MODEL_ZOO_CHECKOUT="")  # set where the tests run in the image
 
 
 def test_entrypoint_without_a_checkout(entrypoint: tuple[Path, Path]) -> None:

@@ -34,6 +34,7 @@ __all__ = [
 #: The path that NXP's instructions name, ``python3 utils/example.py``: it runs the program beside the models.
 OLD_PATH_SCRIPT = """\
 # The program is example.py, beside the models; this is the path that older instructions name.
+import os
 import runpy
 
 runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "example.py"), run_name="__main__")

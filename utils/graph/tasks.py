@@ -9,7 +9,6 @@ from typing import Any
 from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
-from doit.tools import config_changed
 
 from utils import environment, paths
 from utils.errors import ZooError
@@ -45,8 +44,7 @@ def step_task(step: Step) -> dict[str, Any]:
         "actions": [run_pinned(step.command)],
         "file_dep": [paths.relative(file) for file in step.reads],
         "targets": [paths.relative(file) for file in step.writes],
-        # The second is the truth: utils/graph/record.py.
-        "uptodate": [config_changed(step.config | {"code": step.code_digests()}), step.is_current],
+        "uptodate": [step.is_current],  # doit's own database counts only for file_dep
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [Cleaning(step.clean, "its files and its record")],
     }

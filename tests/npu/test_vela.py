@@ -161,7 +161,7 @@ def test_a_run_without_end_is_ended(peculiar: Path, tmp_path: Path) -> None:
 def test_a_version_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vela, "_folders", lambda: [tmp_path])
     with pytest.raises(
-        BuildError, match=r"Vela 3\.12\.0, which belongs to LF6\.6\.36_2\.1\.0, is not here\n  -> ZOO_VELA"
+        BuildError, match=r"Vela 3\.12\.0, which belongs to LF6\.6\.36_2\.1\.0, is not installed\n  -> ZOO_VELA"
     ):
         vela.find_vela(bsp.find_bsp("LF6.6.36_2.1.0"))
     # Half made: no package in it.
@@ -170,7 +170,7 @@ def test_a_version_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     assert vela.installed() == {}
     (tmp_path / "4.3.0/lib/python3.11/site-packages/ethos_u_vela-4.3.0.dist-info").mkdir(parents=True)
     assert vela.installed() == {"4.3.0": tmp_path / "4.3.0/bin/vela"}
-    with pytest.raises(BuildError, match=r"is not here; here are 4\.3\.0, for LF6\.12\.34_2\.1\.0\n  -> write docker/"):
+    with pytest.raises(BuildError, match=r"installed are 4\.3\.0, for LF6\.12\.34_2\.1\.0\n  -> write docker"):
         vela.find_vela(bsp.find_bsp("LF6.12.20_2.0.0"))
 
 
@@ -320,7 +320,7 @@ def test_doit_vela_and_mistakes(with_vela: Checkout, peculiar: Path) -> None:
     assert "there is no artifacts/mnist_nearest/mnist_nearest_int8.tflite: doit mnist_nearest makes it" in done.stdout
     done = with_vela.doit("vela:demo_nearest", "bsp=LF6.12.20_2.0.0")
     assert done.returncode == 1
-    assert "Vela 4.2.0, which belongs to LF6.12.20_2.0.0, is not here; here are" in done.stderr
+    assert "Vela 4.2.0, which belongs to LF6.12.20_2.0.0, is not installed; installed are" in done.stderr
     artifact = with_vela.root / "artifacts/demo_nearest/demo_nearest_int8.tflite"
     for name, says in (("float32", "has no quantised operator"), ("deep", "RecursionError")):
         shutil.copy(peculiar / f"{name}.tflite", artifact)

@@ -168,7 +168,7 @@ def find_vela(bsp: Bsp) -> Path:
     """The program of the version that belongs to a BSP.
 
     Raises:
-        BuildError: it is not here. It is never fetched behind the user's back.
+        BuildError: it is not installed. It is never fetched behind the user's back.
     """
     there = installed()
     if bsp.vela in there:
@@ -178,8 +178,8 @@ def find_vela(bsp: Bsp) -> Path:
     if not lock_file(bsp.vela).is_file():
         name = paths.relative(lock_file(bsp.vela).with_suffix(".in"))
         hint = f"write {name} like its neighbours, run docker/lock, then {hint}"
-    have = f"; here are {', '.join(there)}, for {', '.join(able)}" if there else ""
-    raise BuildError(f"Vela {bsp.vela}, which belongs to {bsp.name}, is not here{have}", hint=hint)
+    have = f"; installed are {', '.join(there)}, for {', '.join(able)}" if there else ""
+    raise BuildError(f"Vela {bsp.vela}, which belongs to {bsp.name}, is not installed{have}", hint=hint)
 
 
 def flags(wanted: str) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def compile_model(model: Path, bsp: Bsp, to: Path, timeout_s: float = TIMEOUT_S)
 
     Raises:
         DataError: not a TFLite file, one without int8 or uint8 operators, or one that is compiled already.
-        BuildError: this BSP's Vela is not here, fails, or takes longer than ``timeout_s`` seconds.
+        BuildError: this BSP's Vela is not installed, fails, or takes longer than ``timeout_s`` seconds.
     """
     graph = _input(model)
     program = find_vela(bsp)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from utils import files
 from utils.errors import STORAGE, PublishError, storage_error
 from utils.release.oci import ARTIFACT_TYPE, INDEX, MANIFEST, Tagged, as_json, digest_of, version_of
 
@@ -73,12 +73,7 @@ class Layout:
     def _write(self, file: Path, data: bytes) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            new = file.with_name(f".{file.name}.new")
-            with new.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(file)
+            files.write_whole(file, data)
         except OSError as error:
             if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file where a folder should be
                 raise

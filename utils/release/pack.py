@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import shutil
 import struct
 import tarfile
@@ -35,14 +34,11 @@ from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
+from utils.release.versions import precedence_of
 
 __all__ = ["FORMAT", "pack", "published", "read_archive", "release_of", "write"]
 
 FORMAT = 1
-
-#: https://semver.org, as far as folders and tags can carry it: no build metadata.
-_NUMBER = r"(0|[1-9]\d*)"
-_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?", re.ASCII)
 
 
 def pack(version: str, models: list[str], key: Path | None, *, force: bool = False) -> Path:
@@ -94,7 +90,7 @@ def release_of(version: str) -> Path:
     Raises:
         ReleaseError: it is no version.
     """
-    if not _VERSION.fullmatch(version):
+    if precedence_of(version) is None:
         hint = "versions follow https://semver.org: 1.2.3 or 1.2.3-rc.1"
         raise ReleaseError(f"{version!r} is no version" if version else "no version given", where="version=", hint=hint)
     return paths.RELEASES / version

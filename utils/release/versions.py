@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = ["precedence_of", "why_not_latest"]
 
+#: https://semver.org, as far as folders and tags can carry it: no build metadata.
 _NUMBER = r"(0|[1-9]\d*)"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?", re.ASCII)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.support import pretrained
 from tests.support.checkouts import MIRROR, Checkout, copy_project, make_small
 from tests.support.servers import Server, serving
+from tests.support.shared import make_once
 
 #: Fixtures that build a model or an environment, convert a model with TensorFlow, or are there to build in.
 BUILDING = {
@@ -20,6 +22,12 @@ BUILDING = {
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
 DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench"}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One a core, at most four; none where a person looks on (-s), or measures."""
+    alone = config.getoption("capture") == "no" or config.getoption("markexpr") == "bench"
+    return 0 if alone else min(4, len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,10 +55,12 @@ def small(project: Checkout) -> Checkout:
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which the small demo is built: look, do not touch."""
-    checkout = make_small(copy_project(tmp_path_factory.mktemp("built") / "zoo"))
-    done = checkout.doit("demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+
+    def make(folder: Path) -> None:
+        done = make_small(copy_project(folder / "zoo")).doit("demo")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return Checkout(make_once(tmp_path_factory, "built", make) / "zoo")
 
 
 @pytest.fixture
@@ -73,7 +83,7 @@ def peculiar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small int8 models, one of each of ``tests/support/models.py``."""
     from tests.support import models
 
-    return models.make(tmp_path_factory.mktemp("peculiar"))
+    return make_once(tmp_path_factory, "peculiar", models.make)
 
 
 @pytest.fixture(scope="session")

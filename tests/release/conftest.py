@@ -9,22 +9,27 @@ import pytest
 
 from tests.support.checkouts import Checkout, clean_env
 from tests.support.releases import DEMO, Keys, commit, copy, make_keys
+from tests.support.shared import make_once
 
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return make_keys(tmp_path_factory.mktemp("keys"))
+    folder = make_once(tmp_path_factory, "keys", make_keys)
+    return Keys(folder / "release.key", folder / "release.pub")
 
 
 @pytest.fixture(scope="session")
 def ready_once(built_once: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A clean, committed checkout whose demo is built and locked: look, do not touch."""
-    checkout = copy(built_once, tmp_path_factory.mktemp("ready") / "zoo")
-    commit(checkout)
-    done = checkout.doit("lock")
-    assert done.returncode == 0, done.stdout + done.stderr
-    commit(checkout)
-    return checkout
+
+    def make(folder: Path) -> None:
+        checkout = copy(built_once, folder / "zoo")
+        commit(checkout)
+        done = checkout.doit("lock")
+        assert done.returncode == 0, done.stdout + done.stderr
+        commit(checkout)
+
+    return Checkout(make_once(tmp_path_factory, "ready", make) / "zoo")
 
 
 @pytest.fixture
@@ -36,10 +41,12 @@ def ready(ready_once: Checkout, tmp_path: Path) -> Checkout:
 @pytest.fixture(scope="session")
 def release_once(ready_once: Checkout, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed release of both demo models: look, do not touch."""
-    checkout = copy(ready_once, tmp_path_factory.mktemp("released") / "zoo")
-    done = checkout.doit("release", "version=1.0.0", DEMO, f"key={keys.private}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout.root / "release/1.0.0"
+
+    def make(folder: Path) -> None:
+        done = copy(ready_once, folder / "zoo").doit("release", "version=1.0.0", DEMO, f"key={keys.private}")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return make_once(tmp_path_factory, "released", make) / "zoo/release/1.0.0"
 
 
 @pytest.fixture

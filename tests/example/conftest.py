@@ -44,8 +44,8 @@ def converter():
 open(sys.argv[1] + "/seg_float32.tflite", "wb").write(converter().convert())
 quantised = converter()
 quantised.optimizations = [tf.lite.Optimize.DEFAULT]
-chance = np.random.default_rng(1)
-quantised.representative_dataset = lambda: ([chance.random((1, 20, 20, 3), np.float32)] for _ in range(20))
+rng = np.random.default_rng(1)
+quantised.representative_dataset = lambda: ([rng.random((1, 20, 20, 3), np.float32)] for _ in range(20))
 open(sys.argv[1] + "/seg_int8_float_io.tflite", "wb").write(quantised.convert())
 """
 

@@ -22,6 +22,7 @@ from utils.errors import BuildError
 
 __all__ = [
     "PINS",
+    "STRAY",
     "cores",
     "describe",
     "free_memory",
@@ -66,13 +67,13 @@ def cores() -> int:
     return min(allowed, 4)
 
 
-#: Variables that would reach the numbers; those of the user's shell stay outside.
-_STRAY = ("MALLOC_", "TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NPY_", "OMP_", "MKL_", "OPENBLAS_", "PYTHON")
+#: Variables that would reach the numbers, by how they begin; those of the user's shell stay outside.
+STRAY = ("MALLOC_", "TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NPY_", "OMP_", "MKL_", "OPENBLAS_", "PYTHON")
 
 
 def pinned() -> dict[str, str]:
     """The environment for a step: this one with the pins laid over it."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(_STRAY)} | PINS
+    return {key: value for key, value in os.environ.items() if not key.startswith(STRAY)} | PINS
 
 
 def is_pinned() -> bool:

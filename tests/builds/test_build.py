@@ -171,6 +171,18 @@ def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) ->
     assert NOTHING in built.doit("demo_nearest").stdout
 
 
+def test_a_failure_after_starting_anew_is_told(built: Checkout) -> None:
+    built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
+    with (built.root / "build/demo_nearest/records/card.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = built.start("demo_nearest:card")
+        read_until(build, "waits: another doit runs this step")
+        built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 110 / 0")
+    said, _ = build.communicate(timeout=120)
+    assert build.returncode == 1
+    assert "ZeroDivisionError" in said
+
+
 def test_a_bundle_drops_files_that_the_recipe_no_longer_names(built: Checkout) -> None:
     built.change("recipes/demo/recipe.toml", "examples = 10", "examples = 4")
     (built.root / "build/demo_nearest/bundle/__pycache__").mkdir()
@@ -222,6 +234,22 @@ def test_a_parameter_that_the_network_does_not_know_is_a_clear_error(built: Chec
     assert "build() fails" in done.stderr
     assert "parameters in recipes/demo/recipe.toml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def build(parameters, shape:\n", "recipes/mnist/model.py, line 1: is not Python: '(' was never closed"),
+        ("import no_such_package\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
+    ],
+)
+def test_code_of_a_recipe_that_cannot_run_is_a_clear_error(built: Checkout, code: str, said: str) -> None:
+    (built.root / "recipes/mnist/model.py").write_text(code)
+    done = built.doit("demo_nearest")
+    assert done.returncode in FAILED
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert built.doit("list", "--all", "--status").returncode == 0
 
 
 def test_a_damaged_database_is_no_error(built: Checkout) -> None:

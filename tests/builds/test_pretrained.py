@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import io
 import json
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.support import pretrained
-from tests.support.checkouts import FAILED, MIRROR, Checkout, copy_project
+from tests.support.checkouts import FAILED, MIRROR, Checkout, copy_project, read_until
 from tests.support.pretrained import ENV, Loaded
 from tests.support.servers import Server
 from utils import environment, example
@@ -40,6 +41,28 @@ def read(checkout: Checkout, model: str, name: str = "manifest.json") -> dict[st
 
 def card(checkout: Checkout, model: str) -> str:
     return (bundle(checkout, model) / "README.md").read_text()
+
+
+def test_a_list_that_changes_while_a_step_waits_starts_it_anew(loaded: Checkout) -> None:
+    """Labels decide the accuracy: a record must never name a list other than the one that was measured on."""
+    file = loaded.root / "recipes/lists/colours_evaluation.csv"
+    records = loaded.root / "build/colours/records"
+    (records / "evaluate.json").unlink()
+    with (records / "evaluate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build = loaded.start("colours:evaluate")
+        read_until(build, "waits: another doit runs this step")
+        head, first, *rest = file.read_text().splitlines()
+        assert first.endswith(",0")
+        file.write_text("\n".join([head, f"{first[:-1]}1", *rest]) + "\n")
+    said, _ = build.communicate(timeout=120)
+    assert build.returncode == 0, said
+    measured = json.loads((loaded.root / "build/colours/evaluation.json").read_text())
+    correct = {variant: result["correct"] for variant, result in measured["variants"].items()}
+    before = {
+        variant: result["correct"] for variant, result in read(loaded, "colours")["evaluation"]["variants"].items()
+    }
+    assert correct == {variant: count - 1 for variant, count in before.items()}, said
 
 
 @pytest.mark.parametrize("model", pretrained.MODELS)

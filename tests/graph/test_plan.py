@@ -82,6 +82,13 @@ def test_a_change_touches_what_depends_on_it(updates: dict[str, Any], steps: set
     assert changed(**updates) == (steps | {"card"} if updates else set())
 
 
+def test_other_aliases_are_validated_again() -> None:
+    """The names that example.py knows a file by stand in the model.json that validation tries."""
+    found = find_recipe("mobilenet_v2")
+    other = found.model_copy(update={"aliases": {"int8": ["another.tflite"]}})
+    assert _differ(found, other) == {"validate", "card"}
+
+
 def test_planning_imports_nothing_heavy() -> None:
     """What `doit` does before it knows that there is nothing to do."""
     code = (

@@ -11,7 +11,7 @@ import pytest
 from tests.support.checkouts import ROOT, Checkout
 from utils import paths
 from utils.errors import RecipeError
-from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.load import find_recipe, forget_recipes, load_recipes
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
 KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))
@@ -23,9 +23,9 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the recipes that a test may break."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
-    load_recipes.cache_clear()
+    forget_recipes()
     yield tmp_path / "recipes"
-    load_recipes.cache_clear()
+    forget_recipes()
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -300,7 +300,7 @@ def test_a_measurement_names_a_known_bsp(recipes: Path) -> None:
     text = (recipes / DEMO).read_text()
     (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36_2.1.0"))
     assert load_recipes()["demo_nearest"].measured[0].ms == 3.46
-    load_recipes.cache_clear()
+    forget_recipes()
     (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36"))
     said = refused()
     assert "measured.0.bsp: no BSP is called 'LF6.1.36' (did you mean 'LF6.1.36_2.1.0'?)" in said

@@ -5,12 +5,11 @@ that cannot change what runs changes no digest. What counts:
 
 - of the step's module and each module of ours that it reaches: the statements that are no definitions, and the
   definitions that reached code names;
-- of a class: decorators and bases, dunder and decorated members, the fields of a decorated class, and each other member
-  whose name reached code reads as an attribute;
+- of a class, all of it: frameworks call members that no text of ours names;
 - the ``__init__.py`` of every package on the way, and each data file that a string names beside its module.
 
 Where names cannot tell (a ``getattr`` with a computed name, ``vars``, ``exec``, a star import, a module used as a
-value), the whole module counts, and so does every member of a reached class.
+value), the whole module counts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import ast
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, paths
+from utils.errors import BuildError
 from utils.graph.syntax import is_text, tree_as_text
 
 __all__ = ["code_digest", "code_files", "forget_files"]
@@ -96,9 +95,6 @@ class _Reached:
     trees: set[tuple[str, str]] = field(default_factory=set)  # module, syntax tree as text
     files: set[Path] = field(default_factory=set)
     data: set[Path] = field(default_factory=set)
-    attributes: set[str] = field(default_factory=set)
-    classes: list[tuple[_Module, ast.ClassDef]] = field(default_factory=list)
-    has_computed_names: bool = False
 
 
 def code_digest(start: Path) -> str:
@@ -108,6 +104,9 @@ def code_digest(start: Path) -> str:
 
     Args:
         start: a file of ours: a step's module, or a recipe's code.
+
+    Raises:
+        BuildError: a file is not Python.
     """
     return str(_facts(start)["sha256"])
 
@@ -171,8 +170,10 @@ def _examine(start: Path) -> dict[str, Any]:
 
 
 def _reach(start: Path) -> _Reached:
-    reached = _Reached()
     name = ".".join(start.relative_to(paths.ROOT).with_suffix("").parts)
+    if _file_of(name) != start:  # no import can name it: a dot in its path, or another suffix
+        return _Reached(data={start})
+    reached = _Reached()
     waiting: list[_Place] = [(name, _WHOLE), (name, _AS_PROGRAM)]
     done: set[_Place] = set()
     while waiting:
@@ -180,8 +181,6 @@ def _reach(start: Path) -> _Reached:
         if place not in done:
             done.add(place)
             waiting += _enter(place, reached)
-        if not waiting:  # only now is every attribute known that the classes are asked for
-            waiting += [found for found in _members(reached) if found not in done]
     return reached
 
 
@@ -208,51 +207,26 @@ def _enter(place: _Place, reached: _Reached) -> Iterator[_Place]:
         elif not nodes and _file_of(f"{name}.{wanted}"):
             yield f"{name}.{wanted}", _WHOLE
     for node in nodes:
-        if isinstance(node, ast.ClassDef):
-            reached.classes.append((module, node))
-            reached.trees.add((name, f"class {node.name}"))
-            for part in (*node.decorator_list, *node.bases, *node.keywords):
-                yield from _count(module, part, reached)
-        else:
-            yield from _count(module, node, reached)
+        yield from _count(module, node, reached)
 
 
-def _members(reached: _Reached) -> Iterator[_Place]:
-    """Count the members of the reached classes that reached code may use; gives the places that they name."""
-    for module, node in reached.classes:
-        for member in node.body:
-            names = _bound(member)
-            if (
-                reached.has_computed_names
-                or not names
-                or getattr(member, "decorator_list", None)
-                or (node.decorator_list and isinstance(member, ast.AnnAssign))
-                or any(word in reached.attributes or word.startswith("__") for word in names)
-            ):
-                yield from _count(module, member, reached, prefix=f"class {node.name}: ")
-
-
-def _count(module: _Module, node: ast.AST, reached: _Reached, prefix: str = "") -> Iterator[_Place]:
+def _count(module: _Module, node: ast.AST, reached: _Reached) -> Iterator[_Place]:
     """Add one syntax tree; gives the places that it names."""
-    tree = (module.name, prefix + tree_as_text(node, in_class=bool(prefix)))
+    tree = (module.name, tree_as_text(node))
     if tree in reached.trees:
         return
     reached.trees.add(tree)
     through: set[int] = set()  # names that only lead to an attribute
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute):
-            reached.attributes.add(part.attr)
             if isinstance(part.value, ast.Name) and part.value.id in module.imported:
                 target, name = _resolved(module.imported[part.value.id])
                 if name is None:
                     through.add(id(part.value))
                     yield target, part.attr
-        elif isinstance(part, ast.MatchClass):
-            reached.attributes.update(part.kwd_attrs)
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            _read_text(module, part.value, reached)
+            _note_data_file(module, part.value, reached)
         elif isinstance(part, ast.Call) and _has_computed_name(part, module):
-            reached.has_computed_names = True
             yield module.name, _WHOLE
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and id(part) not in through:
@@ -263,16 +237,12 @@ def _count(module: _Module, node: ast.AST, reached: _Reached, prefix: str = "") 
                 yield target, name or _WHOLE  # a module used as a value
 
 
-def _read_text(module: _Module, text: str, reached: _Reached) -> None:
-    """A string may name an attribute, or a data file beside its module."""
-    if text.isidentifier():
-        reached.attributes.add(text)
-    elif "." in text and len(text) < 100 and text.isprintable() and "/" not in text:
+def _note_data_file(module: _Module, text: str, reached: _Reached) -> None:
+    """Count the data file beside its module that a string may name."""
+    if "." in text and len(text) < 100 and text.isprintable() and "/" not in text:
         beside = module.file.parent / text
-        if beside.is_file() and beside not in reached.data:
+        if beside.is_file():
             reached.data.add(beside)
-            words = beside.read_text(encoding="utf-8", errors="replace")
-            reached.attributes.update(re.findall(r"[^\W\d]\w*", words))  # a template reads attributes too
 
 
 def _has_computed_name(call: ast.Call, module: _Module) -> bool:
@@ -317,7 +287,15 @@ def _file_of(name: str) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _parse(name: str, file: Path, _sha256: str) -> _Module:
-    tree = ast.parse(file.read_bytes())
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise BuildError(
+            f"is not Python: {getattr(error, 'msg', error)}",
+            where=f"{paths.relative(file)}, line {line}" if line else paths.relative(file),
+            hint="mend it",
+        ) from None
     module = _Module(name, file)
     module.runs.extend((name.rsplit(".", count)[0], None) for count in range(1, name.count(".") + 1))
     for node in ast.walk(tree):  # late imports too

@@ -236,8 +236,8 @@ def _validate(model: _Model) -> Step:
         "run example.py in the bundle, compare with the golden tensors",
         writes=[*model.staged, model.validation],
         reads=[*model.models, model.evaluation, *model.evaluated, *model.shown],
-        facts=model.recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "examples",
-                                "tolerance", model.evaluation_set, "evaluation.dataset", "parameters")
+        facts=model.recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "aliases",
+                                "examples", "tolerance", model.evaluation_set, "evaluation.dataset", "parameters")
         | model.own_facts,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import environment, files, paths
+from utils.errors import BuildError
 from utils.graph import record
 from utils.graph.code import code_digest, code_files
 from utils.model.own_weights import OwnWeights
@@ -63,7 +64,8 @@ class Step:
     @property
     def config(self) -> dict[str, Any]:
         """What it depends on beside files."""
-        return {"step": self.name, "model": self.model, "recipe": self.facts, "pins": environment.PINS}
+        pins = {"set": environment.PINS, "kept out": environment.STRAY}
+        return {"step": self.name, "model": self.model, "recipe": self.facts, "pins": pins}
 
     @property
     def record(self) -> Path:
@@ -80,15 +82,19 @@ class Step:
 
     def code_changed_since(self, time_ns: int) -> bool:
         """Whether a file of its code is newer than that; one from the future tells nothing."""
-        changed = (file.stat().st_mtime_ns for module in self.code for file in code_files(module))
-        return any(time_ns < changed_ns < time.time_ns() for changed_ns in changed)
+        stats = (file.stat() for module in self.code for file in code_files(module))
+        # A copy that keeps the time of its original is changed now, too.
+        return any(time_ns < max(stat.st_mtime_ns, stat.st_ctime_ns) < time.time_ns() for stat in stats)
 
     def is_current(self) -> bool:
         """Whether it ran with exactly these inputs and left what is there now."""
         try:
             current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
             return current and (self.seals is None or files.sums_hold(self.seals))
-        except FileNotFoundError:  # a step before it has not run
+        except (
+            FileNotFoundError,
+            BuildError,
+        ):  # a step before it has not run, or its code is not Python: it will say so
             return False
 
     def clean(self) -> None:

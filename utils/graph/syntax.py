@@ -14,10 +14,10 @@ def is_text(node: ast.AST) -> bool:
 
 
 @lru_cache(maxsize=8192)  # steps share most of what they reach
-def tree_as_text(node: ast.AST, *, in_class: bool = False) -> str:
+def tree_as_text(node: ast.AST) -> str:
     """A syntax tree as text that is equal on every Python: no positions, docstrings, or hints that nothing reads."""
     words: list[str] = []
-    _write(node, words, in_class=in_class)
+    _write(node, words, in_class=False)
     return "".join(words)
 
 

@@ -26,7 +26,12 @@ def build(recipe: Recipe) -> Any:
     if spec is None or spec.loader is None:
         raise BuildError("is not Python", where=where, hint="name a .py file in the recipe's `code`")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the recipe's code raises
+        raise BuildError(
+            f"cannot be imported: {type(error).__name__}: {str(error).strip()[:500]}", where=where, hint="mend it"
+        ) from error
     if not hasattr(module, "build"):
         raise BuildError("has no build(parameters, shape)", where=where, hint="write one that returns a keras.Model")
     try:

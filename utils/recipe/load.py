@@ -18,10 +18,11 @@ from pydantic import ValidationError
 
 from utils import paths
 from utils.errors import RecipeError, did_you_mean
+from utils.recipe import lists
 from utils.recipe.explain import explain
 from utils.recipe.schema import Recipe
 
-__all__ = ["find_recipe", "load_recipes"]
+__all__ = ["find_recipe", "forget_recipes", "load_recipes"]
 
 #: Names that are taken: tasks beside the models, commands of doit, and the folder build/cache.
 _TASKS = "demo vela board verify lock mirror report release publish compat cache venv"
@@ -130,6 +131,12 @@ def load_recipes() -> dict[str, Recipe]:
     if errors:
         raise errors[0] if len(errors) == 1 else RecipeError("\n".join(str(error) for error in errors))
     return dict(sorted(found.items()))
+
+
+def forget_recipes() -> None:
+    """Read recipes and image lists again: they may have changed."""
+    load_recipes.cache_clear()
+    lists.read.cache_clear()
 
 
 def find_recipe(name: str) -> Recipe:

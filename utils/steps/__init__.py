@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import time
+
+#: When this process began to read code: a file of ours that is newer may not be the one that was read.
+_STARTED_NS = time.time_ns()
+
+# ruff: noqa: E402  # nothing of ours is read before that
 import contextlib
 import ctypes
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,12 +23,9 @@ from utils import environment, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
-from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.load import find_recipe, forget_recipes
 
 __all__ = ["main", "say"]
-
-#: When this process began to read code: a file of ours that is newer may not be the one that was read.
-_STARTED_NS = time.time_ns()
 
 
 def say(text: str) -> None:
@@ -34,8 +36,8 @@ def say(text: str) -> None:
 def main(work: Work) -> None:
     """Run one step of one model, named on the command line, and exit.
 
-    The step runs only when its record says that it has to, so that a lost doit database costs nothing. The key is
-    taken before the step waits for its lock: what changed meanwhile starts the step anew, with the code as it is now.
+    The step runs only when its record says that it has to, so that a lost doit database costs nothing. Code, recipe and
+    image lists are read before it waits for its lock, and looked at again after: what changed meanwhile starts it anew.
     """
     if len(sys.argv) != 3:
         sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
@@ -56,10 +58,10 @@ def main(work: Work) -> None:
             _hush(said.with_suffix(".log"))  # only now: until here it was another's
             with contextlib.suppress(OSError):
                 said.unlink(missing_ok=True)
-            recipes = load_recipes()
-            load_recipes.cache_clear()
             code.forget_files()
-            if step.code_digests() != loaded or load_recipes() != recipes:
+            forget_recipes()
+            found = find_recipe(model)
+            if (found, plan.step_of(found, name), step.code_digests()) != (recipe, step, loaded):
                 say("starts anew: its code or its recipe changed while it waited")
                 _start_anew()
             if step.is_current():
@@ -82,6 +84,7 @@ def main(work: Work) -> None:
 
 def _start_anew() -> NoReturn:
     """Become a new process of the same step, with the pins and the code as it is now."""
+    os.dup2(sys.stderr.fileno(), 2)  # what it says is for the terminal, also where this one is hushed
     os.execve(sys.executable, [sys.executable, "-m", _module(), *sys.argv[1:]], environment.pinned())  # noqa: S606  # ourselves, again
 
 

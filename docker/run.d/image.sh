@@ -39,15 +39,15 @@ default_base() { sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile"; }
 
 # The id of a base on this machine; empty where it is not here, or where its name holds its digest.
 base_id() { # BASE
-    case $1 in *@sha256:*) return ;; esac
+    case $1 in - | *@sha256:*) return ;; esac
     docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true
 }
 
-# Our images of a content, the newest first, a line each: id, id of the base, name of the base; - is none.
+# Our images, the newest first, a line each: id, id of the base, name of the base; - is none.
 # By name too: an image that somebody made from ours has its labels.
-images_of() { # CONTENT
+images_of() { # [CONTENT]
     local ids
-    ids=$(docker image ls -q --no-trunc --filter "label=$label.content=$1" \
+    ids=$(docker image ls -q --no-trunc --filter "label=$label.content${1:+=$1}" \
         --filter "reference=$image" --filter "reference=$image-build")
     [ -n "$ids" ] || return 0
     # shellcheck disable=SC2086 # words
@@ -62,7 +62,14 @@ choose_image() {
     found=$(images_of "$1")
     image_id=''
     base=${BASE_IMAGE:-$(default_base)}
-    if [ -z "${BASE_IMAGE-}" ] && [ -n "$found" ] && ! cut -d ' ' -f 3 <<<"$found" | grep -qxF "$base"; then
+    if [ -z "${BASE_IMAGE-}" ] && [ -z "$found" ]; then
+        name=$(head -n 1 <<<"$(images_of)" | cut -d ' ' -f 3)
+        # One with a digest in its name was the default of a Dockerfile: this one may name a newer one.
+        if [ "${name:-$base}" != "$base" ] && [ -n "$(base_id "$name")" ]; then
+            base=$name
+            say "the base is $base, as that of the image before -> BASE_IMAGE=NAME for another"
+        fi
+    elif [ -z "${BASE_IMAGE-}" ] && ! cut -d ' ' -f 3 <<<"$found" | grep -qxF "$base"; then
         base=$(head -n 1 <<<"$found" | cut -d ' ' -f 3)
     fi
     current=$(base_id "$base")
@@ -153,6 +160,11 @@ mount_path() {
     bind "$2" "$3"
 }
 
+# Whether `docker login` keeps what it knows with a program of this machine.
+names_helper() { # CONFIG.JSON
+    tr -d '[:space:]' <"$1" | grep -Eq '"credsStore":"[^"]|"credHelpers":\{"'
+}
+
 run_in_docker() { # ARCH
     local arch=$1 content name value access i platform=() args=() targets=() proxies
     proxies=(http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
@@ -191,8 +203,19 @@ run_in_docker() { # ARCH
         for name in HF_TOKEN HF_ENDPOINT; do
             [ -z "${!name-}" ] || args+=(-e "$name")
         done
+        value=${HF_TOKEN_PATH:-${HF_HOME:-${XDG_CACHE_HOME:-${HOME-}/.cache}/huggingface}/token}
+        if [ -z "${HF_TOKEN-}" ] && value=$(physical "$value") && [ -f "$value" ]; then # of `hf auth login`
+            bind "$value" /mnt/hf-token readonly
+            args+=(-e HF_TOKEN_PATH=/mnt/hf-token)
+        fi
         value=${DOCKER_CONFIG:-${HOME-}/.docker}/config.json
-        [ ! -f "$value" ] || bind "$(physical "$value")" /tmp/.docker/config.json readonly
+        if [ -f "$value" ]; then
+            value=$(physical "$value")
+            bind "$value" /tmp/.docker/config.json readonly
+            if [[ " ${box_words[*]}" = *" to=oci://"* ]] && names_helper "$value"; then
+                say "the container has no credential helper, and $value names one -> ZOO_DOCKER=0 docker/run ..."
+            fi
+        fi
     fi
     for name in "${proxies[@]}"; do
         [ -z "${!name-}" ] || args+=(-e "$name")

@@ -8,7 +8,7 @@ mounts=()    # access, path here and path in the container, one after the other
 notes=()     # what to say where those two differ
 
 # Every path that CMD takes from outside the checkout has a row: a word of CMD or a variable, the kind
-# (file, folder, any), the access, and the commands that it is for. The first row that fits counts.
+# (file, folder, any), the access, and the commands that it is for. The first row that fits and is for CMD counts.
 path_table() {
     cat <<'END'
 weights=*      any     read   all
@@ -60,8 +60,17 @@ find_rule() {
                 return
             fi
         done
-        return
     done < <(path_table)
+}
+
+# Whether the word names no path of this machine: an address, or a place that CMD refuses in words of its own.
+is_no_path() { # PATTERN WORD
+    case $1 in
+        'to=dir:*') [[ $2 = to=dir://* && $2 != to=dir:///* ]] ;; # to=dir:///x is /x
+        'to=oci:*') [[ $2 = to=oci://* ]] ;;
+        'to=*') [[ $2 = to=dir:* || $2 = to=oci:* || $2 = *://* ]] ;;
+        *) return 1 ;;
+    esac
 }
 
 # physical PATH: absolute and without links, also where nothing is there yet.
@@ -134,7 +143,7 @@ take_words() { # CMD...
         if [ -n "$zoo" ]; then find_rule "$word" "$@"; fi
         prefix=${rule%'*'}
         value=${word#"$prefix"}
-        if [ -z "$rule" ] || [ -z "$value" ] || [[ $word = *://* ]]; then
+        if [ -z "$rule" ] || [ -z "$value" ] || is_no_path "$rule" "$word"; then
             words+=("$word")
             box_words+=("$word")
             continue
@@ -158,7 +167,8 @@ take_variables() { # CMD...
             [ -z "$row" ] || unset "$name"
             continue
         fi
-        case $value in '' | *://*) continue ;; esac
+        [ -n "$value" ] || continue
+        case $name:$value in ZOO_MIRROR:[hH][tT][tT][pP]://* | ZOO_MIRROR:[hH][tT][tT][pP][sS]://*) continue ;; esac
         if [ "$access" = write ]; then mkdir -p "$value" || die "$name: cannot make the folder $value"; fi
         take_path "$name" "$value"
         export "$name=$here_path"

@@ -89,6 +89,50 @@ def image() -> str:
     return "nxp-model-zoo:latest"
 
 
+#: A client whose daemon has the images of a list, a line each: content, id, id of the base, name of the base. Its words
+#: for a build and for a run go to stdout, a line each.
+CLIENT = """#!/bin/sh
+list={folder}/images
+case "$1 $2" in
+    'version --format') case $3 in *Server*) echo amd64 ;; *) echo 20.10.0 ;; esac ;;
+    'image ls')
+        for word; do
+            case $word in
+                label=nxp-model-zoo.content=*) grep "^${{word##*=}} " "$list" | cut -d ' ' -f 2 ;;
+                label=nxp-model-zoo.content) cut -d ' ' -f 2 "$list" ;;
+            esac
+        done ;;
+    'image inspect')
+        format=$4
+        shift 4
+        for id; do
+            case $format in
+                *base.name*) sed -n "s/^[^ ]* $id /$id /p" "$list" ;;
+                *) cut -d ' ' -f 3,4 "$list" | grep " $id$" | head -n 1 | cut -d ' ' -f 1 ;;
+            esac
+        done ;;
+    'build '* | 'run '*) printf '%s\\n' "$@" ;;
+esac
+exit 0
+"""
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    """The folder of a client for PATH: for what docker/run asks of Docker, where no daemon is."""
+    folder = tmp_path / "client"
+    folder.mkdir()
+    (folder / "docker").write_text(CLIENT.format(folder=folder))
+    (folder / "docker").chmod(0o755)
+    (folder / "images").write_text("")
+    return folder
+
+
+def with_client(client: Path, **env: str | None) -> dict[str, str | None]:
+    path = f"{client}:{os.environ['PATH']}"
+    return {"PATH": path, "ZOO_DOCKER": "1", "NXP_MODEL_ZOO_IMAGE": None, "BASE_IMAGE": None, **env}
+
+
 def in_image(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     more = os.environ.get("ZOO_DOCKER_ARGS", "").split()
     return docker("run", "--rm", *more, *options, image, *command)

@@ -81,6 +81,7 @@ def test_help(script: str) -> None:
         (["--nonesuch"], {}, "unknown option '--nonesuch'"),
         (["true"], {"ZOO_DOCKER": "yes"}, "ZOO_DOCKER is 'yes': 0, 1 or unset"),
         (["true"], {"ZOO_MIRROR": "no/such"}, "ZOO_MIRROR: no such file or folder: no/such"),
+        (["true"], {"ZOO_MIRROR": "dir:///no"}, "ZOO_MIRROR: no such file or folder: dir:///no"),
         (["true"], {"ZOO_WEIGHTS_RESNET50": "no.h5"}, "ZOO_WEIGHTS_RESNET50: no such file or folder: no.h5"),
         (["true"], {"ZOO_VELA": "3.0.0"}, "ZOO_VELA: no docker/requirements-vela-3.0.0.txt: write its .in file"),
         (["true"], {"ZOO_CA": "no.pem"}, "ZOO_CA: no such file: no.pem"),

@@ -86,6 +86,15 @@ def test_an_image_is_found_again_without_base_image(site: Site) -> None:
     assert site.run()[:2] == ("one", False)
 
 
+def test_another_content_is_built_on_the_same_base(site: Site) -> None:
+    site.dockerfile(f"RUN echo {site.root} >/made")  # an image is as new as its last layer
+    assert site.run(BASE_IMAGE=site.base)[:2] == ("one", True)
+    site.dockerfile(f"RUN echo more {site.root} >/made")
+    out, built, said = site.run()
+    assert (out, built) == ("one", True), said
+    assert f"docker/run: the base is {site.base}, as that of the image before" in said
+
+
 def test_a_base_that_changed_builds_again(site: Site) -> None:
     other = site.make_base(f"{site.base}-other", "other")
     assert site.run(BASE_IMAGE=site.base)[:2] == ("one", True)
@@ -133,7 +142,8 @@ def test_the_build_gets_the_proxy_and_the_image_does_not(site: Site) -> None:
 )
 def test_a_failed_build_says_what_to_do(site: Site, more: str, build_args: str | None, says: str) -> None:
     site.dockerfile(more)
-    settings = {"BASE_IMAGE": site.base, "ZOO_DOCKER_BUILD_ARGS": build_args} if build_args else {}
+    base = site.base if build_args else "nonesuch.invalid/base:1"
+    settings = {"BASE_IMAGE": base, "ZOO_DOCKER_BUILD_ARGS": build_args}
     out, _, said = site.run(**settings)
     assert out == ""
     assert said.splitlines()[-1].startswith(f"docker/run: docker build failed: {says}"), said

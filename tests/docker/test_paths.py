@@ -67,6 +67,12 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
     ]  # fmt: skip
     assert shown("publish", f"to=oci:{root}", "path=inside/1.0.0")[1:3] == ["to=oci:.", "path=release/1.0.0"]
     assert shown("publish", "to=oci://host/own.h5", "to=hf://org")[1:3] == ["to=oci://host/own.h5", "to=hf://org"]
+    # Three slashes are a path, two a host; what the command refuses it has to see as it was typed.
+    assert shown("publish", f"to=dir://{here}/new")[1] == f"to=dir:{here}/new"
+    for word in ("to=dir://host/new", "to=dir://"):
+        assert shown("publish", word)[1] == word
+    for word in ("to=dir:../usb", "to=oci:../usb", "to=oci://host/usb", f"to=dir://{here}/usb"):
+        assert shown("mirror", word)[1] == word
     assert shown("release:check", "path=release", "with=old", "pubkey=release.pub")[1:4] == [
         f"path={here}/release", f"with={here}/old", f"pubkey={here}/release.pub",
     ]  # fmt: skip
@@ -87,6 +93,8 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
         (["doit", "mirror", "to=own.h5"], "to=: own.h5 is a file -> name a folder"),
         (["doit", "publish", "to=dir:no/../such"], "to=dir:: no such file or folder: no/../such"),
         (["doit", "release:check", "path=none"], "path=: no such file or folder: none"),
+        (["doit", "release:check", "path=https://host/1.0.0"], "path=: no such file or folder: https://host/1.0.0"),
+        (["doit", "demo", "weights=https://host/own.h5"], "weights=: no such file or folder: https://host/own.h5"),
     ],
 )
 def test_a_path_that_leads_nowhere(words: list[str], says: str, here: Path) -> None:
@@ -131,6 +139,8 @@ def test_the_container_writes_where_the_user_says(tmp_path: Path, here: Path) ->
     for kind in ("dir", "oci"):
         shown("publish", f"to={kind}:new/{kind}", "path=release")
         assert (here / f"new/{kind}/made").is_file()
+    shown("publish", f"to=dir://{here}/new/slashes")
+    assert (here / "new/slashes/made").is_file()
     assert shown("publish", "to=dir:dry", "dry_run=1")[2] == "FileNotFoundError"
     assert not (here / "dry").exists()
     (zoo / "inside").mkdir()

@@ -147,6 +147,15 @@ def test_a_mirror_that_cannot_be_written(zoo: Checkout, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("to", ["dir:usb", "oci:usb", "dir:///usb", "hf://org", "https://host/usb"])
+def test_a_mirror_is_a_folder_and_no_place_to_publish_to(zoo: Checkout, tmp_path: Path, to: str) -> None:
+    there = copy(zoo, tmp_path / "zoo")
+    done = there.run(sys.executable, "-m", "utils.release", "mirror", f"to={to}", "models=mnist_nearest")
+    assert done.returncode == 10
+    assert f"'{to}' is no folder" in done.stderr
+    assert "-> doit mirror to=FOLDER" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_site_without_network_builds_from_it_and_releases_what_it_may(zoo: Checkout, tmp_path: Path) -> None:
     """In a network namespace with nothing but the loopback. The test images must not be passed on."""

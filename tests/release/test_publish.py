@@ -31,7 +31,7 @@ def test_to_a_folder(release_once: Path, home: dict[str, str], keys: Keys, tmp_p
     dry = publish(release_once, to, home, "dry_run=1")
     assert "files would be copied" in dry.stdout
     assert not (tmp_path / "out").exists()
-    assert publish(release_once, to, home).returncode == 0
+    assert publish(release_once, to.replace(":", "://"), home).returncode == 0  # dir:///x is /x
     assert check.check(tmp_path / "out/1.0.0", keys.public)
     assert "to the last byte" in check.compare(tmp_path / "out/1.0.0", release_once)[0]
     (tmp_path / "out/.new.killed").mkdir()
@@ -58,7 +58,9 @@ def test_to_a_full_folder(release_once: Path, home: dict[str, str], tmp_path: Pa
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("to", ["", "dir:", "ftp://host/x", "hf://", "hf:org", "oci://host", "oci:"])
+@pytest.mark.parametrize(
+    "to", ["", "dir:", "ftp://host/x", "hf://", "hf:org", "oci://host", "oci:", "dir://host/x", "oci:///x/y"]
+)
 def test_a_place_that_is_none(release_once: Path, home: dict[str, str], to: str) -> None:
     done = publish(release_once, to, home)
     assert done.returncode == 11

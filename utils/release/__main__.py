@@ -54,6 +54,9 @@ def _publish(options: Options) -> None:
 def _mirror(options: Options) -> None:
     from utils.release import mirror
 
+    to = options.get("to", "")
+    if to.startswith(("dir:", "oci:")) or "://" in to:
+        raise ReleaseError(f"{to!r} is no folder", where="to=", hint="doit mirror to=FOLDER")
     mirror.mirror(_path(options, "to"), _names(options))
 
 

@@ -28,14 +28,14 @@ def publish(release: Path, to: str, *, dry_run: bool) -> None:
     check.check(release, None)
     kind, _, rest = to.partition(":")
     place = rest.removeprefix("//")
-    if kind == "dir" and place:
+    if kind == "dir" and place and (place == rest or place.startswith("/")):  # dir:///x is /x, dir://x names a host
         _to_folder(release, index["version"], Path(rest), dry_run=dry_run)
     elif kind == "hf" and rest.startswith("//") and place.strip("/"):
         hub.publish_to_hub(release, index, place.strip("/"), dry_run=dry_run)
     elif kind == "oci" and place:
         host, _, repository = place.partition("/")
-        if rest.startswith("//") and not repository.strip("/"):
-            raise PublishError(f"{to!r} names no repository", where="to=", hint=_PLACES)
+        if rest.startswith("//") and not (host and repository.strip("/")):
+            raise PublishError(f"{to!r} names no {'repository' if host else 'host'}", where="to=", hint=_PLACES)
         for model, facts in index["models"].items():
             store: oci.Store = (
                 Registry(host, f"{repository.strip('/')}/{model}")

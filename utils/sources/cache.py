@@ -12,7 +12,6 @@ The folder (``paths.cache()``, moved by ``ZOO_CACHE``) holds::
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from utils import paths
+from utils import files, paths
 from utils.errors import SourceError, storage_error
 from utils.sources.source import Source
 
@@ -193,20 +192,10 @@ def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[None]:
         raise storage_error(error) from error
     with file:
         waited = 0
-        while not _take_lock(file, path):
+        while files.take_lock(file.fileno(), path) is False:
             wait(waited)
             waited += 1
         yield
-
-
-def _take_lock(file: TextIO, path: Path) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
-    return True
 
 
 @contextmanager

@@ -218,6 +218,45 @@ def test_without_a_hash_https_and_the_loopback_will_do(server: Server, secure: S
     assert get(source(url, **UNKNOWN))[0].read_bytes() == DATA
 
 
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ~/.netrc have a login for this machine and for zoo.invalid."""
+    lines = [f"machine {host} login zoo password hunter2\n" for host in ("127.0.0.1", "zoo.invalid")]
+    (tmp_path / "netrc").write_text("".join(lines))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_login_of_netrc_does_not_go_over_plain_http(plain: Server, secure: Server) -> None:
+    plain.routes["http://zoo.invalid/direct"] = [full(DATA)]
+    plain.routes["http://zoo.invalid/again"] = [redirect("/direct")]
+    down = secure.on("/down", redirect("http://zoo.invalid/again"))
+    assert "it redirects from https to http" in refused(source(down))
+    assert get(source("http://zoo.invalid/again"))[0].read_bytes() == DATA
+    assert [request.path for request in plain.requests] == [
+        "http://zoo.invalid/again",
+        "http://zoo.invalid/direct",
+    ] * 2
+    assert not [request for request in plain.requests if "authorization" in request.headers]
+    assert secure.requests[0].headers["authorization"].startswith("Basic")
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_login_of_netrc_goes_over_https_and_to_this_machine(server: Server, secure: Server) -> None:
+    url = secure.on("/first", redirect(server.on("/middle", redirect(secure.on("/last", full(DATA))))))
+    assert get(source(url))[0].read_bytes() == DATA
+    seen = [*secure.requests, *server.requests]
+    assert [request.headers.get("authorization", "")[:5] for request in seen] == ["Basic"] * 3
+
+
+def test_a_login_in_an_address_stays_with_that_host(plain: Server) -> None:
+    plain.routes["http://zoo.invalid/first"] = [redirect("/second")]
+    plain.routes["http://zoo.invalid/second"] = [redirect("http://other.invalid/last")]
+    plain.routes["http://other.invalid/last"] = [full(DATA)]
+    assert get(source("http://user:hunter2@zoo.invalid/first"))[0].read_bytes() == DATA
+    assert ["authorization" in request.headers for request in plain.requests] == [True, True, False]
+
+
 def test_hashes_that_a_mirror_recorded_do_not_leave_https(
     server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

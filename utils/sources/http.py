@@ -17,7 +17,7 @@ from urllib.parse import SplitResult
 from utils.errors import SourceError
 from utils.sources.part import CHUNK_BYTES, Part, TryError
 from utils.sources.progress import Event
-from utils.sources.source import Address, Source, is_loopback, redact_url, split_url
+from utils.sources.source import Address, Source, is_protected, redact_url, split_url
 
 if TYPE_CHECKING:
     import requests
@@ -116,10 +116,10 @@ class Client:
         return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
 
     def _session(self) -> requests.Session:
-        import requests
+        from utils.sources.session import Session
 
         if not hasattr(self._local, "session"):
-            self._local.session = session = requests.Session()
+            self._local.session = session = Session()
             # Compressed on the way, a body would have neither the size nor the hash that is pinned.
             session.headers.update({"Accept-Encoding": "identity", "User-Agent": "nxp-model-zoo"})
             session.max_redirects = 10
@@ -166,7 +166,7 @@ def _find_unsafe_hop(response: requests.Response, known: Source) -> str:
     if _leaves_https(hops):
         return _LEAVES_HTTPS
     for hop in hops:
-        if hop.scheme != "https" and not is_loopback(hop.hostname or ""):
+        if not is_protected(hop.geturl()):
             host = f"{hop.scheme}://{hop.hostname}"
             return f"{host} is plain http, and there is no hash to check what it sends: pin its sha256"
     return ""

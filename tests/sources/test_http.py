@@ -271,6 +271,41 @@ def test_hashes_that_a_mirror_recorded_do_not_leave_https(
     assert f"/cas/{'7' * 64}" not in [request.path for request in secure.requests]
 
 
+def test_hashes_of_a_mirror_over_plain_http_are_not_taken(
+    plain: Server, secure: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can change that answer would choose the bytes of every unpinned source."""
+    wanted = source(secure.on("/a", full(DATA)), **UNKNOWN)
+    other = b"others' weights"
+    digest = hashlib.sha256(other).hexdigest()
+    record = {"name": "weights.h5", "sha256": digest, "size": len(other)}
+    plain.routes["http://zoo.invalid/cas/unpinned.json"] = [body(json.dumps({wanted.key: record}).encode())]
+    plain.routes[f"http://zoo.invalid/cas/{digest}"] = [body(other)]
+    plain.routes[f"http://zoo.invalid/cas/{SHA}"] = [body(DATA)]
+    monkeypatch.setenv("ZOO_MIRROR", "http://zoo.invalid/cas")
+    path, events = get(wanted)
+    assert path.read_bytes() == DATA
+    assert "zoo.invalid/cas/unpinned.json: http://zoo.invalid is plain http, and there is no hash" in said(events)
+    assert "-> set ZOO_MIRROR to an https address that does not redirect to http, or to a folder" in said(events)
+    assert not (cache / digest).exists()
+    (cache / SHA).unlink()
+    assert get(source("http://127.0.0.1:1/x"))[0].read_bytes() == DATA  # a pinned one is: its hash proves it
+    assert plain.requests[-1].path == f"http://zoo.invalid/cas/{SHA}"
+
+
+@pytest.mark.parametrize("via", ["https", "loopback"])
+def test_hashes_of_a_mirror_over_https_or_of_this_machine_are_taken(
+    server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch, via: str
+) -> None:
+    mirror = {"https": secure, "loopback": server}[via]
+    wanted = source("https://127.0.0.1:1/x", **UNKNOWN)
+    records = {wanted.key: {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}}
+    mirror.on("/cas/unpinned.json", body(json.dumps(records).encode()))
+    mirror.on(f"/cas/{SHA}", full(DATA))
+    monkeypatch.setenv("ZOO_MIRROR", mirror.base + "/cas")
+    assert get(wanted)[0].read_bytes() == DATA
+
+
 def test_credentials_are_never_shown(server: Server, cache: Path) -> None:
     url = server.on("/a", status(403)).replace("//", "//user:hunter2@") + "?X-Sig=hunter2&download=1"
     text = refused(source(url))

@@ -166,10 +166,8 @@ def install_part(part: Path, source: Source, known: Source, wait: Callable[[int]
         with lock_key("unpinned", wait):
             record = {"name": source.name, "sha256": path.name, "size": size}
             text = json.dumps({**load_records(folder), source.key: record}, indent=1, sort_keys=True)
-            new = folder / f"{RECORDS}.new"
-            with storing(new):
-                new.write_text(text + "\n", encoding="utf-8")
-                new.replace(folder / RECORDS)
+            with storing(folder / RECORDS):
+                files.write_whole(folder / RECORDS, text + "\n")
     return path
 
 

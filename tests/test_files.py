@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 
 from tests.support.checkouts import ROOT, read_until
 from utils import files
+from utils.errors import StorageError
+from utils.graph import record
+from utils.sources import cache
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -271,3 +275,47 @@ def test_a_locked_folder_is_waited_for(tmp_path: Path) -> None:
         read_until(other, "waits")
         assert other.poll() is None
     assert other.communicate(timeout=30)[0] == "in\n"
+
+
+## File systems whose locks fail
+
+
+def fail_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let flock answer as on a file system without locks, or on one that fails: none of them is at hand."""
+
+    def flock(_descriptor: object, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF])
+def test_without_locks_the_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    fail_locks(monkeypatch, number)
+    done = []
+    with files.locked_folder(tmp_path, pytest.fail), record.locked(tmp_path / "records/train.json", pytest.fail):
+        done.append("folder and step")
+    with cache.lock_key("key", pytest.fail):
+        done.append("source")
+    files.write_whole(tmp_path / "file", "whole")
+    (tmp_path / ".new.other").mkdir()
+    with files.staging(tmp_path, ".new.") as ours:
+        assert ours.folder.is_dir()
+    assert done == ["folder and step", "source"]
+    assert (tmp_path / "file").read_text() == "whole"
+    assert (tmp_path / ".new.other").is_dir()  # nobody knows whether its process is dead
+
+
+def test_locks_that_fail_are_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    fail_locks(monkeypatch, errno.EIO)
+    for lock in (
+        files.locked_folder(tmp_path),
+        record.locked(tmp_path / "records/train.json"),
+        cache.lock_key("key", pytest.fail),
+        files.staging(tmp_path, ".new."),
+        files.writing_whole(tmp_path / "file"),
+    ):
+        with pytest.raises(StorageError, match=f"{tmp_path}.*: Input/output error"), lock:
+            pass

@@ -22,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from utils.errors import storage_error
+
 __all__ = [
     "SUMS",
     "Staging",
@@ -36,6 +38,7 @@ __all__ = [
     "sha256",
     "staging",
     "sums_hold",
+    "take_lock",
     "write_whole",
     "writing_whole",
 ]
@@ -114,9 +117,7 @@ def sums_hold(folder: Path) -> bool:
 def writing_whole(file: Path) -> Iterator[BinaryIO]:
     """Write a file, in one rename when all of it is on the disk; two writers of one file take turns."""
     new = file.with_name(f".{file.name}.new")
-    while not _claims((stream := new.open("ab")).fileno(), new):  # what a killed writer left is taken over
-        stream.close()
-    with stream:
+    with _open_claimed(new) as stream:
         try:
             stream.truncate(0)
             yield stream
@@ -126,6 +127,18 @@ def writing_whole(file: Path) -> Iterator[BinaryIO]:
         except BaseException:
             new.unlink(missing_ok=True)
             raise
+
+
+def _open_claimed(new: Path) -> BinaryIO:
+    while True:
+        stream = new.open("ab")  # what a killed writer left is taken over
+        try:
+            if _claims(stream.fileno(), new):
+                return stream
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -173,8 +186,13 @@ def _new_staging(parent: Path, prefix: str) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         with contextlib.suppress(FileNotFoundError):  # another process took it for a dead one's, before the lock
             lock = os.open(folder, os.O_RDONLY)
-            if _claims(lock, folder):
-                return folder, lock
+            try:
+                if _claims(lock, folder):
+                    return folder, lock
+            except BaseException:
+                os.close(lock)
+                folder.rmdir()
+                raise
             os.close(lock)
 
 
@@ -188,9 +206,9 @@ def locked_folder(folder: Path, waits: Callable[[], object] = lambda: None) -> I
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if _lock(descriptor, wait=False) is False:
+        if take_lock(descriptor, folder) is False:
             waits()
-            _lock(descriptor, wait=True)
+            take_lock(descriptor, folder, wait=True)
         yield
     finally:
         os.close(descriptor)
@@ -272,20 +290,40 @@ def _exchange(one: Path, other: Path) -> bool:
 # Locks
 
 
-def _lock(descriptor: int, *, wait: bool) -> bool | None:
-    """Whether the lock is ours now; None where the file system has no locks."""
+#: What flock says on a file system without locks. NFS says EBADF of a folder: it locks only what is open for writing.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
+
+
+def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> bool | None:
+    """Lock an open file or folder for this process, until the descriptor is closed or the process is dead.
+
+    Where the file system has no locks, the work goes on without: one process alone needs none.
+
+    Args:
+        descriptor: of ``path``.
+        path: named in the error.
+        wait: until another process frees the lock.
+
+    Returns:
+        True if the lock is ours; False if another has it; None if there are no locks, and nobody knows who is at work.
+
+    Raises:
+        StorageError: the disk or the network of the file system fails.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise storage_error(error, str(path)) from error
     return True
 
 
 def _claims(descriptor: int, path: Path) -> bool:
     """Lock what is open; whether the path still leads to it, or another process took it away before."""
-    _lock(descriptor, wait=True)
+    take_lock(descriptor, path, wait=True)
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -299,7 +337,7 @@ def _remove_dead(folder: Path) -> None:
     except OSError:  # gone by now, or another user's
         return
     try:
-        if _lock(descriptor, wait=False):
+        if take_lock(descriptor, folder):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)

@@ -162,6 +162,13 @@ def test_what_a_killed_step_left_is_swept(home: Path) -> None:
     assert other.exists()
 
 
+def test_what_another_run_is_writing_stays(home: Path) -> None:
+    """Where a file system has no locks, two runs of one step may be at work."""
+    with files.staging(home / "records", ".train.") as other:
+        step(home)
+        assert other.folder.is_dir()
+
+
 def test_one_process_at_a_time(home: Path) -> None:
     """A second process waits; when the first is killed, the kernel lets it in."""
     mark = home / "records/train.json"

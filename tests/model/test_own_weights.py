@@ -17,6 +17,7 @@ from tests.support.pretrained import ENV, Loaded
 from utils.errors import BuildError, DataError, SourceError, ZooError
 from utils.graph import plan
 from utils.model import own_weights
+from utils.model.weights_saved_model import saved_model_parts
 from utils.recipe.load import load_recipes
 
 RECIPES = load_recipes()
@@ -179,6 +180,35 @@ def test_weights_that_change_before_they_are_kept(file: Path, tmp_path: Path) ->
     file.unlink()
     with pytest.raises(DataError, match="cannot be read: No such file"):
         own.keep()
+
+
+@pytest.mark.parametrize("is_member", [False, True])
+def test_weights_whose_disk_fails_while_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_member: bool
+) -> None:
+    """The kernel answers EIO to whoever reads a process's memory from address 0, as a network drive may."""
+    os.environ["ZOO_CACHE"] = str(tmp_path / "cache")
+    broken = Path("/proc/self/mem")
+    home = tmp_path if is_member else broken
+    if is_member:
+        monkeypatch.setattr(own_weights, "list_members", lambda _folder: {"saved_model.pb": broken})
+    own = own_weights.OwnWeights(home, is_folder=is_member, name="mine", size=1, sha256="5" * 64, licence="")
+    with pytest.raises(DataError) as caught:
+        own.keep()
+    assert str(caught.value).startswith("/proc/self/mem: cannot be read: Input/output error\n  -> copy it to a disk")
+    assert list((tmp_path / "cache/partial").iterdir()) == []
+
+
+def test_an_empty_folder_is_taken_as_a_folder(tmp_path: Path) -> None:
+    """So the reader says what it is: no SavedModel."""
+    os.environ["ZOO_CACHE"] = str(tmp_path / "cache")
+    (tmp_path / "mine").mkdir()
+    own = resolved(tmp_path / "mine")
+    own.keep()
+    home = own.take(tmp_path / "out")
+    assert list(home.iterdir()) == []
+    with pytest.raises(DataError, match="is a folder, but no SavedModel"):
+        next(saved_model_parts(None, home))
 
 
 def test_each_step_has_the_weights_of_one_resolution(file: Path, tmp_path: Path) -> None:

@@ -136,6 +136,25 @@ def test_sources_that_cannot_be_had_are_listed_and_nothing_is_copied(zoo: Checko
     assert not (tmp_path / "mirror").exists()
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"key": {"name": "x"}}', '{"key": {"sha256": "../x", "size": 1}}'])
+def test_a_damaged_record_in_the_mirror_is_told_before_anything_is_copied(
+    zoo: Checkout, tmp_path: Path, text: str
+) -> None:
+    there, to = copy(zoo, tmp_path / "zoo"), tmp_path / "mirror"
+    to.mkdir()
+    (to / "unpinned.json").write_text(text)
+    upstream = {"ZOO_MIRROR": str(zoo.root.parent / "upstream")}
+    command = [sys.executable, "-m", "utils.release", "mirror", f"to={to}", "models=mnist_nearest"]
+    done = there.run(*command, env=upstream)
+    assert done.returncode == 4, done.stderr
+    assert f"{to}/unpinned.json: this is no record of hashes\n  -> restore it, or remove it" in done.stderr
+    assert [file.name for file in to.iterdir()] == ["unpinned.json"]
+    (to / "unpinned.json").unlink()
+    (to / "INDEX.tsv").write_bytes(b"\xff\n\xff\t\n")
+    assert there.run(*command, env=upstream).returncode == 0
+    assert len((to / "INDEX.tsv").read_text().splitlines()) == 5
+
+
 def test_a_mirror_that_cannot_be_written(zoo: Checkout, tmp_path: Path) -> None:
     there = copy(zoo, tmp_path / "zoo")
     (tmp_path / "file").write_text("")

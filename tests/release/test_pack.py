@@ -294,6 +294,24 @@ def test_a_release_that_was_killed_while_replacing_is_not_lost(ready: Checkout) 
     assert tree(ready.root / "release") == {f"1.0.0/{name}": data for name, data in before.items()}
 
 
+def test_a_forced_release_that_was_killed_while_replacing_is_made_again(ready: Checkout) -> None:
+    assert ready.doit("release", "version=1.0.0", "models=demo_nearest").returncode == 0
+    before = tree(ready.root / "release/1.0.0")
+    (ready.root / "release/1.0.0").rename(ready.root / "release/.1.0.0.old")
+    assert ready.doit("release", "--force", "version=1.0.0", "models=demo_nearest").returncode == 0
+    assert tree(ready.root / "release") == {f"1.0.0/{name}": data for name, data in before.items()}
+
+
+def test_what_another_run_has_put_aside_for_a_moment_is_left_alone(ready: Checkout) -> None:
+    """It holds the lock: to bring its old folder back would keep its new one out."""
+    (ready.root / "release/.1.0.0.old").mkdir(parents=True)
+    (ready.root / "stray.txt").write_text("")  # refused before the lock is taken
+    with files.locked_folder(ready.root / "release"):
+        done = ready.doit("release", "version=1.0.0", "models=demo_nearest")
+    assert "refused, for 1 reason" in done.stderr
+    assert [entry.name for entry in (ready.root / "release").iterdir()] == [".1.0.0.old"]
+
+
 P256 = ec.generate_private_key(ec.SECP256R1())
 
 

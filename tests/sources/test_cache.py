@@ -55,6 +55,24 @@ def test_unpinned_is_pinned_by_its_first_fetch(server: Server, cache: Path) -> N
     assert "unpinned.json: this is no record of hashes" in refused(wanted)
 
 
+def test_a_record_is_on_the_disk_before_it_gets_its_name(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renamed before its bytes are there, it would be empty after a power cut."""
+    synced, sync = [], os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        assert not (cache / "unpinned.json").exists()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    get(source(server.on("/a", full(DATA)), sha256=None, size=None))
+    assert synced[-1].parent == cache
+    assert (cache / "unpinned.json").is_file()
+    assert sorted(path.name for path in cache.iterdir()) == sorted([SHA, "locks", "partial", "unpinned.json"])
+
+
 def test_damaged_cache_is_noticed(server: Server, cache: Path) -> None:
     wanted = source(server.on("/a", full(DATA)))
     get(wanted)

@@ -218,6 +218,45 @@ def test_without_a_hash_https_and_the_loopback_will_do(server: Server, secure: S
     assert get(source(url, **UNKNOWN))[0].read_bytes() == DATA
 
 
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ~/.netrc have a login for this machine and for zoo.invalid."""
+    lines = [f"machine {host} login zoo password hunter2\n" for host in ("127.0.0.1", "zoo.invalid")]
+    (tmp_path / "netrc").write_text("".join(lines))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_login_of_netrc_does_not_go_over_plain_http(plain: Server, secure: Server) -> None:
+    plain.routes["http://zoo.invalid/direct"] = [full(DATA)]
+    plain.routes["http://zoo.invalid/again"] = [redirect("/direct")]
+    down = secure.on("/down", redirect("http://zoo.invalid/again"))
+    assert "it redirects from https to http" in refused(source(down))
+    assert get(source("http://zoo.invalid/again"))[0].read_bytes() == DATA
+    assert [request.path for request in plain.requests] == [
+        "http://zoo.invalid/again",
+        "http://zoo.invalid/direct",
+    ] * 2
+    assert not [request for request in plain.requests if "authorization" in request.headers]
+    assert secure.requests[0].headers["authorization"].startswith("Basic")
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_login_of_netrc_goes_over_https_and_to_this_machine(server: Server, secure: Server) -> None:
+    url = secure.on("/first", redirect(server.on("/middle", redirect(secure.on("/last", full(DATA))))))
+    assert get(source(url))[0].read_bytes() == DATA
+    seen = [*secure.requests, *server.requests]
+    assert [request.headers.get("authorization", "")[:5] for request in seen] == ["Basic"] * 3
+
+
+def test_a_login_in_an_address_stays_with_that_host(plain: Server) -> None:
+    plain.routes["http://zoo.invalid/first"] = [redirect("/second")]
+    plain.routes["http://zoo.invalid/second"] = [redirect("http://other.invalid/last")]
+    plain.routes["http://other.invalid/last"] = [full(DATA)]
+    assert get(source("http://user:hunter2@zoo.invalid/first"))[0].read_bytes() == DATA
+    assert ["authorization" in request.headers for request in plain.requests] == [True, True, False]
+
+
 def test_hashes_that_a_mirror_recorded_do_not_leave_https(
     server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +269,41 @@ def test_hashes_that_a_mirror_recorded_do_not_leave_https(
     assert path.read_bytes() == DATA
     assert f"warning: {secure.base}/cas/unpinned.json: it redirects from https to http" in said(events)
     assert f"/cas/{'7' * 64}" not in [request.path for request in secure.requests]
+
+
+def test_hashes_of_a_mirror_over_plain_http_are_not_taken(
+    plain: Server, secure: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can change that answer would choose the bytes of every unpinned source."""
+    wanted = source(secure.on("/a", full(DATA)), **UNKNOWN)
+    other = b"others' weights"
+    digest = hashlib.sha256(other).hexdigest()
+    record = {"name": "weights.h5", "sha256": digest, "size": len(other)}
+    plain.routes["http://zoo.invalid/cas/unpinned.json"] = [body(json.dumps({wanted.key: record}).encode())]
+    plain.routes[f"http://zoo.invalid/cas/{digest}"] = [body(other)]
+    plain.routes[f"http://zoo.invalid/cas/{SHA}"] = [body(DATA)]
+    monkeypatch.setenv("ZOO_MIRROR", "http://zoo.invalid/cas")
+    path, events = get(wanted)
+    assert path.read_bytes() == DATA
+    assert "zoo.invalid/cas/unpinned.json: http://zoo.invalid is plain http, and there is no hash" in said(events)
+    assert "-> set ZOO_MIRROR to an https address that does not redirect to http, or to a folder" in said(events)
+    assert not (cache / digest).exists()
+    (cache / SHA).unlink()
+    assert get(source("http://127.0.0.1:1/x"))[0].read_bytes() == DATA  # a pinned one is: its hash proves it
+    assert plain.requests[-1].path == f"http://zoo.invalid/cas/{SHA}"
+
+
+@pytest.mark.parametrize("via", ["https", "loopback"])
+def test_hashes_of_a_mirror_over_https_or_of_this_machine_are_taken(
+    server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch, via: str
+) -> None:
+    mirror = {"https": secure, "loopback": server}[via]
+    wanted = source("https://127.0.0.1:1/x", **UNKNOWN)
+    records = {wanted.key: {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}}
+    mirror.on("/cas/unpinned.json", body(json.dumps(records).encode()))
+    mirror.on(f"/cas/{SHA}", full(DATA))
+    monkeypatch.setenv("ZOO_MIRROR", mirror.base + "/cas")
+    assert get(wanted)[0].read_bytes() == DATA
 
 
 def test_credentials_are_never_shown(server: Server, cache: Path) -> None:

@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import pytest
@@ -75,6 +76,31 @@ def test_takes_the_place_of_an_older_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/old").write_text("old")
     unpack(tar(tmp_path / "a", ("new", b"new")), tmp_path / "out")
+    assert tree(tmp_path / "out") == {"new": b"new"}
+
+
+def test_the_folder_is_there_at_every_moment(tmp_path: Path) -> None:
+    """A kill between two renames would leave none."""
+    archive, to = tar(tmp_path / "a", ("new", b"new")), tmp_path / "out"
+    unpack(archive, to)
+    looked = missing = 0
+    work = Thread(target=lambda: [unpack(archive, to) for _ in range(300)])
+    work.start()
+    while work.is_alive():
+        looked += 1
+        missing += not to.exists()
+    work.join()
+    assert looked > 100
+    assert missing == 0
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    """Killed while it unpacked, and, where folders cannot be exchanged, between its two renames."""
+    for left in (".out.new.killed", ".out.old"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "old").write_text("old")
+    unpack(tar(tmp_path / "a", ("new", b"new")), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "out"]
     assert tree(tmp_path / "out") == {"new": b"new"}
 
 

@@ -8,12 +8,9 @@ own database, is the truth: doit writes that at its end, so after a kill it tell
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +62,7 @@ def is_current(record: Path, key: str, targets: tuple[Path, ...]) -> bool:
 
 @contextlib.contextmanager
 def locked(record: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Let one process at a time run a step; the kernel frees the lock of a killed one.
+    """Let one process at a time run a step, as ``files.take_lock`` does it.
 
     Args:
         record: of the step.
@@ -76,15 +73,13 @@ def locked(record: Path, waits: Callable[[], object] = lambda: None) -> Iterator
     """
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        lock = record.with_suffix(".lock").open("w")
+        lock = (path := record.with_suffix(".lock")).open("w")
     except OSError as error:
         raise storage_error(error) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if files.take_lock(lock.fileno(), path) is False:
             waits()
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            files.take_lock(lock.fileno(), path, wait=True)
         yield
 
 
@@ -119,23 +114,17 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
     Raises:
         StorageError: disk full, read-only, no permission.
     """
-    staging: Path | None = None
     try:
-        for stale in record.parent.glob(f".{record.stem}.*/"):  # left by a killed run: we hold the lock
-            shutil.rmtree(stale, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{record.stem}.", dir=record.parent))
-        outputs = Outputs(staging)
-        yield outputs
-        record.unlink(missing_ok=True)
-        outputs.move()
-        writes = {paths.relative(file): files.describe_file(file) for file in targets}
-        mark = staging / "record"
-        mark.write_text(files.dump_json({"format": FORMAT, "key": key, "writes": writes}), encoding="utf-8")
-        mark.replace(record)
+        with files.staging(record.parent, f".{record.stem}.") as staging:
+            outputs = Outputs(staging.folder)
+            yield outputs
+            record.unlink(missing_ok=True)
+            outputs.move()
+            writes = {paths.relative(file): files.describe_file(file) for file in targets}
+            mark = staging.folder / "record"
+            mark.write_text(files.dump_json({"format": FORMAT, "key": key, "writes": writes}), encoding="utf-8")
+            mark.replace(record)
     except OSError as error:
         if error.errno not in STORAGE:  # a defect of ours: its traceback is wanted
             raise
         raise storage_error(error) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import paths
-from utils.errors import BuildError, DataError, SourceError
+from utils.errors import BuildError, DataError, SourceError, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.schema import LoadTflite, Recipe
 from utils.sources.keep import is_kept, keep_file, take_file
@@ -69,12 +69,13 @@ class OwnWeights:
         try:
             if self.is_folder:
                 digests = {name: self._keep_file(file) for name, file in list_members(self.path).items()}
-                digest = keep_file(io.BytesIO(listing(digests)))
+                digest = keep_file(io.BytesIO(listing(digests)), str(self.path))
             else:
                 digest = self._keep_file(self.path)
         except OSError as error:
             hint = "check the path and who may read it"
-            raise DataError(f"cannot be read: {error.strerror}", where=str(self.path), hint=hint) from None
+            where = str(error.filename or self.path)
+            raise DataError(f"cannot be read: {error.strerror}", where=where, hint=hint) from None
         if digest != self.sha256:
             raise BuildError("the weights changed while the build ran", where=str(self.path), hint="run doit again")
 
@@ -83,10 +84,16 @@ class OwnWeights:
 
         Raises:
             BuildError: the cache does not hold them, or they are damaged.
+            StorageError: the folder cannot be written.
         """
-        target = folder / self.name
-        members = {f"{self.name}/{name}": digest for name, digest in self._members().items()} if self.is_folder else {}
-        for name, digest in (members or {self.name: self.sha256}).items():
+        target, members = folder / self.name, {self.name: self.sha256}
+        if self.is_folder:
+            members = {f"{self.name}/{name}": digest for name, digest in self._members().items()}
+            try:
+                target.mkdir(parents=True, exist_ok=True)  # it may be empty: what to say of that is the reader's affair
+            except OSError as error:
+                raise storage_error(error, str(target)) from error
+        for name, digest in members.items():
             if not (folder / name).resolve().is_relative_to(folder.resolve()) or not take_file(digest, folder / name):
                 raise BuildError("the cache's copy of the weights is missing or damaged", where=name, hint=_AGAIN)
         return target
@@ -94,7 +101,7 @@ class OwnWeights:
     @staticmethod
     def _keep_file(file: Path) -> str:
         with file.open("rb") as stream:
-            return keep_file(stream)
+            return keep_file(stream, str(file))
 
     def _members(self) -> dict[str, str]:
         """The sha256 of each file of the folder, from the listing in the cache."""

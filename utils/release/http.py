@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 import requests
 from urllib3.util import parse_url
+
+from utils.sources import source
 
 __all__ = [
     "AddressError",
@@ -69,8 +70,7 @@ def origin_of(url: str) -> Origin:
 def is_loopback(host: str) -> bool:
     """Whether a host (with or without a port) is this machine."""
     try:
-        name = (parse_url(f"https://{host}").host or "").strip("[]")
-        return name == "localhost" or ip_address(name).is_loopback
+        return source.is_loopback((parse_url(f"https://{host}").host or "").strip("[]"))
     except ValueError:
         return False
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,9 @@ class Layout:
     def _index(self) -> dict[str, Any]:
         file = self.folder / "index.json"
         try:
-            index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            with self._storing():
+                text = file.read_text(encoding="utf-8")
+            index: dict[str, Any] = json.loads(text)
             if index["schemaVersion"] != 2 or not isinstance(index["manifests"], list):
                 raise ValueError("no image index")
             return index
@@ -55,8 +59,16 @@ class Layout:
         manifest = self._blob(found[0]).read_bytes() if self.has_blob(found[0]) else b""
         return Tagged(found[0], version_of(manifest))
 
+    @contextlib.contextmanager
+    def setting_tags(self) -> Iterator[None]:
+        """Let one process at a time decide what tags name, and set them."""
+        with self._storing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with files.locked_folder(self.folder):
+                yield
+
     def put_manifest(self, tag: str, manifest: bytes) -> None:
-        """Leave a manifest there under a tag."""
+        """Leave a manifest there under a tag, inside ``setting_tags``: two at once would lose one of their tags."""
         self.put_blob(digest_of(manifest), manifest)
         index = self._index()
         entry = {
@@ -71,9 +83,15 @@ class Layout:
         self._write(self.folder / "index.json", as_json(index))
 
     def _write(self, file: Path, data: bytes) -> None:
-        try:
+        with self._storing():
             file.parent.mkdir(parents=True, exist_ok=True)
             files.write_whole(file, data)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _storing() -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file where a folder should be
                 raise

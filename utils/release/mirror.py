@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from utils import files, paths
 from utils.errors import STORAGE, storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
+from utils.sources import cache
 from utils.sources.fetch import fetch_all
 from utils.sources.source import Source
 
@@ -25,15 +25,18 @@ def mirror(to: Path, models: list[str]) -> None:
     """Fetch the sources of ``models`` (none: the zoo) and copy them to ``to``; what is there already stays.
 
     Raises:
-        SourceError: sources cannot be had; nothing was copied.
+        SourceError: sources cannot be had, or the folder's unpinned.json is damaged; nothing was copied.
         StorageError: the folder cannot be written.
     """
     recipes = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = fetch_all(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
     try:
         to.mkdir(parents=True, exist_ok=True)
+        known = [cache.load_records(to), cache.load_records(paths.cache())]  # the cache's are the newer ones
         copied = sum(_copy(file, to / file.name) for file in sorted(set(found.values())))
-        files.write_whole(to / "unpinned.json", json.dumps(_unpinned(to), indent=1, sort_keys=True) + "\n")
+        there = [{key: one for key, one in some.items() if (to / one["sha256"]).is_file()} for some in known]
+        records = {**there[0], **there[1]}
+        files.write_whole(to / cache.RECORDS, json.dumps(records, indent=1, sort_keys=True) + "\n")
         rows = _rows(to, {file.name: source for source, file in found.items()})
         files.write_whole(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
         files.write_whole(to / "LICENCES.md", _licences(rows))
@@ -58,22 +61,11 @@ def _copy(file: Path, to: Path) -> bool:
     return True
 
 
-def _unpinned(to: Path) -> dict[str, Any]:
-    """What the cache has recorded of sources without a published sha256, laid over what the mirror knows."""
-    known: dict[str, Any] = {}
-    for folder in (to, paths.cache()):
-        file = folder / "unpinned.json"
-        if file.is_file():
-            records = json.loads(file.read_text(encoding="utf-8"))
-            known.update({key: record for key, record in records.items() if (to / record["sha256"]).is_file()})
-    return known
-
-
 def _rows(to: Path, new: dict[str, Source]) -> list[tuple[str, ...]]:
     """A row a file: those of before that are still there, and the new ones."""
     rows: dict[str, tuple[str, ...]] = {}
     if (to / "INDEX.tsv").is_file():
-        for line in (to / "INDEX.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        for line in (to / "INDEX.tsv").read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
             row = tuple(line.split("\t"))
             if len(row) == len(_HEAD) and (to / row[0]).is_file():
                 rows[row[0]] = row

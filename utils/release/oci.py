@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,8 +73,11 @@ class Store(Protocol):
     def find_tag(self, tag: str) -> Tagged | None:
         """What has that tag."""
 
+    def setting_tags(self) -> AbstractContextManager[None]:
+        """Keep others from deciding what tags name, and from setting them, where the store can."""
+
     def put_manifest(self, tag: str, manifest: bytes) -> None:
-        """Leave a manifest there under a tag."""
+        """Leave a manifest there under a tag, inside ``setting_tags``."""
 
 
 def digest_of(data: bytes) -> str:
@@ -156,10 +160,7 @@ def push(store: Store, what: Artifact, version: str, *, dry_run: bool) -> Tally:
         PublishError: the version is there with other content, the store cannot be reached, or refuses.
     """
     tally = Tally()
-    there, latest = store.find_tag(version), store.find_tag("latest")
-    if there and there.digest != what.digest:
-        hint = "a published version does not change: publish a new one"
-        raise PublishError("this version is there, with other files", where=f"{store}:{version}", hint=hint)
+    _find_version(store, what, version)  # refuses before anything is sent
     for digest, data in what.blobs.items():
         if store.has_blob(digest):
             tally.there.append(digest)
@@ -168,15 +169,24 @@ def push(store: Store, what: Artifact, version: str, *, dry_run: bool) -> Tally:
         tally.bytes += len(data)
         if not dry_run:
             store.put_blob(digest, data)
-    tags = {version: there}
-    if reason := why_not_latest(version, latest.version if latest else None):
-        tally.latest = f"latest stays: {reason}" if latest else f"no latest: {reason}"
-    else:
-        tags["latest"] = latest
-        tally.latest = f"latest {'would be' if dry_run else 'is'} {version}"
-    for tag, found in tags.items():
-        if found is None or found.digest != what.digest:
-            tally.sent.append(f"{tag} = {what.digest}")
-            if not dry_run:
-                store.put_manifest(tag, what.manifest)
+    with nullcontext() if dry_run else store.setting_tags():
+        tags, latest = {version: _find_version(store, what, version)}, store.find_tag("latest")
+        if reason := why_not_latest(version, latest.version if latest else None):
+            tally.latest = f"latest stays: {reason}" if latest else f"no latest: {reason}"
+        else:
+            tags["latest"] = latest
+            tally.latest = f"latest {'would be' if dry_run else 'is'} {version}"
+        for tag, found in tags.items():
+            if found is None or found.digest != what.digest:
+                tally.sent.append(f"{tag} = {what.digest}")
+                if not dry_run:
+                    store.put_manifest(tag, what.manifest)
     return tally
+
+
+def _find_version(store: Store, what: Artifact, version: str) -> Tagged | None:
+    there = store.find_tag(version)
+    if there and there.digest != what.digest:
+        hint = "a published version does not change: publish a new one"
+        raise PublishError("this version is there, with other files", where=f"{store}:{version}", hint=hint)
+    return there

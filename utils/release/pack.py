@@ -51,7 +51,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     folder = release_of(version)
     if key:
         sign.check_private(key)
-    _refuse_existing(folder, force=force)
+    _refuse_existing(folder, force=force)  # early; what a killed run left aside is looked at under the lock
     known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
     against = reasons(found)
@@ -67,6 +67,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
             new.mkdir()
             _fill(new, version, found, key)
             with files.locked_folder(paths.RELEASES):
+                files.restore_folder(folder)  # not before: another run may be between its two renames
                 _refuse_existing(folder, force=force)  # another run may have made it meanwhile
                 files.replace_folder(new, folder)
     except OSError as error:
@@ -77,8 +78,6 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:
-    if paths.RELEASES.is_dir():
-        files.restore_folder(folder)
     if folder.exists() and not force:
         hint = "choose the next version, or give --force to make it again"
         raise ReleaseError("this release exists", where=paths.relative(folder), hint=hint)

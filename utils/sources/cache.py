@@ -12,7 +12,6 @@ The folder (``paths.cache()``, moved by ``ZOO_CACHE``) holds::
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from utils import paths
+from utils import files, paths
 from utils.errors import SourceError, storage_error
 from utils.sources.source import Source
 
@@ -167,10 +166,8 @@ def install_part(part: Path, source: Source, known: Source, wait: Callable[[int]
         with lock_key("unpinned", wait):
             record = {"name": source.name, "sha256": path.name, "size": size}
             text = json.dumps({**load_records(folder), source.key: record}, indent=1, sort_keys=True)
-            new = folder / f"{RECORDS}.new"
-            with storing(new):
-                new.write_text(text + "\n", encoding="utf-8")
-                new.replace(folder / RECORDS)
+            with storing(folder / RECORDS):
+                files.write_whole(folder / RECORDS, text + "\n")
     return path
 
 
@@ -193,20 +190,10 @@ def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[None]:
         raise storage_error(error) from error
     with file:
         waited = 0
-        while not _take_lock(file, path):
+        while files.take_lock(file.fileno(), path) is False:
             wait(waited)
             waited += 1
         yield
-
-
-def _take_lock(file: TextIO, path: Path) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
-    return True
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult
 from utils.errors import SourceError
 from utils.sources.part import CHUNK_BYTES, Part, TryError
 from utils.sources.progress import Event
-from utils.sources.source import Address, Source, is_loopback, redact_url, split_url
+from utils.sources.source import Address, Source, is_protected, redact_url, split_url
 
 if TYPE_CHECKING:
     import requests
@@ -94,19 +94,21 @@ class Client:
         part.check(resumed=start > 0)
 
     def read_text(self, url: str) -> str | None:
-        """Return a small text, or None where it cannot be had.
+        """Return a small text that no hash proves, or None where it cannot be had.
 
         Raises:
-            SourceError: ``url`` is https, and redirects to http on the way.
+            SourceError: a hop on the way is plain http, where others may have written it; this machine's own is let in.
         """
         import urllib3
 
         try:
             with self._get(url) as response:
-                if _leaves_https(_list_hops(response)):
-                    hint = "set ZOO_MIRROR to the address that it redirects to, with https"
-                    raise SourceError(_LEAVES_HTTPS, where=redact_url(url), hint=hint)
-                return response.text if response.ok and not response.is_redirect else None
+                if not response.ok or response.is_redirect:
+                    return None
+                if why := _find_unproven_hop(_list_hops(response)):
+                    hint = "set ZOO_MIRROR to an https address that does not redirect to http, or to a folder"
+                    raise SourceError(f"{why}: not used", where=redact_url(url), hint=hint)
+                return response.text
         except (OSError, urllib3.exceptions.HTTPError):  # those of requests are OSErrors
             return None
 
@@ -116,10 +118,10 @@ class Client:
         return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
 
     def _session(self) -> requests.Session:
-        import requests
+        from utils.sources.session import Session
 
         if not hasattr(self._local, "session"):
-            self._local.session = session = requests.Session()
+            self._local.session = session = Session()
             # Compressed on the way, a body would have neither the size nor the hash that is pinned.
             session.headers.update({"Accept-Encoding": "identity", "User-Agent": "nxp-model-zoo"})
             session.max_redirects = 10
@@ -163,12 +165,17 @@ def _find_unsafe_hop(response: requests.Response, known: Source) -> str:
     hops = _list_hops(response)
     if known.sha256 or known.md5:  # whatever happened on the way, the hash proves the bytes
         return _LEAVES_HTTPS if _leaves_https([hops[0], hops[-1]]) else ""
+    why = _find_unproven_hop(hops)
+    return why if why in ("", _LEAVES_HTTPS) else f"{why}: pin its sha256"
+
+
+def _find_unproven_hop(hops: list[SplitResult]) -> str:
+    """Say why the way of a body that no hash proves cannot be trusted; an empty text if it can."""
     if _leaves_https(hops):
         return _LEAVES_HTTPS
     for hop in hops:
-        if hop.scheme != "https" and not is_loopback(hop.hostname or ""):
-            host = f"{hop.scheme}://{hop.hostname}"
-            return f"{host} is plain http, and there is no hash to check what it sends: pin its sha256"
+        if not is_protected(hop.geturl()):
+            return f"{hop.scheme}://{hop.hostname} is plain http, and there is no hash to check what it sends"
     return ""
 
 

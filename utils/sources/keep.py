@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from utils import files, paths
-from utils.errors import storage_error
+from utils.errors import DataError, storage_error
 
 __all__ = ["is_kept", "keep_file", "take_file"]
 
@@ -25,11 +26,15 @@ def is_kept(digest: str) -> bool:
         return False
 
 
-def keep_file(stream: BinaryIO) -> str:
+def keep_file(stream: BinaryIO, where: str) -> str:
     """Copy a file into the cache and return the sha256 of the bytes that were copied.
 
+    Args:
+        stream: the file, opened.
+        where: its name, for an error.
+
     Raises:
-        OSError: the file cannot be read.
+        DataError: the file cannot be read.
         StorageError: the cache cannot be written.
     """
     folder = paths.cache() / "partial"
@@ -40,7 +45,7 @@ def keep_file(stream: BinaryIO) -> str:
             descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
             new = Path(name)
             with os.fdopen(descriptor, "wb") as target:
-                digest = _pour(stream, target)
+                digest = _pour(_read_chunks(stream, where), target)
                 target.flush()
                 os.fsync(target.fileno())
             new.chmod(0o644)
@@ -65,17 +70,27 @@ def take_file(digest: str, target: Path) -> bool:
         with (paths.cache() / digest).open("rb") as stream:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as copy:
-                return _pour(stream, copy) == digest
-    except FileNotFoundError:
+                return _pour(_read_chunks(stream, str(stream.name)), copy) == digest
+    except (FileNotFoundError, DataError):
         return False
     except OSError as error:
         raise storage_error(error, str(target)) from error
 
 
-def _pour(stream: BinaryIO, target: BinaryIO) -> str:
-    """Copy a stream; return its sha256."""
+def _read_chunks(stream: BinaryIO, where: str) -> Iterator[bytes]:
+    """Read a stream; what fails here is not the place that it is copied to."""
+    try:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+    except OSError as error:
+        hint = "copy it to a disk of this machine, and give that copy"
+        raise DataError(f"cannot be read: {error.strerror}", where=where, hint=hint) from None
+
+
+def _pour(chunks: Iterable[bytes], target: BinaryIO) -> str:
+    """Write the chunks; return their sha256."""
     digest = hashlib.sha256()
-    while chunk := stream.read(_CHUNK):
+    for chunk in chunks:
         digest.update(chunk)
         target.write(chunk)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Address", "Source", "hash_url", "is_loopback", "redact_url", "split_url"]
+__all__ = ["Address", "Source", "hash_url", "is_loopback", "is_protected", "redact_url", "split_url"]
 
 _SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&]*", re.IGNORECASE)
 
@@ -69,6 +69,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_protected(url: str) -> bool:
+    """Return whether nobody on the way can read or change what is sent: https, or on this machine."""
+    parts = split_url(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def redact_url(url: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from itertools import dropwhile
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
-from utils import paths
+from utils import files, paths
 from utils.errors import DataError, storage_error
 
 __all__ = ["unpack"]
@@ -33,7 +31,7 @@ def unpack(archive: Path, to: Path, *, max_bytes: int = MAX_BYTES) -> Path:
     """Unpack a tar (also .gz, .bz2, .xz) or zip archive; its content tells which, not its name.
 
     The members go into a folder beside ``to`` that gets its name at the end, in the place of an older
-    ``to``: a killed run leaves no half of an archive there.
+    ``to``: a killed run leaves the old folder or the new one there.
 
     Args:
         archive: the file to unpack.
@@ -52,21 +50,11 @@ def unpack(archive: Path, to: Path, *, max_bytes: int = MAX_BYTES) -> Path:
         tar = tarfile.is_tarfile(archive)  # before zip: a tar may end with a zip
         if not tar and not zipfile.is_zipfile(archive):
             raise DataError("neither a tar nor a zip archive", where=paths.relative(archive), hint=_HINT)
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-    except OSError as error:
-        raise storage_error(error, str(to.parent)) from error
-    try:
-        new = work / "new"
-        with _explained(archive, to):
-            new.mkdir()
-            (_untar if tar else _unzip)(archive, new, max_bytes)
-            if to.exists():
-                to.replace(work / "old")
-            new.replace(to)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with _explained(archive, to), files.staging(to.parent, f".{to.name}.new.") as staging:
+        new = staging.folder / "new"  # the staging folder itself is private
+        new.mkdir()
+        (_untar if tar else _unzip)(archive, new, max_bytes)
+        files.replace_folder(new, to)
     return to
 
 

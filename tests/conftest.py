@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.support import pretrained
 from tests.support.checkouts import MIRROR, Checkout, copy_project, make_small
 from tests.support.servers import Server, serving
 from tests.support.shared import make_once
+
+# Tests send Ctrl-C to what they start, also where the shell that started this in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Fixtures that build a model or an environment, convert a model with TensorFlow, or are there to build in.
 BUILDING = {

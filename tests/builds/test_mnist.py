@@ -62,7 +62,7 @@ sys.path.insert(0, sys.argv[1])
 import example
 runtime = example.load_runtime()
 data = np.load(sys.argv[2])
-model = example.Model(sys.argv[3], runtime, threads=2)
+model = example.Model(sys.argv[3], runtime, threads=1)
 model.bind("image", "probabilities")
 spec = {"mean": [0.0], "std": [255.0]}
 tensors = model.quantise(example.normalise(data["images"], spec))

@@ -106,6 +106,7 @@ def test_run_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     assert f"{old} is 3.9.2" in done.stderr
 
 
+@pytest.mark.slow
 def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) -> None:
     script, env = tiny / "docker" / "run", tiny_env(tiny)
     (tmp_path / "mirror").mkdir()
@@ -164,6 +165,7 @@ def test_venv_is_made_once_and_again_when_it_must(tiny: Path, tmp_path: Path) ->
     assert "setting up build/vela/4.3.0" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_new_venv_leaves_the_one_in_use_alone(tiny: Path) -> None:
     script, env = tiny / "docker" / "run", tiny_env(tiny)
     assert run([script, "true"], **env).returncode == 0
@@ -189,6 +191,7 @@ def test_a_new_venv_leaves_the_one_in_use_alone(tiny: Path) -> None:
     assert {path for path in (tiny / "build").glob("venv-*") if path.is_dir()} == kept
 
 
+@pytest.mark.slow
 def test_the_folder_of_an_older_docker_run_is_left_alone(tiny: Path) -> None:
     script, env = tiny / "docker" / "run", tiny_env(tiny)
     (tiny / "build/venv/bin").mkdir(parents=True)

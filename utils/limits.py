@@ -9,10 +9,14 @@ from __future__ import annotations
 __all__ = [
     "ANSWER_BYTES",
     "BOARD_OUTPUT_BYTES",
+    "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
     "LIST_BYTES",
+    "MASK_PIXELS",
     "RECIPE_BYTES",
+    "RECIPE_DEPTH",
+    "RECIPE_FINDINGS",
     "SHOWN_CHARS",
     "SOURCE_BYTES",
     "STALL_BYTES",
@@ -32,8 +36,20 @@ SHOWN_CHARS = 500
 #: A recipe.toml; the largest has 10 kB.
 RECIPE_BYTES = 2**20
 
+#: Tables and lists in each other in a recipe.toml; ours have 4.
+RECIPE_DEPTH = 16
+
+#: Findings about one recipe in one message.
+RECIPE_FINDINGS = 40
+
 #: A list of images: 50,000 lines of 120 bytes have 6 MB.
 LIST_BYTES = 32 * 2**20
+
+#: An idx file when it is unpacked; EMNIST's largest, 697,932 images, has 547 MB.
+IDX_BYTES = 2**30
+
+#: Pixels of a segmentation's mask; the largest of PASCAL VOC have 250,000.
+MASK_PIXELS = 64 * 2**20
 
 #: A source whose size the recipe does not state; ResNet50's weights have 103 MB.
 SOURCE_BYTES = 8 * 2**30

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import stat
 import unicodedata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from utils import limits
 from utils.errors import ZooError
 
-__all__ = ["as_markdown", "as_text", "parse_as", "parse_json"]
+__all__ = ["as_markdown", "as_text", "parse_as", "parse_json", "read_bounded"]
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -83,6 +87,30 @@ def parse_as(schema: type[Schema], data: bytes | str, *, where: str, error: type
         key = as_text(".".join(str(part) for part in first["loc"]) or "the document", 100)
         what = "should be an object" if first["type"] == "model_type" else as_text(first["msg"])
         raise error(f"{key}: {what}", where=where, hint=hint) from None
+
+
+def read_bounded(file: Path, most: int) -> bytes:
+    """The bytes of a regular file that has at most so many: a pipe would wait for ever, a device never end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; also for a name that no file can have.
+    """
+    try:
+        _require_regular(file.stat(), file)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # NUL, or characters that have no bytes
+        raise OSError(errno.EINVAL, f"no file can have this name: {error}", ascii(str(file))) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        _require_regular(os.fstat(descriptor), file)  # it may have become another file by now
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EOVERFLOW, f"has more than {most:,} bytes", str(file))
+    return content
+
+
+def _require_regular(status: os.stat_result, file: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EISDIR, "is not a regular file", str(file))
 
 
 def _spelt(char: str) -> str:

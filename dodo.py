@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from doit import get_var
+from doit import doit_cmd, get_var
 from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
@@ -44,6 +44,7 @@ from utils.npu import bsp
 from utils.recipe.load import load_recipes
 
 program.prepare(dies_of_closed_pipe=True)
+doit_cmd.traceback = program.DoitTraceback
 try:
     paths.require_plain_root()
     RECIPES = load_recipes()

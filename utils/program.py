@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from utils.errors import STORAGE, BuildError, StorageError, ZooError, storage_error
+from utils.untrusted import as_lines
 
-__all__ = ["as_zoo_error", "end", "end_quietly", "prepare"]
+__all__ = ["DoitTraceback", "as_zoo_error", "end", "end_quietly", "prepare"]
 
 #: Exit code of a program whose reader has gone, as the shell counts a SIGPIPE.
 _NO_READER = 141
@@ -31,6 +35,27 @@ def prepare(*, dies_of_closed_pipe: bool = False) -> None:
             stream.reconfigure(errors="backslashreplace")
     if dies_of_closed_pipe:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if sys.stderr is None:  # closed by the caller
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process lives
+    if sys.stdout is None:
+        end(StorageError("the standard output is closed", hint="send it somewhere: > /dev/null"))
+    atexit.register(_flush)
+
+
+def _flush() -> None:
+    """Say it where the last words cannot be written; Python would name the stream, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):
+            _tell(storage_error(error, "the standard output"), "")
+            os._exit(StorageError.exit_code)
+        end_quietly()
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def as_zoo_error(error: BaseException) -> ZooError | None:
@@ -63,11 +88,31 @@ def end(error: BaseException, name: str = "", note: Callable[[ZooError], object]
     known = as_zoo_error(error)
     if known is None:
         raise error
-    with contextlib.suppress(OSError, ValueError):  # nobody may be listening
-        sys.stderr.write(f"\nerror: {name}: {known}\n" if name else f"error: {known}\n")
-        sys.stderr.flush()
+    _tell(known, name)
     note(known)
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):  # that may be what is told
+        _drop_output()
     sys.exit(known.exit_code)
+
+
+def _tell(error: ZooError, name: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be listening
+        sys.stderr.write(as_lines(f"\nerror: {name}: {error}\n" if name else f"error: {error}\n"))
+        sys.stderr.flush()
+
+
+class DoitTraceback:
+    """In the place of the module ``traceback`` in doit, which shows one for a full disk as for a defect."""
+
+    @staticmethod
+    def format_exc() -> str:
+        """The traceback of a defect; for what a person can mend, the program ends."""
+        error = sys.exc_info()[1]
+        if error is not None and (isinstance(error, BrokenPipeError) or as_zoo_error(error) is not None):
+            end(error)
+        return traceback.format_exc()
 
 
 def end_quietly() -> NoReturn:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from utils import limits
 from utils.errors import ZooError
 
-__all__ = ["as_markdown", "as_text", "parse_as", "parse_json", "read_bounded"]
+__all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read_bounded"]
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -39,6 +39,11 @@ def as_text(text: object, limit: int = limits.SHOWN_CHARS) -> str:
     return shown if len(shown) <= limit and len(words) <= 4 * limit else shown[: limit - 3] + "..."
 
 
+def as_lines(text: str) -> str:
+    """A message of ours for a terminal, its lines as they are: what else would act in it is spelt out."""
+    return "".join(char if char == "\n" else _spelt(char) for char in text)
+
+
 def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
     """A stranger's text for Markdown, also in a table: it is shown as it stands, and nothing in it acts."""
     return (
@@ -46,7 +51,7 @@ def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
     )
 
 
-def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: str = "") -> Any:
+def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: str = "", takes_nan: bool = False) -> Any:
     """Parse a JSON document of bounded size and depth.
 
     Args:
@@ -54,6 +59,7 @@ def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: st
         where: for the message.
         error: what to raise.
         hint: what to do now.
+        takes_nan: take NaN and Infinity too, as Keras writes them.
 
     Raises:
         error: it is too large, too deep, or no JSON.
@@ -68,7 +74,7 @@ def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: st
             deepest = max(depth, deepest)
         if deepest > limits.JSON_DEPTH:
             raise ValueError(f"more than {limits.JSON_DEPTH} brackets deep")
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=None if takes_nan else _refuse_constant)
     except (ValueError, RecursionError) as problem:  # also of UTF-8, and numbers of thousands of digits
         raise error(f"is not JSON: {as_text(problem)}", where=where, hint=hint) from None
 

@@ -165,7 +165,7 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
     except OSError as error:
         if error.errno not in STORAGE:  # a defect of ours: its traceback is wanted
             raise
-        raise storage_error(error) from error
+        raise storage_error(error, str(error.filename or record.parent)) from error
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def say(text: str) -> None:
 def main(work: Work) -> None:
     """Run one step of one model, named on the command line, and exit.
 
-    The step runs only when its record says that it has to, so that a lost doit database costs nothing. Code, recipe and
+    The step runs only when its record says that it has to, whatever doit thinks. Code, recipe and
     image lists are read before it waits for its lock, and looked at again after: what changed meanwhile starts it anew.
     """
     if len(sys.argv) != 3:

@@ -71,8 +71,11 @@ def _place(name: str) -> Path:
 
     root = Path(tempfile.mkdtemp(prefix=name))
     shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
-    paths.ROOT, paths.RECIPES, paths.BUILD = root, root / "recipes", root / "build"
-    paths.ARTIFACTS = root / "artifacts"
+    for folder in ("utils", "docker"):
+        (root / folder).symlink_to(ROOT / folder)
+    for constant, value in vars(paths).items():
+        if isinstance(value, Path):
+            setattr(paths, constant, root / value.relative_to(ROOT))
     os.environ["ZOO_CACHE"] = str(root / "cache")
     os.environ["ZOO_OFFLINE"] = "1"
     return root
@@ -194,7 +197,6 @@ def _digests(rng: random.Random) -> tuple[str, Callable[[], Outcome]]:
     def run() -> Outcome:
 
         root = _place("digests")
-        shutil.copytree(ROOT / "utils", root / "utils", ignore=shutil.ignore_patterns("__pycache__"))
         step, file = root / "utils/steps/train.py", root / "build/code-digests.json"
         file.parent.mkdir()
         right, known = code.code_digest(step), file.read_bytes()

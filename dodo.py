@@ -29,13 +29,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from doit import get_var
+from doit import doit_cmd, get_var
 from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 
-from utils import environment, paths
-from utils.errors import ZooError
+from utils import environment, paths, program
 from utils.graph import layout, plan
 from utils.graph.report import Report
 from utils.graph.step import Step
@@ -44,22 +43,24 @@ from utils.model import own_weights
 from utils.npu import bsp
 from utils.recipe.load import load_recipes
 
+program.prepare(dies_of_closed_pipe=True)
+doit_cmd.traceback = program.DoitTraceback
 try:
+    paths.require_plain_root()
     RECIPES = load_recipes()
-    DATABASE = paths.state()
     own_weights.choose(
         RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]
     )
     BSPS = [bsp.find_bsp(name) for name in (get_var("bsp", None) or bsp.find_default_bsp().name).split(",")]
-except ZooError as error:
-    sys.stderr.write(f"error: {error}\n")
-    raise SystemExit(error.exit_code) from None
+    STEPS = {name: plan.steps_of(found) for name, found in RECIPES.items()}
+except Exception as error:
+    program.end(error)
 
 DOIT_CONFIG = {
     "minversion": "0.37.0",
     "default_tasks": [name for name, found in RECIPES.items() if found.group == "zoo"],
-    "backend": "sqlite3",  # a kill leaves it old, but readable
-    "dep_file": str(DATABASE),
+    "backend": "sqlite3",
+    "dep_file": ":memory:",  # the records of the steps are the truth (utils/graph/record.py)
     "continue": True,  # the models need nothing of each other: what can be built is built
     "reporter": Report,
     "num_process": environment.cores(),
@@ -72,8 +73,8 @@ def task_models() -> Iterator[dict[str, Any]]:
     """Every model, its steps below it."""
     for name, found in RECIPES.items():
         yield {"basename": name, "name": None, "doc": found.summary}
-        for step in plan.steps_of(found):
-            yield step_task(step)
+        for step in STEPS[name]:
+            yield step_task(step, STEPS[name])
 
 
 def task_demo() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -25,12 +26,34 @@ BUILDING = {
 }  # fmt: skip
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
-DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench"}
+DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The campaign's options (tests/campaign)."""
+    today = f"{dt.datetime.now(dt.UTC):%Y%m%d}"
+    parser.addoption("--minutes", default="3", help="campaign: for how long, all areas together (default: 3)")
+    parser.addoption("--seed", default=today, help="campaign: what the cases are made from (default: the date)")
+    parser.addoption("--case", metavar="AREA[:N]", help="campaign: one area, or one case of it, alone")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The campaign's marker."""
+    config.addinivalue_line("markers", "campaign: hostile cases for --minutes; never part of another run")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the campaign did."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, text in report.user_properties:
+            if name == "campaign":
+                terminalreporter.section("campaign")
+                terminalreporter.write_line(text)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One a core, at most four; none where a person looks on (-s), or measures."""
-    alone = config.getoption("capture") == "no" or config.getoption("markexpr") == "bench"
+    """One a core, at most four; none where a person looks on (-s), measures, or runs the campaign."""
+    alone = config.getoption("capture") == "no" or config.getoption("markexpr") in ("bench", "campaign")
     return 0 if alone else min(4, len(os.sched_getaffinity(0)))
 
 

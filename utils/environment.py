@@ -118,6 +118,9 @@ def require_lock() -> None:
         BuildError: this environment was made from another lock.
     """
     made_from = _made_from()
+    if made_from and not paths.LOCK.is_file():
+        where = paths.relative(paths.LOCK)
+        raise BuildError("the locked requirements are missing", where=where, hint=f"git checkout {where}")
     if made_from and made_from != lock_sha256():
         raise BuildError(
             "this environment was made from other locked requirements than the checkout's",

@@ -27,8 +27,11 @@ import errno
 from collections.abc import Iterable
 from typing import ClassVar
 
-#: What a disk says that is full, read-only or another's.
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+#: What a disk says that is full, read-only, broken or another's, or that has something else where a folder belongs.
+STORAGE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
+)
 
 __all__ = [
     "STORAGE",
@@ -162,6 +165,12 @@ def storage_error(error: OSError, where: str = "") -> StorageError:
             where=where,
             hint="free some space (build/ holds what can be made again), then run doit again",
         )
+    if error.errno == errno.EFBIG:
+        return StorageError(
+            "the file would be larger than this process may write",
+            where=where,
+            hint="raise the limit (ulimit -f unlimited), or take a disk that holds larger files; then run doit again",
+        )
     if error.errno == errno.EROFS:
         return StorageError(
             "the folder is read-only",
@@ -174,4 +183,8 @@ def storage_error(error: OSError, where: str = "") -> StorageError:
             where=where,
             hint="make the folder writable for this user (ls -ld shows whose it is), then run doit again",
         )
-    return StorageError(error.strerror or str(error), where=where)
+    return StorageError(
+        f"cannot be read or written: {error.strerror or error}",
+        where=where,
+        hint="mend what is there (ls -ld shows it), or take it away; then run doit again",
+    )

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,11 +23,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from utils.errors import storage_error
+from utils import limits, paths
+from utils.errors import DataError, storage_error
+from utils.untrusted import parse_json, read_bounded
 
 __all__ = [
     "SUMS",
     "Staging",
+    "copy_folder",
     "describe_file",
     "dump_json",
     "load_json",
@@ -50,9 +54,11 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
 def sha256(file: Path) -> str:
-    """The sha256 of a file, in hex."""
-    stat = file.stat()
-    return _sha256(str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    """The sha256 of a regular file, in hex."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        raise OSError(errno.EISDIR, "is not a regular file", str(file))
+    return _sha256(str(file), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=4096)
@@ -72,8 +78,17 @@ def dump_json(value: Any) -> str:
 
 
 def load_json(file: Path) -> dict[str, Any]:
-    """The object that ``dump_json`` wrote."""
-    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    """The object that ``dump_json`` wrote.
+
+    Raises:
+        DataError: the file holds none.
+        OSError: it cannot be read.
+    """
+    hint = "take the file away, then run doit again"
+    where = paths.relative(file)
+    value = parse_json(read_bounded(file, limits.JSON_BYTES), where=where, error=DataError, hint=hint)
+    if not isinstance(value, dict):
+        raise DataError("should be an object", where=where, hint=hint)
     return value
 
 
@@ -232,8 +247,18 @@ def replace_folder(new: Path, final: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         with staging(final.parent, f".{final.name}.new.") as near:  # a mount of its own: the copy is made inside it
-            shutil.copytree(new, near.folder / final.name, copy_function=shutil.copyfile)
+            copy_folder(new, near.folder / final.name)
             replace_folder(near.folder / final.name, final)
+
+
+def copy_folder(folder: Path, to: Path) -> None:
+    """Copy a folder's files and folders; says what the disk says, where ``shutil.copytree`` collects it as text."""
+    to.mkdir()
+    for item in folder.iterdir():
+        if item.is_dir():
+            copy_folder(item, to / item.name)
+        else:
+            shutil.copyfile(item, to / item.name)
 
 
 def restore_folder(final: Path) -> None:

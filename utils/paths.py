@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
+import unicodedata
 from pathlib import Path
 
-from utils.errors import storage_error
+from utils.errors import StorageError
 
 #: The checkout: the folder that holds dodo.py.
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,20 +57,15 @@ def relative(path: Path) -> str:
         return str(path)
 
 
-def state() -> Path:
-    """Doit's database in ``build/``; a damaged one is taken away, for the records tell what is up to date.
+def require_plain_root() -> None:
+    """Refuse a checkout whose path no build can use: some tools take paths as lines, and all files say them in UTF-8.
 
     Raises:
-        StorageError: the checkout cannot be written.
+        StorageError: the path has a control character, or is not UTF-8.
     """
-    database = BUILD / "doit.db"
-    try:
-        BUILD.mkdir(exist_ok=True)
-        if database.is_file():
-            with contextlib.closing(sqlite3.connect(database)) as connection:
-                connection.execute("select count(*) from sqlite_master")
-    except sqlite3.DatabaseError:
-        database.unlink()
-    except OSError as error:
-        raise storage_error(error) from None
-    return database
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in str(ROOT)):
+        raise StorageError(
+            "the checkout's path has a newline, another control character or bytes that are not UTF-8",
+            where=ascii(str(ROOT)),
+            hint="move the checkout to a folder with a plain name",
+        )

@@ -113,6 +113,7 @@ is_taken_in_image() {
 # take_path NAME VALUE: checks it; sets here_path (absolute) and box_path (in the container), and adds the mount.
 take_path() {
     local name=$1 value=$2 at
+    refuse_control "$name" "$value"
     here_path=$(physical "$value") || die "$name: no such file or folder: $value (seen from $PWD)"
     if [ ! -e "$here_path" ]; then
         [ "$access" = write ] || die "$name: no such file or folder: $value (seen from $PWD)"

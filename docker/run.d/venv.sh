@@ -145,6 +145,7 @@ remove_unused() {
 }
 
 run_in_venv() { # WHY
+    case $root in *:*) die "no venv can be in a path with a colon: $root -> move the checkout, or use Docker" ;; esac
     # What the caller's Python sees must not leak in.
     unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_USER
     export PYTHONNOUSERSITE=1

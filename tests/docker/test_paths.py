@@ -183,3 +183,22 @@ def test_without_capabilities_user_is_the_cure(image: str, tmp_path: Path) -> No
     assert (zoo / "mark.txt").stat().st_uid == 1234
     wrong = docker(*command, "--user", "1236:1236", image)
     assert "-> docker run --user 1234:1235 ..., which owns it, or leave out --user" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["a\nzoo", "zoo\n", "zoo\x1b[2J", "a\rzoo", "a:zoo"])
+def test_a_checkout_whose_path_breaks_tools_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    zoo = checkout(tmp_path / name)
+    done = run([zoo / "docker/run", "true"], tmp_path, ZOO_DOCKER="0")
+    assert done.returncode == 1
+    assert ("with a colon" if ":" in name else "control character") in done.stderr
+    assert " -> " in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+    assert not (zoo / "build").exists()
+
+
+def test_a_path_with_a_newline_is_refused(tiny: Path, here: Path) -> None:
+    odd = here / "a\nfile.h5"
+    odd.touch()
+    done = run([tiny / "docker/run", "doit", f"weights={odd}"], here, **tiny_env(tiny))
+    assert done.returncode == 1
+    assert "weights= has a newline" in done.stderr

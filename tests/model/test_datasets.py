@@ -71,7 +71,7 @@ GOOD = gzip.compress(idx(IMAGES))
         (gzip.compress(idx(IMAGES, b"\1\0\x08")), "images.gz: wrong magic"),
         (gzip.compress(b"\0\0\x08\0" + b"x"), "images.gz: wrong magic '00000800'"),
         (gzip.compress(idx(IMAGES)[:-1]), "the header says (12, 28, 28), 9408 bytes, but 9407 follow"),
-        (gzip.compress(idx(IMAGES) + b"\0"), "the header says (12, 28, 28), 9408 bytes, but 9409 follow"),
+        (gzip.compress(idx(IMAGES) + b"\0"), "the header says (12, 28, 28), 9408 bytes, but more follow"),
         (gzip.compress(idx(IMAGES)[:11]), "images.gz: ends inside the header"),
         (gzip.compress(idx(IMAGES)[:3]), "images.gz: wrong magic"),
         (gzip.compress(b""), "images.gz: wrong magic ''"),
@@ -81,6 +81,9 @@ GOOD = gzip.compress(idx(IMAGES))
         (GOOD[:100] + bytes([GOOD[100] ^ 0xFF]) + GOOD[101:], "images.gz: not a whole gzip file"),
         (GOOD[:10] + b"\xff" + GOOD[11:], "images.gz: not a whole gzip file"),
         (GOOD + b"more", "images.gz: not a whole gzip file"),
+        (gzip.compress(b"\0\0\x08\x28" + bytes(160)), "1 to 4 dimensions"),  # more than numpy has
+        (gzip.compress(b"\0\0\x08\3" + b"\xff" * 12), "more than 1,073,741,824 bytes"),
+        (gzip.compress(b"\0\0\x08\3" + bytes(50 << 20)), "the header says (0, 0, 0), 0 bytes, but more follow"),
         (gzip.compress(idx(IMAGES[:11])), "images.gz, labels.gz: images have shape (11, 28, 28) and labels (12,)"),
         (gzip.compress(idx(LABELS)), "images.gz, labels.gz: images have shape (12,) and labels (12,)"),
         (gzip.compress(idx(IMAGES[:, :27])), "datasets.test: images of (27, 28, 1), but the graph takes (28, 28, 1)"),
@@ -190,6 +193,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rec
         lines = [f"{name},{keep(data)},{end}\n" for (name, data), end in zip(files.items(), ends, strict=True)]
         (tmp_path / "list.csv").write_text(head + "".join(lines))
         found = find_recipe("deeplabv3" if masks else "mobilenet_v2")
+        monkeypatch.setattr(paths, "RECIPES", tmp_path)  # where lists are
         listed = {"urls": ["https://example.invalid/{file}"], "licence": "MIT", "what": "a test"}
         facts: dict[str, Any] = {
             "datasets": {"evaluation": ImageSet(kind="images", file=str(tmp_path / "list.csv"), **listed)},
@@ -352,12 +356,15 @@ def test_a_class_index(listed: Callable[..., Recipe]) -> None:
         (index(*TWELVE[:11]), "index.json: 11 labels for 12 outputs\n  -> mend labels"),
         (index(*TWELVE, "more"), "index.json: 13 labels for 12 outputs"),
         (b"{}", "index.json: 0 labels for 12 outputs"),
-        (b"tench\nshark\n", "index.json: not a class index: JSONDecodeError"),
-        (b"\xff\xfe", "index.json: not a class index: UnicodeDecodeError"),
+        (b"tench\nshark\n", "index.json: is not JSON"),
+        (b"\xff\xfe", "index.json: is not JSON"),
         (b"[]", "index.json: 0 labels for 12 outputs"),
         (b'["tench"]', "index.json: not a class index: TypeError"),
         (b'{"1": ["n", "tench"]}', "index.json: not a class index: KeyError '0'"),
         (b'{"0": ["n"]}', "index.json: not a class index: IndexError"),
+        (b'{"0": ["n", "two\\nlines"]}', "'two lines' is no name of a class"),
+        (b'{"0": ["n", 7]}', "'7' is no name of a class"),
+        (b"[" * 100_000, "index.json: is not JSON: more than 64 brackets deep"),
         (b"7", "index.json: not a class index: TypeError"),
     ],
 )

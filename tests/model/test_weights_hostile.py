@@ -196,8 +196,8 @@ SHAPE = (3, 3, 3, 4)
         (lambda root: root["stem"].attrs.__setitem__("weight_names", 3), "damaged"),
         (lambda root: root["stem"].attrs.__setitem__("weight_names", [b"\xff\xfe"]), "damaged"),
         (lambda root: root.attrs.__setitem__("layer_names", [b"no such layer"]), "damaged.*no such layer"),
-        (lambda root: root.attrs.__setitem__("model_config", "[" * 100_000), "damaged"),
-        (lambda root: root.attrs.__setitem__("model_config", "{"), "damaged"),
+        (lambda root: root.attrs.__setitem__("model_config", "[" * 100_000), "its config is not JSON.*64 brackets"),
+        (lambda root: root.attrs.__setitem__("model_config", "{"), "its config is not JSON"),
     ],
 )
 def test_hostile_arrays(tmp_path: Path, make: Callable[[Any], None], match: str) -> None:

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from utils import paths
 from utils.errors import RecipeError
 from utils.recipe import lists
 
 ONE, TWO, THREE = (hashlib.sha256(text).hexdigest() for text in (b"1", b"2", b"3"))
 URLS = ("https://example.invalid/a/{file}", "http://mirror.invalid/{file}?raw={file}")
+
+
+@pytest.fixture(autouse=True)
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are in recipes/."""
+    monkeypatch.setattr(paths, "RECIPES", tmp_path)
 
 
 def write(folder: Path, text: str | bytes) -> Path:

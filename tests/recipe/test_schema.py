@@ -103,7 +103,7 @@ def test_models_of_one_file_share_what_stands_above_them() -> None:
         (DEMO, 'licence = "MIT"\n', "", "licence: is missing"),
         (DEMO, 'kind = "drawn"\ncount = 8000', "count = 8000", "datasets.train: kind is missing"),
         (DEMO, 'kind = "drawn"\ncount = 8000', 'kind = "x"\ncount = 8000', "datasets.train: input tag 'x'"),
-        (DEMO, "model.py", "none.py", "recipe.toml: code: there is no file '../mnist/none.py'"),
+        (DEMO, "model.py", "none.py", "recipe.toml: code: '../mnist/none.py' cannot be read: No such file"),
         # what does not fit together
         (DEMO, 'dataset = "test"', 'dataset = "tset"', "evaluation.dataset: no [datasets.tset] (did you mean 'test'?)"),
         (MNIST, '"train_images"', '"train_image"', "datasets.train.images: no [sources.train_image] (did you mean"),

@@ -368,7 +368,7 @@ def test_a_full_disk_leaves_no_release(ready_once: Checkout, tmp_path: Path) -> 
     try:
         there = copy(ready_once, disk / "zoo")
         ballast = disk / "ballast"
-        assert there.doit("list").returncode == 0  # its database is made
+        assert there.doit("list").returncode == 0  # what it remembers of the code is written
         ballast.write_bytes(bytes(max(shutil.disk_usage(disk).free - 450_000, 0)))
         done = there.doit("release", "version=1.0.0", DEMO)
         assert done.returncode != 0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from utils import environment, example, files, paths
-from utils.errors import BuildError
+from utils.errors import BuildError, DataError
 from utils.graph import layout, record
 from utils.model import datasets, preprocess
 from utils.recipe.schema import Recipe
@@ -175,17 +175,21 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
     old, model = layout.npu_folder(recipe.name), folder / layout.model_name(recipe.name, "int8")
     try:
         made = [files.load_json(file)["input"]["sha256"] for file in old.glob("*/vela.json")]
-    except (ValueError, KeyError, TypeError):  # damaged: `doit vela` makes it again
+    except (OSError, DataError, KeyError, TypeError):  # damaged: `doit vela` makes it again
         return
     if made and model.is_file() and set(made) == {files.sha256(model)}:
-        shutil.copytree(old, folder / old.name, copy_function=shutil.copyfile)
+        files.copy_folder(old, folder / old.name)
 
 
 def board_reports(recipe: Recipe, folder: Path) -> dict[Path, dict[str, Any]]:
     """What boards said of the very models in ``folder``; what they said of an older build is left out."""
     found = {file: files.load_json(file) for file in layout.board_reports(recipe.name)}
     ours = {name: files.sha256(folder / name) for name in layout.bundle_files(recipe) if name.endswith(".tflite")}
-    return {file: entry for file, entry in found.items() if ours.items() <= entry["files"].items()}
+    return {
+        file: entry
+        for file, entry in found.items()
+        if isinstance(entry.get("files"), dict) and ours.items() <= entry["files"].items()
+    }
 
 
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:

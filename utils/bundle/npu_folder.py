@@ -13,6 +13,7 @@ from typing import Any
 
 from utils import files
 from utils.bundle import markdown
+from utils.errors import DataError
 from utils.graph import layout
 from utils.npu import bsp
 from utils.recipe.schema import Recipe
@@ -53,10 +54,10 @@ def keep_others(old: Path, new: Path, release: bsp.Bsp, sha256: str | None) -> N
     for file in old.glob("*/vela.json"):
         try:
             same = sha256 is None or files.load_json(file)["input"]["sha256"] == sha256
-        except (ValueError, KeyError, TypeError):  # damaged
+        except (OSError, DataError, KeyError, TypeError):  # damaged
             same = False
         if same and file.parent.name != release.name:
-            shutil.copytree(file.parent, new / file.parent.name, copy_function=shutil.copyfile)
+            files.copy_folder(file.parent, new / file.parent.name)
 
 
 def _page(recipe: Recipe, folder: Path) -> str:

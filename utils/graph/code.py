@@ -17,16 +17,18 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from utils import files, paths
-from utils.errors import BuildError
+from pydantic import BaseModel
+
+from utils import files, limits, paths
+from utils.errors import BuildError, StorageError
 from utils.graph.syntax import is_text, tree_as_text
+from utils.untrusted import parse_as, read_bounded
 
 __all__ = ["code_digest", "code_files", "forget_files"]
 
@@ -88,6 +90,20 @@ class _Module:
     foreign: set[str] = field(default_factory=set)
 
 
+class _Facts(BaseModel):
+    """Of one module's code."""
+
+    sha256: str
+    files: list[str]
+
+
+class _Memory(BaseModel):
+    """What the last process found: ``code-digests.json``."""
+
+    state: str
+    modules: dict[str, _Facts]
+
+
 @dataclass
 class _Reached:
     """What is found on the way from a step's module."""
@@ -128,7 +144,7 @@ def _facts(start: Path) -> dict[str, Any]:
     name = paths.relative(start)
     if name not in known:
         known[name] = _examine(start)
-        with contextlib.suppress(OSError):  # it only saves time
+        with contextlib.suppress(OSError, StorageError):  # it only saves time
             files.write_whole(_memory(), files.dump_json({"state": state, "modules": known}))
     return known[name]
 
@@ -147,10 +163,11 @@ def _state() -> str:
 
 @lru_cache(maxsize=4)
 def _remembered(state: str) -> dict[str, dict[str, Any]]:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        stored = json.loads(_memory().read_text(encoding="utf-8"))
-        if stored["state"] == state and all({"sha256", "files"} == set(entry) for entry in stored["modules"].values()):
-            return dict(stored["modules"])
+    with contextlib.suppress(OSError, BuildError):
+        content = read_bounded(_memory(), limits.JSON_BYTES)
+        stored = parse_as(_Memory, content, where=paths.relative(_memory()), error=BuildError)
+        if stored.state == state:
+            return {name: facts.model_dump() for name, facts in stored.modules.items()}
     return {}
 
 
@@ -159,7 +176,11 @@ def _memory() -> Path:
 
 
 def _examine(start: Path) -> dict[str, Any]:
-    reached = _reach(start)
+    try:
+        reached = _reach(start)
+    except (RecursionError, MemoryError):  # of the parser, and of us
+        what = "is nested deeper than Python can read"
+        raise BuildError(what, where=paths.relative(start), hint="write it flatter") from None
     digest = hashlib.sha256()
     for name, tree in sorted(reached.trees):
         digest.update(f"{name}\0{tree}\0".encode())

@@ -1,26 +1,53 @@
 """What a step leaves behind: a record of what it read and what it wrote, by sha256.
 
 doit checks that targets exist; a record notices that one was damaged or edited. It is removed before a step's files
-are put in their places and written last, so a step that was killed is a step that was not run. The record, not doit's
-own database, is the truth: doit writes that at its end, so after a kill it tells of an older run.
+are put in their places and written last, so a step that was killed is a step that was not run. doit keeps no database
+of its own: after a kill it would tell of an older run, and it could be damaged, locked or too large for the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import json
 import os
+import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils import files, paths
-from utils.errors import STORAGE, storage_error
+from pydantic import BaseModel, ConfigDict
+
+from utils import files, limits, paths
+from utils.errors import STORAGE, BuildError, StorageError, ZooError, storage_error
+from utils.untrusted import parse_as, read_bounded
 
 __all__ = ["Outputs", "intact", "is_current", "key_of", "locked", "writing"]
 
 FORMAT = 1
+
+#: Written to see whether a disk is full: after a failure, what a library took away again is free.
+_TRIAL_BYTES = 1 << 20
+
+
+class _Written(BaseModel):
+    """A file that a step left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int
+    sha256: str
+
+
+class _Record(BaseModel):
+    """What ``writing`` leaves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    key: str
+    writes: dict[str, _Written]
 
 
 def key_of(config: dict[str, Any], reads: tuple[Path, ...]) -> str:
@@ -34,22 +61,26 @@ def key_of(config: dict[str, Any], reads: tuple[Path, ...]) -> str:
     return hashlib.sha256(files.dump_json({"format": FORMAT, "config": config, "reads": content}).encode()).hexdigest()
 
 
-def _load(record: Path) -> dict[str, Any]:
+def _load(record: Path) -> _Record | None:
+    """The record; None where there is none, or it is damaged."""
     try:
-        data = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) and data.get("format") == FORMAT else {}
+        found = parse_as(_Record, read_bounded(record, limits.JSON_BYTES), where=str(record), error=BuildError)
+    except (OSError, ZooError):
+        return None
+    return found if found.format == FORMAT else None
 
 
 def intact(record: Path, targets: tuple[Path, ...]) -> bool:
     """Whether every target is there with the size and sha256 that the step recorded."""
-    written = _load(record).get("writes", {})
+    return _holds(_load(record), targets)
+
+
+def _holds(found: _Record | None, targets: tuple[Path, ...]) -> bool:
     try:
-        return set(written) == {paths.relative(file) for file in targets} and all(
-            file.stat().st_size == written[paths.relative(file)]["size"]
-            and files.sha256(file) == written[paths.relative(file)]["sha256"]
-            for file in targets
+        return (
+            found is not None
+            and set(found.writes) == {paths.relative(file) for file in targets}
+            and all(files.describe_file(file) == found.writes[paths.relative(file)].model_dump() for file in targets)
         )
     except OSError:
         return False
@@ -57,7 +88,8 @@ def intact(record: Path, targets: tuple[Path, ...]) -> bool:
 
 def is_current(record: Path, key: str, targets: tuple[Path, ...]) -> bool:
     """Whether the step ran with exactly these inputs and its targets are as it left them."""
-    return _load(record).get("key") == key and intact(record, targets)
+    found = _load(record)
+    return found is not None and found.key == key and _holds(found, targets)
 
 
 @contextlib.contextmanager
@@ -109,15 +141,21 @@ class Outputs:
 def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outputs]:
     """Write a step's targets so that a kill at any moment leaves no half-made file and no false record.
 
-    The caller holds the step's lock.
+    The caller holds the step's lock. Temporary files of the process go where the targets are written, too.
 
     Raises:
         StorageError: disk full, read-only, no permission.
     """
     try:
-        with files.staging(record.parent, f".{record.stem}.") as staging:
+        with files.staging(record.parent, f".{record.stem}.") as staging, _temporary_in(staging.folder):
             outputs = Outputs(staging.folder)
-            yield outputs
+            try:
+                yield outputs
+            except StorageError:
+                raise
+            except Exception:  # TensorFlow, HDF5 and programs tell of a full disk in words of their own
+                _try_to_write(staging.folder)
+                raise
             record.unlink(missing_ok=True)
             outputs.move()
             writes = {paths.relative(file): files.describe_file(file) for file in targets}
@@ -127,4 +165,33 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
     except OSError as error:
         if error.errno not in STORAGE:  # a defect of ours: its traceback is wanted
             raise
-        raise storage_error(error) from error
+        raise storage_error(error, str(error.filename or record.parent)) from error
+
+
+@contextlib.contextmanager
+def _temporary_in(folder: Path) -> Iterator[None]:
+    """Let libraries and child processes put temporary files into ``folder``: TMPDIR may be full or not writable."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    named, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        del os.environ["TMPDIR"]
+        if named is not None:
+            os.environ["TMPDIR"] = named
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write a little, and take it away.
+
+    Raises:
+        OSError: the disk is full, or a file in the folder is as large as this process may write.
+    """
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    for file in folder.rglob("*"):
+        if most != resource.RLIM_INFINITY and file.is_file() and file.stat().st_size >= most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(file))
+    with tempfile.NamedTemporaryFile(dir=folder) as stream:
+        stream.write(bytes(_TRIAL_BYTES))
+        stream.flush()

@@ -14,6 +14,8 @@ from doit.action import PythonAction
 from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from utils import program
+
 __all__ = ["Cleaning", "Report"]
 
 
@@ -21,7 +23,13 @@ class Cleaning(PythonAction):  # type: ignore[misc]  # doit is untyped
     """A clean action that says what it removes; doit would show the function."""
 
     def __init__(self, remove: Callable[[], object], what: str) -> None:
-        super().__init__(remove)
+        def remove_or_end() -> None:
+            try:
+                remove()
+            except OSError as error:  # doit would show where in the code, and exit with 0
+                program.end(error)
+
+        super().__init__(remove_or_end)
         self._what = what
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import environment, files, paths
-from utils.errors import BuildError
+from utils.errors import ZooError
 from utils.graph import record
 from utils.graph.code import code_digest, code_files
 from utils.model.own_weights import OwnWeights
@@ -91,10 +91,7 @@ class Step:
         try:
             current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
             return current and (self.seals is None or files.sums_hold(self.seals))
-        except (
-            FileNotFoundError,
-            BuildError,
-        ):  # a step before it has not run, or its code is not Python: it will say so
+        except (OSError, ZooError):  # a step before it has not run, or something cannot be read: it will say so
             return False
 
     def clean(self) -> None:

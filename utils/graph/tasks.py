@@ -35,16 +35,25 @@ def run_pinned(command: list[str]) -> CmdAction:
     return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
 
 
-def step_task(step: Step) -> dict[str, Any]:
-    """The sub-task of one step of a model."""
+def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
+    """The sub-task of one step of a model.
+
+    The step's record alone tells whether it has to run, by the contents of all that it reads. So doit gets no file_dep,
+    for which it would keep a database of its own: what is not there cannot be damaged, locked or full.
+
+    Args:
+        step: which.
+        steps: all of the model's, of which some write what it reads.
+    """
+    before = [other.name for other in steps if {*other.writes} & {*step.reads}]
     return {
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
         "actions": [run_pinned(step.command)],
-        "file_dep": [paths.relative(file) for file in step.reads],
+        "task_dep": [f"{step.model}:{name}" for name in before],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [step.is_current],  # doit's own database counts only for file_dep
+        "uptodate": [step.is_current],
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [Cleaning(step.clean, "its files and its record")],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import random
 import struct
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from utils import environment, example
+from utils import environment, example, limits
 from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
@@ -25,6 +24,7 @@ from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch, fetch_all
 from utils.sources.source import Source
+from utils.untrusted import as_text, parse_json, read_bounded
 
 __all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
 
@@ -59,20 +59,26 @@ def labels(recipe: Recipe) -> list[str]:
     if isinstance(recipe.labels, list):
         return recipe.labels
     entry = recipe.sources[recipe.labels]
+    hint = "the recipe names the wrong file"
     try:
-        table = json.loads(fetch(entry.source()).read_text(encoding="utf-8"))
-        names = [str(table[str(index)][1]).replace("_", " ") for index in range(len(table))]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(
-            f"not a class index: {type(error).__name__} {error}",
-            where=entry.file,
-            hint="the recipe names the wrong file",
-        ) from None
+        content = read_bounded(fetch(entry.source()), limits.JSON_BYTES)
+        table = parse_json(content, where=entry.file, error=DataError, hint=hint)
+        names = [_class_name(table[str(index)][1]) for index in range(len(table))]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        what = f"not a class index: {type(error).__name__} {as_text(error, 100)}"
+        raise DataError(what, where=entry.file, hint=hint) from None
     if len(names) != recipe.output.shape[-1]:
         raise DataError(
             f"{len(names)} labels for {recipe.output.shape[-1]} outputs", where=entry.file, hint="mend labels"
         )
     return names
+
+
+def _class_name(name: object) -> str:
+    """A label of a class index; raises ValueError where a line of labels.txt cannot hold it."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise ValueError(f"{as_text(name, 80)!r} is no name of a class")
+    return name.replace("_", " ")
 
 
 def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
@@ -173,11 +179,17 @@ def _pixels(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]
 
 
 def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
+    hint = "list another mask"
     try:
         with Image.open(file) as image:
+            if image.width * image.height > limits.MASK_PIXELS:
+                raise DataError(f"has more than {limits.MASK_PIXELS:,} pixels", where=source.name, hint=hint)
             mode, mask = image.mode, np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"cannot be read: {error}", where=source.name, hint="list another mask") from None
+    except DataError:
+        raise
+    except Exception as error:  # whatever Pillow says of damaged bytes
+        what = f"cannot be read: {as_text(error) or type(error).__name__}"
+        raise DataError(what, where=source.name, hint=hint) from None
     largest = mask[mask != IGNORED].max(initial=0)
     if mode not in ("P", "L") or largest >= recipe.output.shape[-1]:
         raise DataError(
@@ -211,31 +223,35 @@ def read_idx(file: Path, name: str = "") -> npt.NDArray[np.uint8]:
         name: what to call it in a message; the file's own name when empty.
 
     Raises:
-        DataError: not gzip, wrong magic, a short or a long body.
+        DataError: not gzip, wrong magic, more than ``limits.IDX_BYTES``, a short or a long body.
     """
     where = name or file.name
     hint = "the recipe names the wrong file: this one has the hash that the recipe pins"
     try:
-        raw = gzip.decompress(file.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"not a whole gzip file: {error}", where=where, hint=hint) from None
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or raw[3] == 0:
-        raise DataError(
-            f"wrong magic {raw[:4].hex()!r}: an idx file of bytes starts with '000008' and its dimensions",
-            where=where,
-            hint=hint,
-        )
-    rank = raw[3]
-    start = 4 + 4 * rank
-    if len(raw) < start:
-        raise DataError("ends inside the header", where=where, hint=hint)
-    shape = struct.unpack(f">{rank}I", raw[4:start])
-    if len(raw) - start != math.prod(shape):
-        raise DataError(
-            f"the header says {shape}, {math.prod(shape)} bytes, but {len(raw) - start} follow", where=where, hint=hint
-        )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+        with gzip.open(file) as stream:
+            magic = stream.read(4)
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= _RANK:
+                right = f"an idx file of bytes starts with '000008' and 1 to {_RANK} dimensions"
+                raise DataError(f"wrong magic {magic.hex()!r}: {right}", where=where, hint=hint)
+            header = stream.read(4 * magic[3])
+            if len(header) < 4 * magic[3]:
+                raise DataError("ends inside the header", where=where, hint=hint)
+            shape = struct.unpack(f">{magic[3]}I", header)
+            size = math.prod(shape)
+            if size > limits.IDX_BYTES:
+                what = f"the header says {shape}, more than {limits.IDX_BYTES:,} bytes"
+                raise DataError(what, where=where, hint=hint)
+            body = stream.read(size + 1)  # no more, whatever it would unpack to
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise DataError(f"not a whole gzip file: {as_text(error)}", where=where, hint=hint) from None
+    if len(body) != size:
+        follow = "more" if len(body) > size else f"{len(body)}"
+        raise DataError(f"the header says {shape}, {size} bytes, but {follow} follow", where=where, hint=hint)
+    return np.frombuffer(body, np.uint8).reshape(shape)
 
+
+#: The most dimensions of an idx file: images, height, width, channels.
+_RANK = 4
 
 #: Edge of a drawn digit in pixels, and how much larger it is drawn before it is made small.
 _EDGE, _SCALE = 28, 4

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from utils.errors import DataError
 from utils.model.stored import ALONE, quote
+from utils.untrusted import parse_json
 
 __all__ = ["inner_layers", "layer_name", "read_config"]
 
@@ -28,13 +28,16 @@ def read_config(text: bytes | str) -> Any:
         *(keras, keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.losses, keras.metrics),
         *(keras.optimizers, keras.optimizers.schedules, keras.dtype_policies),
     )
-    config = json.loads(text)
+    try:
+        config = parse_json(text, where="", error=DataError, hint=ALONE, takes_nan=True)
+    except DataError as error:
+        raise DataError(f"its config {error.what}", hint=error.hint) from None
     todo: list[Any] = [config]
     while todo:
         item = todo.pop()
         if isinstance(item, dict) and "class_name" in item:
             function = item["class_name"] == "function"
-            kind = str(item["config"] if function else item["class_name"])
+            kind = str(item.get("config") if function else item["class_name"])
             package = str(item.get("module") or "keras").split(".")[0]
             if kind in ("Lambda", "__lambda__"):
                 raise DataError("its config holds a Lambda layer, which is code", hint=ALONE)

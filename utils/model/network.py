@@ -28,7 +28,7 @@ def build(recipe: Recipe) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the recipe's code raises
+    except (Exception, SystemExit) as error:  # whatever the recipe's code raises
         raise BuildError(
             f"cannot be imported: {type(error).__name__}: {str(error).strip()[:500]}", where=where, hint="mend it"
         ) from error
@@ -36,19 +36,17 @@ def build(recipe: Recipe) -> Any:
         raise BuildError("has no build(parameters, shape)", where=where, hint="write one that returns a keras.Model")
     try:
         model = module.build(dict(recipe.parameters), tuple(recipe.input.shape[1:]))
-    except Exception as error:  # whatever the recipe's code and Keras raise
+        shapes = [(name, list(getattr(model, f"{name}_shape"))) for name in ("input", "output")]
+    except (Exception, SystemExit) as error:  # whatever the recipe's code and Keras raise
         raise BuildError(
             f"build() fails: {type(error).__name__}: {str(error).strip()[:500]}",
             where=f"{where}, with parameters = {dict(recipe.parameters)}",
             hint=f"mend it, or parameters in {recipe.where}",
         ) from error
-    for what, ours, wanted in (
-        ("input", model.input_shape, recipe.input.shape),
-        ("output", model.output_shape, recipe.output.shape),
-    ):
-        if list(ours[1:]) != list(wanted[1:]):
+    for (what, ours), wanted in zip(shapes, (recipe.input.shape, recipe.output.shape), strict=True):
+        if ours[1:] != wanted[1:]:
             raise BuildError(
-                f"the network's {what} is {list(ours[1:])}, the recipe's {what}.shape says {wanted[1:]}",
+                f"the network's {what} is {ours[1:]}, the recipe's {what}.shape says {wanted[1:]}",
                 where=where,
                 hint=f"mend the network or {recipe.where}",
             )

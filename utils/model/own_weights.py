@@ -7,7 +7,6 @@ checked is what is read, whatever happens to the user's file meanwhile. A folder
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils import paths
+from utils import limits, paths
 from utils.errors import BuildError, DataError, SourceError, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.schema import LoadTflite, Recipe
 from utils.sources.keep import is_kept, keep_file, take_file
+from utils.untrusted import parse_json, read_bounded
 
 __all__ = ["OwnWeights", "choose", "resolve_own_weights"]
 
@@ -107,9 +107,13 @@ class OwnWeights:
         """The sha256 of each file of the folder, from the listing in the cache."""
         if not is_kept(self.sha256):
             raise BuildError("the cache's copy of the weights is missing or damaged", where=self.name, hint=_AGAIN)
-        members: dict[str, str] = json.loads(
-            (paths.cache() / self.sha256).read_bytes().decode(errors="surrogateescape")
-        )
+        try:
+            content = read_bounded(paths.cache() / self.sha256, limits.JSON_BYTES).decode(errors="surrogateescape")
+        except OSError as error:
+            raise BuildError(f"cannot be read: {error.strerror}", where=self.name, hint=_AGAIN) from None
+        members = parse_json(content, where=self.name, error=BuildError, hint=_AGAIN)
+        if not isinstance(members, dict) or not all(isinstance(digest, str) for digest in members.values()):
+            raise BuildError("the cache's listing of the weights is damaged", where=self.name, hint=_AGAIN)
         return members
 
 
@@ -160,7 +164,7 @@ def resolve_own_weights(recipe: Recipe) -> OwnWeights | None:
     if recipe.load is None or isinstance(recipe.load, LoadTflite):
         what = "is trained here" if recipe.load is None else "is published as a finished TFLite file"
         raise SourceError(f"{recipe.name} takes no weights: it {what}", where=key, hint="leave weights= out")
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110  # no error where no path can have this name
         raise SourceError(f"no such file or folder: {path}", where=key, hint="give the path of a weights file")
     licence = os.environ.get(_LICENCE + recipe.name.upper(), "")
     return OwnWeights(path=path, is_folder=path.is_dir(), licence=licence, **fingerprint_weights(path))

@@ -7,15 +7,18 @@ segmentation, ``mask,mask_sha256,mask_size``, a PNG whose palette indices are la
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from utils import paths
+from utils import limits, paths
 from utils.errors import RecipeError
+from utils.recipe import beside
 from utils.sources.source import Source
+from utils.untrusted import as_text
 
 __all__ = ["Row", "read"]
 
@@ -56,18 +59,18 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
     """
     where = paths.relative(file)
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            table = csv.DictReader(stream, strict=True)
-            found = list(table)
-            columns = set(table.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = beside.read_file(file, limits.LIST_BYTES, what="the list").decode()
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        found = list(table)
+        columns = set(table.fieldnames or ())
+    except (UnicodeDecodeError, csv.Error) as error:
         raise RecipeError(
             f"the list cannot be read: {error}", where=where, hint="mend it, or the recipe that names it"
         ) from None
     if not columns:
         raise RecipeError("the list is empty", where=where, hint=_COLUMNS)
     if columns not in (_ALWAYS | _LABELLED, _ALWAYS | _MASKED):
-        raise RecipeError(f"the columns are {', '.join(sorted(columns))}", where=where, hint=_COLUMNS)
+        raise RecipeError(f"the columns are {as_text(', '.join(sorted(columns)))}", where=where, hint=_COLUMNS)
     rows: list[Row] = []
     seen: dict[str, int] = {}  # sha256 of an image, or name of a file -> its line
     for line, row in enumerate(found, start=2):
@@ -98,5 +101,5 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
 
 def _number(text: str, where: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise RecipeError(f"{text!r} is not a whole number", where=where, hint="mend the line")
+        raise RecipeError(f"{as_text(text, 40)!r} is not a whole number", where=where, hint="mend the line")
     return int(text)

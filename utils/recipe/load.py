@@ -9,6 +9,7 @@ Unknown keys, wrong types and malformed hashes are refused, all at once, each wi
 
 from __future__ import annotations
 
+import os
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from utils import paths
+from utils import limits, paths
 from utils.errors import RecipeError, did_you_mean
-from utils.recipe import lists
+from utils.recipe import beside, lists
 from utils.recipe.explain import explain
 from utils.recipe.schema import Recipe
+from utils.untrusted import as_text
 
 __all__ = ["find_recipe", "forget_recipes", "load_recipes"]
 
@@ -46,13 +48,12 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         RecipeError: the file cannot be read, is not TOML, or names its models in another way.
     """
     where = paths.relative(file)
+    content = beside.read_file(file, limits.RECIPE_BYTES, what="the recipe")
     try:
-        shared = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"not valid TOML: {error}", where=where, hint="mend the line it names") from None
-    except OSError as error:
-        hint = "make it a file that this user may read"
-        raise RecipeError(f"cannot be read: {error.strerror}", where=where, hint=hint) from None
+        shared = tomllib.loads(content.decode("utf-8-sig"))
+        _check_size(shared)
+    except (ValueError, RecursionError) as error:  # also of UTF-8, and of numbers with thousands of digits
+        raise RecipeError(f"not valid TOML: {as_text(error)}", where=where, hint="mend the line it names") from None
     models = shared.pop("model", None)
     if models is None:
         models = {file.parent.name: {}}
@@ -65,6 +66,19 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
             hint = "the name is that of the folder or of [model.NAME]"
             raise RecipeError(f"unknown key {key!r}", where=where, hint=hint)
     return merged
+
+
+def _check_size(value: Any) -> None:
+    """Refuse what TOML has no room for, and what no recipe is; raises ValueError."""
+    todo: list[tuple[Any, int]] = [(value, 0)]
+    while todo:
+        item, depth = todo.pop()
+        if depth > limits.RECIPE_DEPTH:
+            raise ValueError(f"tables and lists are more than {limits.RECIPE_DEPTH} deep in each other")
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise ValueError("a whole number has more than 64 bits")
+        if isinstance(item, dict | list):
+            todo += [(each, depth + 1) for each in (item.values() if isinstance(item, dict) else item)]
 
 
 def _load(file: Path) -> list[Recipe]:
@@ -84,24 +98,31 @@ def _load(file: Path) -> list[Recipe]:
             for line in explain(error):
                 findings.setdefault(line, []).append(name)
             continue
-        if recipe.code_file and not recipe.code_file.is_file():
-            raise RecipeError(
-                f"there is no file {recipe.code!r}",
-                where=f"{where}: code",
-                hint="name the Python file that builds the network, seen from the recipe's folder",
-            )
+        if recipe.code_file:
+            _check_code(recipe, recipe.code_file, f"{where}: code")
         recipes.append(recipe)
     if findings:
         lines = [
             line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in findings.items()
         ]
         things = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
+        more = [f"and {len(lines) - limits.RECIPE_FINDINGS} more"] if len(lines) > limits.RECIPE_FINDINGS else []
+        shown = [as_text(line) for line in lines[: limits.RECIPE_FINDINGS]]
         raise RecipeError(
-            "\n  ".join([f"{things} to mend:", *lines]),
+            "\n  ".join([f"{things} to mend:", *shown, *more]),
             where=where,
             hint="utils/recipe/schema.py explains each key, or names the file beside it that does",
         )
     return recipes
+
+
+def _check_code(recipe: Recipe, file: Path, where: str) -> None:
+    """Refuse code that is no Python file; what stands in it, the step that runs it says."""
+    name = repr(as_text(recipe.code, 80))
+    if file.suffix != ".py":
+        hint = "name the Python file that builds the network, seen from the recipe's folder"
+        raise RecipeError(f"{name} is not a .py file", where=where, hint=hint)
+    beside.read_file(file, limits.RECIPE_BYTES, what=name, where=where)
 
 
 @cache
@@ -113,7 +134,8 @@ def load_recipes() -> dict[str, Recipe]:
     """
     found: dict[str, Recipe] = {}
     errors: list[RecipeError] = []
-    for file in sorted(paths.RECIPES.glob("*/recipe.toml")):
+    listed = [folder / "recipe.toml" for folder in sorted(paths.RECIPES.glob("*/"))]
+    for file in filter(os.path.lexists, listed):  # a link that leads nowhere is a recipe that cannot be read
         try:
             recipes = _load(file)
         except RecipeError as error:
@@ -148,6 +170,7 @@ def find_recipe(name: str) -> Recipe:
     recipes = load_recipes()
     if name not in recipes:
         raise RecipeError(
-            f"there is no recipe for {name!r}{did_you_mean(name, recipes)}", hint="`doit list` shows what there is"
+            f"there is no recipe for {as_text(name, 80)!r}{did_you_mean(name, recipes)}",
+            hint="`doit list` shows what there is",
         )
     return recipes[name]

@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from utils import paths
 from utils.errors import did_you_mean
-from utils.recipe import lists
+from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
 from utils.recipe.datasets import Dataset, IdxSet, ImageSet, SourceFile
 from utils.recipe.fields import EITHER, LIST, ONE, Closed, Count, Percent, Variant, refuse
@@ -106,7 +105,7 @@ class Train(Closed):
     learning_rate: Annotated[float, Field(gt=0)]  # at the peak
     warmup_steps: Annotated[int, Field(ge=0)]  # steps from a tenth of the peak to the peak
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]  # share of the target spread over all classes
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
 
 
 class Calibration(Closed):
@@ -315,7 +314,7 @@ class Recipe(Closed):
     @property
     def code_file(self) -> Path | None:
         """The Python file that builds the network, if the recipe has one."""
-        return (paths.RECIPES / self.folder / self.code).resolve() if self.code else None
+        return beside.find_file(self.folder, self.code) if self.code else None
 
     @property
     def where(self) -> str:
@@ -325,7 +324,7 @@ class Recipe(Closed):
     def list_file(self, dataset: str) -> Path | None:
         """The CSV file that lists a data set's images, if it has one."""
         found = self.datasets[dataset]
-        return (paths.RECIPES / self.folder / found.file).resolve() if isinstance(found, ImageSet) else None
+        return beside.find_file(self.folder, found.file) if isinstance(found, ImageSet) else None
 
     def rows(self, dataset: str) -> tuple[lists.Row, ...]:
         """The images that a data set of single files lists: empty for another kind.

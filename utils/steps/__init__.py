@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from utils import environment, paths
-from utils.errors import BuildError, ZooError
+from utils import environment, paths, program
+from utils.errors import BuildError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
 from utils.recipe.load import find_recipe, forget_recipes
@@ -36,7 +36,7 @@ def say(text: str) -> None:
 def main(work: Work) -> None:
     """Run one step of one model, named on the command line, and exit.
 
-    The step runs only when its record says that it has to, so that a lost doit database costs nothing. Code, recipe and
+    The step runs only when its record says that it has to, whatever doit thinks. Code, recipe and
     image lists are read before it waits for its lock, and looked at again after: what changed meanwhile starts it anew.
     """
     if len(sys.argv) != 3:
@@ -45,9 +45,11 @@ def main(work: Work) -> None:
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
         _start_anew()
     model, name = sys.argv[1:]
+    program.prepare()
     said = paths.work(model) / "records" / f"{name}.error"
     begin = time.monotonic()
     try:
+        paths.require_plain_root()
         environment.require_lock()
         recipe = find_recipe(model)
         step = plan.step_of(recipe, name)
@@ -73,13 +75,14 @@ def main(work: Work) -> None:
             with record.writing(step.record, step.key(), step.writes) as outputs:
                 work(recipe, step, outputs)
         say(f"done in {time.monotonic() - begin:.1f} s")
-    except ZooError as error:
-        print(f"\nerror: {model}:{name}: {error}", file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError):  # the summary at the end of doit repeats it
-            said.write_text(f"{error}\n", encoding="utf-8")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except BaseException as error:
+        program.end(error, f"{model}:{name}", lambda known: _note(said, f"{known}\n"))
+
+
+def _note(file: Path, text: str) -> None:
+    """Leave a message for the summary at the end of doit."""
+    with contextlib.suppress(OSError):
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _start_anew() -> NoReturn:

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils import files, paths
-from utils.errors import BuildError, ZooError
+from utils import files, paths, program
+from utils.errors import BuildError
 from utils.graph import layout
 from utils.npu import bsp, compat
 from utils.recipe.load import find_recipe
@@ -23,13 +23,13 @@ def main() -> None:
     parser.add_argument("--bsp", help="only these BSPs, separated by commas; default: all that are known")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args()
+    program.prepare(dies_of_closed_pipe=True)
     try:
         file = _file(asked.model)
         bsps = tuple(bsp.find_bsp(name) for name in asked.bsp.split(",")) if asked.bsp else ()
         text = files.dump_json(compat.as_json(file, bsps)) if asked.json else compat.as_text(file, bsps)
-    except ZooError as error:
-        print(f"error: compat:{asked.model}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    except BaseException as error:
+        program.end(error, f"compat:{asked.model}")
     sys.stdout.write(text)
 
 

@@ -1,0 +1,105 @@
+"""How programs begin and end: closed and full outputs, odd environments, paths that no build can use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkouts import Checkout, clean_env, copy_project
+
+DOIT = [sys.executable, "-m", "doit"]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which nothing is built: look, do not touch."""
+    return copy_project(tmp_path_factory.mktemp("programs") / "zoo")
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    text = done.stdout + done.stderr
+    assert "Traceback" not in text
+    assert "Exception ignored" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    "command", ["doit list", "utils.steps.compat demo_nearest", "utils.steps.card demo_nearest card"]
+)
+def test_a_reader_that_goes_ends_it_quietly(zoo: Checkout, command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, cwd=zoo.root, env=clean_env(), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    if command == "doit list":
+        assert done.returncode == -13
+        assert not done.stderr
+    assert "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_is_full(zoo: Checkout) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*DOIT, "list"], cwd=zoo.root, env=clean_env(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 9
+    assert done.stderr.startswith("error: ")
+    assert "no space left on the disk" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_is_closed(zoo: Checkout) -> None:
+    done = zoo.run("bash", "-c", '"$@" >&-', "bash", *DOIT, "list")
+    assert done.returncode == 9
+    assert said(done) == "error: the standard output is closed\n  -> send it somewhere: > /dev/null\n"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "xx_YY.nothing", "TERM": "\x1b", "COLUMNS": "x", "TZ": ":/dev/zero"},
+        {"ZOO_CACHE": "/" + "x" * 5000, "ZOO_MIRROR": "\udcff\x1b", "ZOO_OFFLINE": "\n", "ZOO_NOTHING": "\x07"},
+        {"HOME": "/none", "TMPDIR": "/none", "PWD": "/none"},
+    ],
+)
+def test_an_odd_environment_is_no_matter(zoo: Checkout, odd: dict[str, str]) -> None:
+    done = zoo.doit("list", env=odd)
+    assert done.returncode == 0, said(done)
+    assert "mobilenet_v2" in said(done)
+
+
+def test_no_environment_at_all(zoo: Checkout) -> None:
+    done = subprocess.run([*DOIT, "list"], cwd=zoo.root, env={}, capture_output=True, text=True)
+    assert done.returncode == 0, said(done)
+
+
+@pytest.mark.parametrize("value", ["/tmp/\udcff\x1b[2J", "x" * 5000, "\n"])
+def test_weights_that_no_path_can_name(zoo: Checkout, value: str) -> None:
+    done = zoo.doit("list", env={"ZOO_WEIGHTS_MOBILENET_V2": value})
+    assert done.returncode == 4
+    assert "ZOO_WEIGHTS_MOBILENET_V2: no such file or folder" in said(done)
+    assert said(done).replace("\n", "").isprintable()
+
+
+def test_what_it_writes_it_can_read(zoo: Checkout) -> None:
+    """Whatever the umask says; root could read all files anyhow."""
+    code = "from utils import program; program.prepare(); import os; print(oct(os.umask(0)))"
+    done = zoo.run("bash", "-c", 'umask 777; "$@"', "bash", sys.executable, "-c", code)
+    assert said(done) == "0o77\n"
+    assert zoo.run("bash", "-c", 'umask 027; "$@"', "bash", sys.executable, "-c", code).stdout == "0o27\n"
+
+
+@pytest.mark.parametrize("name", ["a\nzoo", "zoo\n", "zoo\x1b[2J", "zoo\udcff"])
+def test_a_checkout_whose_path_no_build_can_use(tmp_path: Path, name: str) -> None:
+    copied = copy_project(tmp_path / f"{name}-copy")
+    done = subprocess.run([*DOIT, "list"], cwd=copied.root, env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 9
+    assert "the checkout's path has a newline, another control character or bytes that are not UTF-8" in said(done)
+    assert said(done).replace("\n", "").isprintable()

@@ -1,0 +1,68 @@
+"""Every bound on what comes from outside, in one place, with the reason for its size.
+
+A bound is far above everything that real models, boards and servers have needed, and far below what hurts a machine
+with 2 GB of free memory. What exceeds one is refused with the bound in the message.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ANSWER_BYTES",
+    "BOARD_OUTPUT_BYTES",
+    "IDX_BYTES",
+    "JSON_BYTES",
+    "JSON_DEPTH",
+    "LIST_BYTES",
+    "MASK_PIXELS",
+    "RECIPE_BYTES",
+    "RECIPE_DEPTH",
+    "RECIPE_FINDINGS",
+    "SHOWN_CHARS",
+    "SOURCE_BYTES",
+    "STALL_BYTES",
+    "STALL_S",
+    "UNPACKED_BYTES",
+]
+
+#: A JSON document; the largest of ours, ``release.json`` of the whole zoo, has 60 kB.
+JSON_BYTES = 16 * 2**20
+
+#: Brackets in brackets in a JSON document; ours have 9.
+JSON_DEPTH = 64
+
+#: Characters of a stranger's text in a message or a table.
+SHOWN_CHARS = 500
+
+#: A recipe.toml; the largest has 10 kB.
+RECIPE_BYTES = 2**20
+
+#: Tables and lists in each other in a recipe.toml; ours have 4.
+RECIPE_DEPTH = 16
+
+#: Findings about one recipe in one message.
+RECIPE_FINDINGS = 40
+
+#: A list of images: 50,000 lines of 120 bytes have 6 MB.
+LIST_BYTES = 32 * 2**20
+
+#: An idx file when it is unpacked; EMNIST's largest, 697,932 images, has 547 MB.
+IDX_BYTES = 2**30
+
+#: Pixels of a segmentation's mask; the largest of PASCAL VOC have 250,000.
+MASK_PIXELS = 64 * 2**20
+
+#: A source whose size the recipe does not state; ResNet50's weights have 103 MB.
+SOURCE_BYTES = 8 * 2**30
+
+#: A download that brings fewer bytes than this in ``STALL_S`` seconds is given up for the next address.
+STALL_BYTES = 16 * 1024
+STALL_S = 60.0
+
+#: All files of an archive together.
+UNPACKED_BYTES = 8 * 2**30
+
+#: What a board may say in one session: a report has 20 kB a model.
+BOARD_OUTPUT_BYTES = 32 * 2**20
+
+#: The body of a registry's or a hub's answer that is no blob.
+ANSWER_BYTES = 16 * 2**20

@@ -81,6 +81,8 @@ def start(folder: Path) -> Iterator[Sshd]:
         pytest.skip("no sshd here: apt-get install openssh-server")
     for name in ("home", "bin"):
         (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o755)  # whatever the umask: a board's home is its user's
+    folder.chmod(0o755)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True)
     with socket.socket() as free:

@@ -160,7 +160,7 @@ def test_a_bundle_that_leads_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 # Words
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "shift_jis", "utf-8"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "shift_jis"])
 def test_a_greeting_in_any_encoding(board: Ssh, sshd: Sshd, bundle: Bundle, encoding: str) -> None:
     text = {"shift_jis": "ようこそ"}.get(encoding, "Grüße {\n{ \x1b[2J")
     (sshd.folder / "greeting").write_bytes(f"{text}\n".encode(encoding))
@@ -187,7 +187,7 @@ def test_a_board_does_not_speak_for_ssh(board: Ssh, sshd: Sshd, bundle: Bundle) 
 
 
 def _answer(answer: Any) -> str:
-    return f"cat >/dev/null; cat <<'EOF'\n{answers.MARK}{json.dumps(answer)}\nEOF"
+    return f"/bin/cat >/dev/null; /bin/cat <<'EOF'\n{answers.MARK}{json.dumps(answer)}\nEOF"
 
 
 FACTS = {"os": {}, "kernel": "6", "machine": "aarch64", "model": "", "python": "3.11", "delegates": {}}
@@ -217,7 +217,7 @@ def test_an_answer_of_other_types(answer: Any) -> None:
 def test_a_flood(board: Ssh, sshd: Sshd, bundle: Bundle) -> None:
     import resource
 
-    sshd.is_python("cat /dev/zero")
+    sshd.is_python("exec /bin/cat /dev/zero")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(BoardError, match="said more than 33,554,432 bytes"):
         measure(board, bundle)
@@ -247,7 +247,7 @@ def test_a_board_that_trickles(board: Ssh, sshd: Sshd, bundle: Bundle, monkeypat
 def test_a_session_ends(board: Ssh, sshd: Sshd, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where each part of it stays within its own time."""
     monkeypatch.setattr(limits, "BOARD_SESSION_S", 3.0)
-    sshd.is_python(f'case "$4" in run) exec /bin/sleep 300;; esac; exec {sys.executable} "$@"')
+    sshd.is_python(f'case "$3" in run) exec /bin/sleep 300;; esac; exec {sys.executable} "$@"')
     with pytest.raises(BoardError, match=r"no answer within \d s"):
         measure(board, bundle)
 
@@ -281,7 +281,7 @@ def test_a_report_must_fit_the_bundle(bundle: Bundle) -> None:
         ([first, {**second, "owned": "x"}], "owned"),
         ([first, {**second, "first_ms": "fast"}], "first_ms"),
         ([first, {**second, "first_ms": -1}], "first_ms"),
-        ([first, {**second, "delegate": "x" * 10**6}], "bytes"),
+        ([first, {**second, "delegate": "x" * 2**21}], "bytes"),
     ):
         with pytest.raises(BoardError, match=why):
             read_report(said({**whole, "models": models}), bundle, "board")

@@ -21,7 +21,7 @@ import re
 import runpy
 import stat
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 #: What our line of the output begins with.
 MARK = "nxp-model-zoo: "
@@ -218,7 +218,16 @@ def receive(folder: str) -> Dict[str, Any]:
     return {"damaged": damaged}
 
 
-def answer_to(verb: str, folder: str) -> Dict[str, Any]:
+def begin_in(folder: str, digest: str, program: str) -> Dict[str, Any]:
+    """Go to the folder, in which the program is what it was."""
+    path = place(folder, program)
+    if not is_ours(path) or sha256(path) != digest:
+        raise UnsafeError(path, "is not the file that was copied")
+    os.chdir(folder)
+    return {"runs": folder}
+
+
+def answer_to(verb: str, folder: str, words: Sequence[str]) -> Dict[str, Any]:
     """What is told of a request; a problem of the board where it is one."""
     try:
         if folder:
@@ -227,8 +236,7 @@ def answer_to(verb: str, folder: str) -> Dict[str, Any]:
         if verb == "receive":
             return receive(folder)
         if verb == "run":
-            os.chdir(folder)
-            return {"runs": folder}
+            return begin_in(folder, *words[:2])
         return probe(folder, json.loads(sys.stdin.buffer.read().decode()))
     except UnsafeError as error:
         return {"problem": "unsafe", "path": error.path, "why": error.why}
@@ -237,16 +245,17 @@ def answer_to(verb: str, folder: str) -> Dict[str, Any]:
 
 
 def main(verb: str, folder: str, *words: str) -> None:
-    """Do what is asked, and print the answer; ``run`` then goes on with the program that ``words`` name.
+    """Do what is asked, and print the answer.
 
-    The program runs without its folder in ``sys.path``: nothing that lies beside it is imported.
+    ``run`` goes on with a program, ``words``: its sha256, its name, what it is given. It runs without its folder in
+    ``sys.path``: nothing that lies beside it is imported.
     """
-    answer = answer_to(verb, folder)
-    print(MARK + json.dumps(answer))
+    answer = answer_to(verb, folder, words)
+    print("\n" + MARK + json.dumps(answer))  # a greeting may have no end of line
     sys.stdout.flush()
     if "runs" in answer:
-        sys.argv = list(words)
-        runpy.run_path(words[0], run_name="__main__")
+        sys.argv = list(words[1:])
+        runpy.run_path(words[1], run_name="__main__")
 
 
 main(*sys.argv[1:])

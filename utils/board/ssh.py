@@ -181,7 +181,8 @@ class Ssh:
             self._copy(bundle, folder, missing, found, say)
         else:
             say(f"nothing to copy: the board has all {len(bundle.files)} files")
-        done = self._remote("run", folder, [], limits.BOARD_RUN_S, "example.py", *ARGUMENTS)
+        program = "example.py"
+        done = self._remote("run", folder, [], limits.BOARD_RUN_S, bundle.files[program], program, *ARGUMENTS)
         out = done.stdout.decode(errors="replace")
         begin = re.search(f"^{re.escape(MARK)}.*$", out, re.MULTILINE)  # a login script may print before it
         self._parse(Running, begin[0] if begin else out, done, folder)

@@ -49,6 +49,9 @@ def _without_owner(record: Record) -> dict[str, Any]:
         for part in (entry, entry.get("cpu", {})):
             part.pop("notes", None)
             part.pop("predictions", None)  # paths of images
+            part.get("check", {}).pop("remedy", None)
+        entry.get("compare", {}).pop("remedy", None)
+        entry["delegate"] = PurePosixPath(entry["delegate"]).name
         if "failure" in entry:
             code = entry["failure"]["code"]
             entry["failure"] |= {"what": _FAILURES.get(code, f"example.py ended with exit code {code}"), "remedy": ""}

@@ -40,8 +40,8 @@ def make_record(target: str = "joe@secret-host", words: str = "fine", sentence: 
     report["models"][0]["check"]["remedy"] = sentence
     report["models"][1]["failure"] = {"code": 5, "what": sentence or words, "remedy": sentence}
     bsp = {
-        "os": {"PRETTY_NAME": words, "HOME_URL": "http://joe"}, "kernel": "6.6.36", "machine": "aarch64", "model": "i.MX 93",
-        "python": "3.12.4", "delegates": {"/home/joe/libvx_delegate.so": "0" * 64},
+        "os": {"PRETTY_NAME": words, "HOME_URL": "http://joe"}, "kernel": "6.6.36", "machine": "aarch64",
+        "model": "i.MX 93", "python": "3.12.4", "delegates": {"/home/joe/libvx_delegate.so": "0" * 64},
     }  # fmt: skip
     return {
         "format": 1, "target": target, "date": "2026-01-02", "emulated": False, "bsp": bsp,

@@ -226,6 +226,8 @@ def load_records(recipe: Recipe, folder: Path) -> tuple[dict[Path, Record], list
     found, wrong = {}, []
     for file in layout.board_reports(recipe.name):
         try:
+            if not file.is_file():  # a pipe would wait for ever
+                raise BoardError("is no file", where=paths.relative(file), hint="delete it")
             with file.open("rb") as stream:
                 record = parse_record(stream.read(limits.BOARD_REPORT_BYTES + 1), paths.relative(file))
         except BoardError as error:

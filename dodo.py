@@ -151,7 +151,8 @@ def task_release() -> Iterator[dict[str, Any]]:
     """Locking, verifying, releasing, publishing."""
     yield _release("lock", "write what was built into artifacts.lock", "models")
     yield _release("verify", "build again in a clean folder, compare with artifacts.lock", "models")
-    yield _release("release", "make release/VERSION/: version=X.Y.Z", "version", "models", "key", forces=True)
+    options = ("version", "models", "key", "boards")
+    yield _release("release", "make release/VERSION/: version=X.Y.Z", *options, forces=True)
     yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
     yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "to", "dry_run")
     yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")

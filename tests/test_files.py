@@ -61,7 +61,13 @@ def test_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
     assert not files.sums_hold(tmp_path / "x")
 
 
-@pytest.mark.parametrize("line", ["", "x", f"{'a' * 63}  name", f"{'A' * 64}  name", f"{'a' * 64} name", "a" * 64])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "x", f"{'a' * 63}  name", f"{'A' * 64}  name", f"{'a' * 64} name", "a" * 64,
+        *(f"{'a' * 64}  {name}" for name in ("../x", "a/../x", "/etc/passwd", "./x", "a//b", "a\\b", "a\x1bb", "..")),
+    ],
+)  # fmt: skip
 def test_a_malformed_line_of_sums(tmp_path: Path, line: str) -> None:
     good = f"{'b' * 64}  good"
     with pytest.raises(ValueError, match="SHA256SUMS has a malformed line"):

@@ -49,7 +49,8 @@ def test_long_text_is_cut_without_being_read_whole() -> None:
     [
         ("<script>alert(1)</script>", "&lt;script&gt;alert\\(1\\)&lt;/script&gt;"),
         ("a | b\n## c", "a \\| b \\#\\# c"),
-        ("![x](http://a/b.png)", "\\!\\[x\\]\\(http://a/b.png\\)"),
+        ("![x](http://a/b.png)", "\\!\\[x\\]\\(http:&#47;&#47;a/b.png\\)"),
+        ("see https://a.b, www.c.d", "see https:&#47;&#47;a.b, www&#46;c.d"),
         ("&lt;script&gt;", "&amp;lt;script&amp;gt;"),
         ("`code`", "\\`code\\`"),
     ],

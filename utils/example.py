@@ -31,12 +31,12 @@ The verdict compares the outputs for the golden inputs with those of the referen
     MISMATCH      further off than the tolerance
 
 --json prints one object: {"format": 1, "runtime": {"name", "version"}, "delegate": {"name", "library", "sha256",
-"options", "note"}, "models": [{"file", "variant", "delegate", "first_ms", "steady_ms": {"min", "median", "p90",
-"runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance", "unit", "remedy"},
-"samples": {"count", "correct", "accuracy"}, "predictions": [{"input", "top": [{"label", "score"}]}], "nodes": {"total",
-"delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as "check"), "notes":
-[sentence], "failure": {"code", "what", "remedy"}}]}. Of a segmentation "predictions" are [{"input", "classes":
-[{"label", "share"}], "overlay"}]: the share in % of the pixels, "overlay" the path of the picture or null.
+"options", "note"}, "models": [{"file", "sha256", "variant", "delegate", "first_ms", "steady_ms": {"min", "median",
+"p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance", "unit",
+"remedy"}, "samples": {"count", "correct", "accuracy"}, "predictions": [{"input", "top": [{"label", "score"}]}],
+"nodes": {"total", "delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as
+"check"), "notes": [sentence], "failure": {"code", "what", "remedy"}}]}. Of a segmentation "predictions" are [{"input",
+"classes": [{"label", "share"}], "overlay"}]: the share in % of the pixels, "overlay" the path of the picture or null.
 "delegate" of a model is what ran it; "nodes" counts the graph's nodes and what the NPU took of them, null where the
 runtime cannot tell; "cpu" is the same on the CPU. Times are in milliseconds, the first run, in which a delegate may
 compile, apart; errors are in quantisation steps for integer outputs ("unit": "steps"), else in the output's own unit
@@ -886,9 +886,9 @@ class Bundle:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Problem("%s is damaged" % path, "copy the whole bundle again") from None
 
-    def variant_of(self, path: str) -> Optional[str]:
+    def variant_of(self, path: str, digest: str) -> Optional[str]:
         """Which variant a file is, its bytes checked: a runtime may crash on half a file. None: not of this bundle."""
-        size, digest = os.path.getsize(path), _sha256(path)
+        size = os.path.getsize(path)
         for variant, entry in self.files.values():
             if digest == entry["sha256"]:
                 return str(variant)
@@ -1086,10 +1086,12 @@ def run_model(
     bundle: Optional[Bundle], path: str, runtime: Runtime, delegate: Delegate, options: argparse.Namespace
 ) -> Dict[str, Any]:
     """Everything that was asked of one model: an entry of "models" in --json."""
-    variant = bundle.variant_of(path) if bundle else None
+    digest = _sha256(path)
+    variant = bundle.variant_of(path, digest) if bundle else None
     if variant is None and not read_content(path).whole:
         raise Problem("%s is damaged or truncated" % path, "copy it again")
-    report: Dict[str, Any] = {"file": os.path.basename(path), "variant": variant, "delegate": delegate.name}
+    report: Dict[str, Any] = {"file": os.path.basename(path), "sha256": digest, "variant": variant}
+    report["delegate"] = delegate.name
     notes: List[str] = []
     try:
         model, delegate = _open(path, runtime, delegate, options.threads, notes)

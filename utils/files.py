@@ -33,6 +33,7 @@ __all__ = [
     "copy_folder",
     "describe_file",
     "dump_json",
+    "is_plain",
     "load_json",
     "locked_folder",
     "make_sums",
@@ -105,15 +106,20 @@ def parse_sums(text: str, *, skip_malformed: bool = False) -> dict[str, str]:
     """File name -> sha256, from the text of a SHA256SUMS.
 
     Raises:
-        ValueError: a line is malformed, and ``skip_malformed`` is not set.
+        ValueError: a line is malformed, or names what is no plain path inside, and ``skip_malformed`` is not set.
     """
     found = {}
     for line in text.splitlines():
-        if match := _SUM.fullmatch(line):
+        if (match := _SUM.fullmatch(line)) and is_plain(match[2]):
             found[match[2]] = match[1]
         elif not skip_malformed:
             raise ValueError(f"{SUMS} has a malformed line: {line[:80]!r}")
     return found
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is a relative path that stays inside: no ``..``, no backslash, nothing that a terminal acts on."""
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 def sums_hold(folder: Path) -> bool:

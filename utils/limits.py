@@ -8,7 +8,15 @@ from __future__ import annotations
 
 __all__ = [
     "ANSWER_BYTES",
+    "BOARD_ANSWER_S",
+    "BOARD_BYTES_PER_S",
+    "BOARD_ENTRIES",
     "BOARD_OUTPUT_BYTES",
+    "BOARD_REPORT_BYTES",
+    "BOARD_RUN_S",
+    "BOARD_SESSION_S",
+    "BOARD_STALL_S",
+    "BOARD_TEXT_CHARS",
     "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
@@ -63,6 +71,30 @@ UNPACKED_BYTES = 8 * 2**30
 
 #: What a board may say in one session: a report has 20 kB a model.
 BOARD_OUTPUT_BYTES = 32 * 2**20
+
+#: A board's report on one bundle, and what is stored of it.
+BOARD_REPORT_BYTES = 2**20
+
+#: One text in a board's report: what a runtime says of a model that it refuses has some hundred characters.
+BOARD_TEXT_CHARS = 4000
+
+#: Entries of a list or table in a board's report; a bundle has 2 models, an os-release 20 lines.
+BOARD_ENTRIES = 1000
+
+#: Seconds until a board has told its facts and the sha256 of the files it has: 100 MB take 5 s on a Cortex-A53.
+BOARD_ANSWER_S = 300.0
+
+#: Seconds that example.py may take for one bundle on a board: a delegate may compile for minutes.
+BOARD_RUN_S = 1800.0
+
+#: Copying may take ``BOARD_ANSWER_S`` and a second for each so many bytes.
+BOARD_BYTES_PER_S = 64 * 1024
+
+#: A board that takes no byte for so many seconds is given up; syncing 100 MB to a slow card takes 20 s.
+BOARD_STALL_S = 120.0
+
+#: Seconds that one bundle may take on one board, all new connections included.
+BOARD_SESSION_S = 7200.0
 
 #: The body of a registry's or a hub's answer that is no blob.
 ANSWER_BYTES = 16 * 2**20

@@ -23,6 +23,9 @@ Schema = TypeVar("Schema", bound=BaseModel)
 #: What Markdown and HTML read as more than text.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 
+#: What backslashes do not stop: tags and entities, and addresses that GitHub makes links of.
+_ENTITIES = {"\\<": "&lt;", "\\>": "&gt;", "\\&": "&amp;", "://": ":&#47;&#47;", "www.": "www&#46;"}
+
 #: Strings, so that brackets in them do not count, and brackets.
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
@@ -46,9 +49,10 @@ def as_lines(text: str) -> str:
 
 def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
     """A stranger's text for Markdown, also in a table: it is shown as it stands, and nothing in it acts."""
-    return (
-        _MARKUP.sub(r"\\\1", as_text(text, limit)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
-    )
+    shown = _MARKUP.sub(r"\\\1", as_text(text, limit))
+    for acts, entity in _ENTITIES.items():
+        shown = shown.replace(acts, entity)
+    return shown
 
 
 def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: str = "", takes_nan: bool = False) -> Any:

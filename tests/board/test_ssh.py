@@ -23,6 +23,7 @@ import pytest
 from tests.support.boards import MODEL, Sshd, measure
 from tests.support.checkouts import Checkout
 from tests.support.delegates import CC, SOURCE
+from utils.untrusted import as_markdown
 
 NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh on this machine")
 
@@ -87,7 +88,7 @@ def test_from_nothing_to_a_report_and_again(built: Checkout, sshd: Sshd) -> None
     card = (bundle / "README.md").read_text()
     assert "## On boards" in card
     assert card.count(f"| {sshd.target}, ") == 2
-    assert f"`{libraries}/libtim-vx.so`" in card
+    assert as_markdown(libraries / "libtim-vx.so") in card
     assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=bundle).returncode == 0
 
     done = built.doit(f"board:{MODEL}", f"target={sshd.target}", env=env_of(sshd))
@@ -366,12 +367,12 @@ def test_a_board_that_fills_up_while_copying(built: Checkout, sshd: Sshd) -> Non
 
 def test_a_read_only_board(built: Checkout, sshd: Sshd) -> None:
     with mounted(sshd.home, "ro"):
-        refused(measure(built, sshd.target, env_of(sshd)), "on the board is read-only", "ZOO_BOARD_FOLDER=/tmp")
+        refused(measure(built, sshd.target, env_of(sshd)), "on the board is read-only", "ZOO_BOARD_FOLDER=/var/lib")
 
 
 def test_a_file_where_the_folder_should_be(built: Checkout, sshd: Sshd) -> None:
     (sshd.home / "nxp-model-zoo").write_text("mine")
-    refused(measure(built, sshd.target, env_of(sshd)), "is no folder", "ZOO_BOARD_FOLDER=/tmp")
+    refused(measure(built, sshd.target, env_of(sshd)), "is no folder", "ZOO_BOARD_FOLDER=/var/lib")
 
 
 # Bundles

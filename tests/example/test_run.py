@@ -131,7 +131,7 @@ def test_json_conforms_to_the_documented_schema(whole: Path) -> None:
 
 def test_json_leaves_out_what_was_not_asked_for(whole: Path) -> None:
     entry = json.loads(run(whole, "--json", "-m", MODEL, "--samples").stdout)["models"][0]
-    assert set(entry) == {"file", "variant", "delegate", "first_ms", "steady_ms", "samples"}
+    assert set(entry) == {"file", "sha256", "variant", "delegate", "first_ms", "steady_ms", "samples"}
 
 
 def test_predictions_are_those_of_the_golden_tensors(whole: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from tests.support.boards import make_report
 from tests.support.checkouts import Checkout
 from tests.support.releases import DEMO, Keys, commit, copy, git, write_private
 from utils import files
@@ -102,6 +103,37 @@ def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Check
     names = set(pack.read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz"))
     assert {"imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "utils/example.py"} <= names
     assert not names & {"board/here.json", "holiday.jpeg", "utils/x.webp"}  # none of the bundle's
+
+
+def test_what_boards_said_is_passed_on_only_when_asked(ready: Checkout) -> None:
+    """Without it a release is the same to the last byte, measured or not; with it nothing says whose board it was."""
+    words = ["release", "version=1.0.0", "models=demo_nearest"]
+    assert ready.doit(*words).returncode == 0
+    before = tree(ready.root / "release/1.0.0")
+    bundle = ready.root / "artifacts/demo_nearest"
+    record = {
+        "format": 1, "target": "joe@secret-host", "date": "2026-01-02", "emulated": False,
+        "bsp": {"os": {"ID": "fsl"}, "kernel": "6.6.36-seen", "machine": "aarch64", "model": "i.MX 93",
+                "python": "3.12.4", "delegates": {}},
+        "files": {file.name: files.sha256(file) for file in bundle.glob("*.tflite")},
+        "report": make_report(bundle),
+    }  # fmt: skip
+    pack.write(ready.root / "build/demo_nearest/board/joe.json", json.dumps(record).encode())
+    pack.write(ready.root / "build/demo_nearest/board/liar.json", b'{"models": [{"file": "x"}]}')
+    done = ready.doit("demo_nearest")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out: build/demo_nearest/board/liar.json: " in done.stdout
+    assert "secret-host" in (bundle / "README.md").read_text()
+    done = ready.doit(*words, "--force")
+    assert done.returncode == 0, done.stderr
+    assert tree(ready.root / "release/1.0.0") == before
+    done = ready.doit(*words, "boards=1", "--force")
+    assert done.returncode == 0, done.stderr
+    contents = pack.read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz")
+    assert [name for name in contents if name.startswith("board/")] == ["board/1.json"]
+    assert b"secret-host" not in b"".join(contents.values())
+    assert b"| board 1, 2026-01-02 | " in contents["README.md"]
+    assert ready.doit("release:check", "path=release/1.0.0").returncode == 0
 
 
 def test_model_signing_accepts_it(release_once: Path, keys: Keys, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.checkouts import Checkout
+from utils.board import Bundle
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
@@ -81,6 +85,8 @@ def start(folder: Path) -> Iterator[Sshd]:
         pytest.skip("no sshd here: apt-get install openssh-server")
     for name in ("home", "bin"):
         (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o755)  # whatever the umask: a board's home is its user's
+    folder.chmod(0o755)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True)
     with socket.socket() as free:
@@ -126,3 +132,49 @@ def measure(
 ) -> subprocess.CompletedProcess[str]:
     """What doit runs for one model, without doit."""
     return checkout.run(sys.executable, "-m", "utils.board", "run", targets, model, env=env)
+
+
+#: What stands in for a bundle's example.py: it says what report.json has.
+EXAMPLE = "import argparse\nprint(open('report.json').read())\n"
+
+
+def make_bundle(folder: Path, size: int = 1000) -> Bundle:
+    """A bundle whose models are noise, and whose example.py knows its report by heart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, variant in enumerate(("float32", "int8")):
+        (folder / f"{MODEL}_{variant}.tflite").write_bytes(bytes([number]) * size)
+    (folder / "example.py").write_text(EXAMPLE)
+    (folder / "report.json").write_text(json.dumps(make_report(folder), indent=2))
+    return bundle_in(folder)
+
+
+def bundle_in(folder: Path) -> Bundle:
+    """The files of a folder as a bundle."""
+    names = sorted(file.name for file in folder.iterdir())
+    return Bundle(MODEL, folder, {name: _sha256(folder / name) for name in names})
+
+
+def make_report(folder: Path) -> dict[str, Any]:
+    """What a board says with which all is well."""
+    check = {
+        "verdict": "PASS", "inputs": 10, "top1_agreement": 1.0, "max_error": 1.0, "mean_error": 0.1, "tolerance": 20.0,
+        "unit": "steps",
+    }  # fmt: skip
+    steady = {"min": 0.1, "median": 0.2, "p90": 0.3, "runs": 20}
+    models = [
+        {
+            "file": file.name, "sha256": _sha256(file), "variant": file.stem.rpartition("_")[2], "delegate": "cpu",
+            "first_ms": 1.5, "steady_ms": dict(steady), "check": dict(check),
+        }
+        for file in sorted(folder.glob("*.tflite"))
+    ]  # fmt: skip
+    return {
+        "format": 1,
+        "runtime": {"name": "tflite_runtime", "version": "2.14.0"},
+        "delegate": {"name": "cpu", "library": None, "sha256": None, "options": {}, "note": "no NPU"},
+        "models": models,
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -2,7 +2,9 @@
 
 A target is ``virtual`` (an aarch64 Debian under qemu-user, ``utils/board/virtual.py``) or what ssh calls a host:
 ``[USER@]HOST[:PORT]``, also an alias of ``~/.ssh/config`` (``utils/board/ssh.py``). ``utils/board/__main__.py`` is the
-program behind ``doit board``; ``utils/board/remote.py`` is what it sends to a board beside the bundle.
+program behind ``doit board``; ``utils/board/remote.py`` is what it sends to a board beside the bundle. A board is not
+believed: what it says is bounded, held against the schemas of ``answers.py`` and ``utils/bundle/board_report.py``, and
+only then kept.
 
 Each run leaves ``build/<model>/board/<target>.json``, which the card shows and copies to ``artifacts/<model>/board/``::
 
@@ -11,29 +13,29 @@ Each run leaves ``build/<model>/board/<target>.json``, which the card shows and 
      "memory": {"peak": bytes, "limit": bytes},          virtual board only
      "files": {model file: sha256},
      "report": what example.py --json printed}
+
+(``Record`` of ``utils/bundle/board_report.py``.)
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from utils import files, paths
-from utils.errors import BoardError, BuildError
+from utils.bundle.board_report import Bsp
+from utils.errors import BuildError
 from utils.graph import layout
 from utils.recipe.schema import Recipe
+from utils.untrusted import as_text
 
-__all__ = ["ARGUMENTS", "TIMEOUT_S", "Board", "Bundle", "Outcome", "file_name_of", "parse_answer"]
+__all__ = ["ARGUMENTS", "Board", "Bundle", "Outcome", "file_name_of"]
 
 #: What example.py is asked on a board.
 ARGUMENTS = ("--compare", "--json")
-
-#: Seconds that example.py may take for one bundle: a delegate may compile for minutes.
-TIMEOUT_S = 1800
 
 #: How a board tells how far it is.
 Say = Callable[[str], None]
@@ -64,7 +66,7 @@ class Bundle:
         build = f"doit {recipe.name} makes it"
         try:
             summed = _sums(folder)
-            wrong = sorted(name for name, digest in summed.items() if files.sha256(folder / name) != digest)
+            wrong = sorted(name for name, digest in summed.items() if files.sha256(_plain_file(folder, name)) != digest)
         except FileNotFoundError as error:
             raise BuildError(
                 "no whole bundle is here", where=paths.relative(Path(error.filename)), hint=build
@@ -76,6 +78,11 @@ class Bundle:
         card = layout.card_files(recipe)
         return cls(recipe.name, folder, {name: digest for name, digest in summed.items() if name not in card})
 
+    @property
+    def models(self) -> dict[str, str]:
+        """The files that example.py runs, by sha256; what is in folders is compiled, and runs when it is named."""
+        return {name: digest for name, digest in self.files.items() if name.endswith(".tflite") and "/" not in name}
+
     def size(self, name: str) -> int:
         """Bytes of one of its files."""
         return (self.folder / name).stat().st_size
@@ -86,14 +93,14 @@ class Outcome:
     """What a board gave back.
 
     Attributes:
-        bsp: the facts that ``remote.py`` found.
+        bsp: the facts that ``remote.py`` found; None where they were not asked for.
         code: exit code of example.py.
         out: what it printed, one JSON object when all is well.
         err: what it complained of.
         peak: most bytes of memory that it took; 0 where that is not measured.
     """
 
-    bsp: dict[str, Any]
+    bsp: Bsp | None
     code: int
     out: str
     err: str
@@ -123,23 +130,19 @@ def _sums(folder: Path) -> dict[str, str]:
     return found
 
 
+def _plain_file(folder: Path, name: str) -> Path:
+    """A file of the bundle.
+
+    Raises:
+        ValueError: a link leads to it, or it is no file.
+    """
+    file = folder / name
+    linked = any(path.is_symlink() for path in (file, *file.parents) if path.is_relative_to(folder) and path != folder)
+    if linked or (file.exists() and not file.is_file()):
+        raise ValueError(f"{as_text(name)} is a link, or no file")
+    return file
+
+
 def file_name_of(target: str) -> str:
     """The target as a file name."""
     return re.sub(r"[^A-Za-z0-9@._-]", "_", target)
-
-
-def parse_answer(answer: str, where: str) -> dict[str, Any]:
-    """The object that ``remote.py`` printed.
-
-    Raises:
-        BoardError: it met a problem, or something else answered.
-    """
-    try:
-        found: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        raise BoardError(
-            f"Python on the board said {answer.strip()[:200]!r}",
-            where=where,
-            hint="its login scripts may print something: try `ssh TARGET python3 --version` by hand",
-        ) from None
-    return found

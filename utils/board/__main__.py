@@ -6,21 +6,22 @@ The boards of one call work side by side; each ends for itself, and what went wr
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from utils import files, paths
 from utils.board import Board, Bundle, Outcome, Say, file_name_of
+from utils.board.answers import read_report
 from utils.board.ssh import Ssh
 from utils.board.virtual import Virtual
+from utils.bundle.board_report import Report, parse_record
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
 from utils.recipe.schema import Recipe
+from utils.untrusted import as_text
 
 
 def boards(targets: str) -> list[Board]:
@@ -67,7 +68,7 @@ def run(targets: str, model: str) -> None:
 def _one(board: Board, bundle: Bundle) -> ZooError | None:
     try:
         outcome = board.measure(bundle, _say(f"{bundle.model} {board.target}"))
-        report = _report(board, outcome)
+        report = read_report(outcome, bundle, board.target)
         save_report(board, bundle, outcome, report)
         return check_report(board, bundle, report, outcome)
     except ZooError as error:
@@ -76,60 +77,52 @@ def _one(board: Board, bundle: Bundle) -> ZooError | None:
         return storage_error(error)
 
 
-def _report(board: Board, outcome: Outcome) -> dict[str, Any]:
-    """What example.py printed.
+def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: Report) -> None:
+    """Write ``board/<target>.json`` beside the other intermediate files, and into the bundle.
 
     Raises:
-        BoardError: it could not run: no runtime, no numpy, a file that cannot be read.
+        BoardError: it would be one that cannot be read again.
     """
-    try:
-        begin = outcome.out.find("\n{") + 1  # a login script may greet first
-        report: dict[str, Any] = json.loads(outcome.out[begin:])
-    except ValueError:
-        said = [line for line in outcome.err.strip().splitlines() if line.startswith(("example.py: ", "  -> "))]
-        if not said:
-            said = [f"example.py ended with exit code {outcome.code}: {(outcome.err.strip().splitlines() or [''])[-1]}"]
-        what, _, hint = "\n".join(said).partition("\n  -> ")
-        raise BoardError(what.removeprefix("example.py: "), where=board.target, hint=hint) from None
-    return report
-
-
-def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: dict[str, Any]) -> None:
-    """Write ``board/<target>.json`` beside the other intermediate files, and into the bundle."""
-    entry = {
+    assert outcome.bsp is not None
+    facts = {
         "format": 1,
         "target": board.target,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "emulated": board.emulated,
-        "bsp": outcome.bsp,
+        "bsp": outcome.bsp.model_dump(mode="json"),
         "files": {name: digest for name, digest in bundle.files.items() if name.endswith(".tflite")},
-        "report": report,
+        "report": report.model_dump(mode="json", exclude_unset=True),
     }
     if outcome.peak:
-        entry["memory"] = {"peak": outcome.peak, "limit": board.limit}
-    for folder in (paths.work(bundle.model), bundle.folder):
+        facts["memory"] = {"peak": outcome.peak, "limit": board.limit}
+    text = files.dump_json(facts)
+    parse_record(text.encode(), board.target)
+    folders = [paths.work(bundle.model)]
+    folders += [bundle.folder] if (bundle.folder / files.SUMS).is_file() else []  # it may have been cleaned away
+    for folder in folders:
         final = folder / "board" / f"{file_name_of(board.target)}.json"
         final.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(final, files.dump_json(entry))
+        files.write_whole(final, text)
 
 
-def check_report(board: Board, bundle: Bundle, report: dict[str, Any], outcome: Outcome) -> ValidationError | None:
+def check_report(board: Board, bundle: Bundle, report: Report, outcome: Outcome) -> ValidationError | None:
     """Say what came out; the error is returned for every verdict that is not PASS."""
     say = _say(f"{bundle.model} {board.target}")
     wrong = []
-    for entry in report["models"]:
-        failures = [f"{entry[part]['verdict']}: {entry[part]['remedy']}" for part in ("check", "compare")
-                    if part in entry and entry[part]["verdict"] != "PASS"]  # fmt: skip
-        if "failure" in entry:
-            failures.append(f"{entry['failure']['what']}: {entry['failure']['remedy']}")
-        wrong += [f"{entry['file']} on {entry['delegate']}: {failure}" for failure in dict.fromkeys(failures)]
-        if not failures:
-            time = "" if board.emulated else f", {entry['steady_ms']['median']:.2f} ms"
-            runtime = f"{report['runtime']['name']} {report['runtime']['version']}"
-            say(f"{entry['variant']}: {entry['check']['verdict']} on {entry['delegate']}, {runtime}{time}")
+    for entry in report.models:
+        checks = [check for check in (entry.check, entry.compare) if check and check.verdict != "PASS"]
+        failures = [as_text(f"{check.verdict}: {check.remedy}") for check in checks]
+        if entry.failure:
+            failures.append(as_text(f"{entry.failure.what}: {entry.failure.remedy}"))
+        name, delegate = as_text(entry.file), as_text(entry.delegate, 100)
+        wrong += [f"{name} on {delegate}: {failure}" for failure in dict.fromkeys(failures)]
+        if not failures and entry.check and entry.steady_ms:
+            time = "" if board.emulated else f", {entry.steady_ms.median:.2f} ms"
+            runtime = as_text(f"{report.runtime.name} {report.runtime.version}", 100)
+            say(f"{as_text(entry.variant)}: {entry.check.verdict} on {delegate}, {runtime}{time}")
     if not wrong and outcome.code == 0:
         return None
-    wrong = wrong or [f"example.py ended with exit code {outcome.code}: {outcome.err.strip()}"]
+    wrong = wrong or [f"example.py ended with exit code {outcome.code}: {as_text(outcome.err.strip())}"]
     return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
 
 
@@ -139,8 +132,13 @@ def _make_card(found: Recipe) -> None:
     if not all(step.is_current() for step in before):
         _say(found.name)(f"the card shows it after the next `doit {found.name}`")
         return
-    quiet = subprocess.run(card.command, env=os.environ | {"ZOO_PARENT": str(os.getpid())}, stdout=subprocess.DEVNULL)
-    if quiet.returncode:
+    made = subprocess.run(
+        card.command, env=os.environ | {"ZOO_PARENT": str(os.getpid())}, stdout=subprocess.PIPE, text=True
+    )
+    for line in made.stdout.splitlines():
+        if "left out: " in line:
+            _say(found.name)(line)
+    if made.returncode:
         raise BuildError("the card could not be made", where=found.name, hint=f"doit {found.name}")
 
 

@@ -3,11 +3,14 @@
 Nothing asks and nothing waits: no password, no unknown host key, a time limit on every connection. One connection
 serves all commands; one that drops is made again, and copying goes on where it stopped. ``~/.ssh/config`` holds as
 always; ``ZOO_SSH_OPTIONS`` are more words for ssh (``-i KEY``, ``-F FILE``, ``-J JUMP``); ``ZOO_BOARD_FOLDER`` is the
-folder on the board (default ``nxp-model-zoo``, in the user's home).
+folder on the board (default ``nxp-model-zoo``, in the user's home); ``remote.py`` refuses one that others can change.
+
+What a board says is bounded in size and time (``utils/limits.py``), and shown spelt out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,12 +21,17 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from utils import paths
-from utils.board import ARGUMENTS, TIMEOUT_S, Bundle, Outcome, Say, file_name_of, parse_answer
+from pydantic import BaseModel
+
+from utils import limits, paths
+from utils.board import ARGUMENTS, Bundle, Outcome, Say, file_name_of
+from utils.board.answers import MARK, Probed, Problem, Received, Running, parse_answer
+from utils.board.process import run_bounded
 from utils.errors import BoardError, ZooError
 from utils.graph import record
+from utils.untrusted import as_text
 
 __all__ = ["LostError", "Ssh"]
 
@@ -75,12 +83,22 @@ SSH_FAILURES = (
         "this user and key are not let in; passwords are never asked for",
         "`ssh-copy-id {at}`, or name the key: ZOO_SSH_OPTIONS='-i KEY -o IdentitiesOnly=yes'",
     ),
-    (
-        "[Bb]ad configuration option|command-line|illegal option|unknown option|usage: ssh|Can't open user config",
-        "ssh does not understand its settings",
-        "look at ZOO_SSH_OPTIONS and ~/.ssh/config",
-    ),
 )
+
+#: The same of its settings, which it reads before it knows where to complain.
+SETTINGS_FAILURE = (
+    "[Bb]ad configuration option|command-line|illegal option|unknown option|usage: ssh|Can't open user config",
+    "ssh does not understand its settings",
+    "look at ZOO_SSH_OPTIONS and ~/.ssh/config",
+)
+
+#: What messages suggest: never a folder below one that all can write.
+OWN_FOLDER = "ZOO_BOARD_FOLDER=/var/lib/nxp-model-zoo"
+
+#: Seconds in which the client must close its own connection.
+CLOSE_TIMEOUT_S = 10
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class LostError(BoardError):
@@ -117,7 +135,8 @@ class Ssh:
         self._words += ["-l", user] if user else []
         self._folder = os.environ.get("ZOO_BOARD_FOLDER") or "nxp-model-zoo"
         self._connected = False
-        self._socket = ""
+        self._place = ""  # on this side: the socket of the connection, and ssh's own words
+        self._deadline = 0.0
 
     def prepare(self, say: Say) -> None:
         """Look for the client; the board is asked when there is a bundle for it."""
@@ -137,8 +156,8 @@ class Ssh:
         # One at a time: two models at once would measure each other. And a short path: sockets allow 100 characters.
         lock = paths.BUILD / "board" / f"{file_name_of(self.target)}.json"
         waits = lambda: say("waits: another model is on this board")  # noqa: E731  # one line of one use
-        with record.locked(lock, waits), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-            self._socket = f"{folder}/%C"
+        with record.locked(lock, waits), tempfile.TemporaryDirectory(prefix="zoo-") as self._place:
+            self._deadline = time.monotonic() + limits.BOARD_SESSION_S
             try:
                 for delay_s in RETRY_DELAYS_S:
                     try:
@@ -148,118 +167,158 @@ class Ssh:
                         time.sleep(delay_s)
                 return self._attempt(bundle, say)
             finally:
-                subprocess.run(self._ssh("-O", "exit"), stdin=subprocess.DEVNULL, capture_output=True)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    subprocess.run(
+                        self._ssh("-O", "exit"), stdin=subprocess.DEVNULL, capture_output=True, timeout=CLOSE_TIMEOUT_S
+                    )
 
     def _attempt(self, bundle: Bundle, say: Say) -> Outcome:
         folder = f"{self._folder}/{bundle.model}"
-        found = self._remote("probe", folder, [json.dumps(bundle.files).encode()])
-        missing = [name for name in bundle.files if name not in found["same"]]
+        wanted = [json.dumps(bundle.files).encode()]
+        found = self._ask(Probed, "probe", folder, wanted, limits.BOARD_ANSWER_S)
+        missing = [name for name in bundle.files if name not in found.same]
         if missing:
             self._copy(bundle, folder, missing, found, say)
         else:
             say(f"nothing to copy: the board has all {len(bundle.files)} files")
-        command = shlex.join(["python3", "example.py", *ARGUMENTS])
-        done = self._run(f"cd {shlex.quote(found['folder'])} && exec {command}", [], TIMEOUT_S)
-        return Outcome(found["bsp"], done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+        program = "example.py"
+        done = self._remote("run", folder, [], limits.BOARD_RUN_S, bundle.files[program], program, *ARGUMENTS)
+        out = done.stdout.decode(errors="replace")
+        begin = re.search(f"^{re.escape(MARK)}.*$", out, re.MULTILINE)  # a login script may print before it
+        self._parse(Running, begin[0] if begin else out, done, folder)
+        rest = out[begin.end() :] if begin else ""
+        return Outcome(found.bsp, done.returncode, rest, done.stderr.decode(errors="replace"))
 
-    def _copy(self, bundle: Bundle, folder: str, names: list[str], found: dict[str, Any], say: Say) -> None:
-        offsets = {name: min(found["parts"].get(bundle.files[name], 0), bundle.size(name)) for name in names}
+    def _copy(self, bundle: Bundle, folder: str, names: list[str], found: Probed, say: Say) -> None:
+        offsets = {name: min(found.parts.get(bundle.files[name], 0), bundle.size(name)) for name in names}
         need = sum(bundle.size(name) - offsets[name] for name in names)
-        if need > found["free"]:
-            raise self._full(folder, f"{need / 1e6:.1f} MB are needed, {found['free'] / 1e6:.1f} MB are free")
+        if need > found.free:
+            raise self._full(folder, f"{need / 1e6:.1f} MB are needed, {found.free / 1e6:.1f} MB are free")
         kept = sum(offsets.values())
         if kept:
             say(f"goes on where the last connection stopped: {kept / 1e6:.1f} MB are there already")
         begin = time.monotonic()
-        answer = self._remote("receive", folder, _stream(bundle, offsets))
-        if answer["damaged"]:
-            raise LostError(f"{', '.join(answer['damaged'])} arrived damaged", where=self.target)
+        timeout_s = limits.BOARD_ANSWER_S + need / limits.BOARD_BYTES_PER_S
+        answer = self._ask(Received, "receive", folder, _stream(bundle, offsets), timeout_s)
+        if answer.damaged:
+            raise LostError(f"{as_text(', '.join(answer.damaged))} arrived damaged", where=self.target)
         say(f"copied {len(names)} of {len(bundle.files)} files, {need / 1e6:.1f} MB, {time.monotonic() - begin:.1f} s")
 
-    def _remote(self, verb: str, folder: str, payload: Iterable[bytes]) -> dict[str, Any]:
-        """Run remote.py on the board."""
+    def _ask(self, schema: type[Schema], verb: str, folder: str, payload: Iterable[bytes], timeout_s: float) -> Schema:
+        """What remote.py answers."""
+        done = self._remote(verb, folder, payload, timeout_s)
+        return self._parse(schema, done.stdout.decode(errors="replace"), done, folder)
+
+    def _remote(
+        self, verb: str, folder: str, payload: Iterable[bytes], timeout_s: float, *words: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run remote.py on the board; nothing is imported from the folder that it begins in."""
         program = Path(__file__).with_name("remote.py").read_bytes()
-        start = f"import sys;exec(sys.stdin.buffer.read({len(program)}))"
-        command = shlex.join(["python3", "-c", start, verb, folder])
-        done = self._run(command, _chain(program, payload), TIMEOUT_S)
+        start = f"import sys;sys.path[:]=filter(None,sys.path);exec(sys.stdin.buffer.read({len(program)}))"
+        command = shlex.join(["python3", "-c", start, verb, folder, *words])
+        return self._run(command, _chain(program, payload), timeout_s)
+
+    def _parse(self, schema: type[Schema], said: str, done: subprocess.CompletedProcess[bytes], folder: str) -> Schema:
+        """The answer of remote.py in ``said``.
+
+        Raises:
+            BoardError: the board has no Python, met a problem, or something else answered.
+        """
         if done.returncode == 127:
             raise BoardError(
                 "there is no python3 on the board",
                 where=self.target,
                 hint="install it there: python3-core, python3-numpy",
             )
-        if done.returncode:
+        if done.returncode and MARK not in said:
             complaint = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise BoardError(
-                f"Python on the board failed: {' '.join(complaint)}", where=self.target, hint="it needs 3.8 or newer"
+                f"Python on the board failed: {as_text(' '.join(complaint))}",
+                where=self.target,
+                hint="it needs 3.8 or newer",
             )
-        answer = parse_answer(done.stdout.decode(errors="replace"), self.target)
+        answer = parse_answer(schema, said, self.target)
         self._connected = True
-        problem, path = answer.get("problem"), answer.get("path", folder)
+        if isinstance(answer, Problem):
+            raise self._explain_problem(answer, folder)
+        return answer
+
+    def _explain_problem(self, answer: Problem, folder: str) -> BoardError:
+        """What stands in the way on the board."""
+        problem, path = answer.problem, as_text(answer.path or folder)
+        if problem == "unsafe":
+            return BoardError(
+                f"{path} on the board {as_text(answer.why)}: what lies there could run as this user",
+                where=self.target,
+                hint="let it be this user's alone there (ls -ld, chmod go-w), or name another: " + OWN_FOLDER,
+            )
         if problem in ("ENOSPC", "EDQUOT"):
-            raise self._full(path, "the disk is full")
+            return self._full(path, "the disk is full")
         if problem in ("EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST"):
             why = {"EROFS": "is read-only", "EACCES": "may not be written", "EPERM": "may not be written"}
-            raise BoardError(
+            return BoardError(
                 f"{path} on the board {why.get(problem, 'is no folder')}",
                 where=self.target,
-                hint="name a folder that this user can write: ZOO_BOARD_FOLDER=/tmp/nxp-model-zoo",
+                hint="name a folder that this user alone can write: " + OWN_FOLDER,
             )
         if problem == "dropped":
-            raise LostError("the connection broke off", where=self.target)
-        if problem:
-            raise BoardError(f"the board cannot keep {path}: {problem}", where=self.target)
-        return answer
+            return LostError("the connection broke off", where=self.target)
+        return BoardError(
+            f"the board cannot keep {path}: {as_text(problem)}", where=self.target, hint="look at it by hand"
+        )
 
     def _full(self, path: str, why: str) -> BoardError:
         return BoardError(
-            f"the board is full: {path}: {why}",
+            f"the board is full: {as_text(path)}: {why}",
             where=self.target,
             hint="free some space there, or name another folder: ZOO_BOARD_FOLDER=/run/media/card/nxp-model-zoo",
         )
 
     def _ssh(self, *words: str) -> list[str]:
-        settings = [word for setting in (*SETTINGS, f"ControlPath={self._socket}") for word in ("-o", setting)]
+        settings = [word for option in (*SETTINGS, f"ControlPath={self._place}/%C") for word in ("-o", option)]
         more = shlex.split(os.environ.get("ZOO_SSH_OPTIONS", ""))
-        return ["ssh", "-T", *settings, *self._words, *more, *words, "--", self._host]
+        # What ssh itself says goes to a file: on stderr a board could say it too.
+        return ["ssh", "-T", *settings, *self._words, *more, "-E", self._log, *words, "--", self._host]
+
+    @property
+    def _log(self) -> str:
+        return f"{self._place}/log"
 
     def _run(self, command: str, payload: Iterable[bytes], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
         """Run a command on the board.
 
         Raises:
             LostError: the connection was there, and is gone.
-            BoardError: there never was one, or the command takes too long.
+            BoardError: there never was one, or the command takes too long, or says too much.
         """
-        with subprocess.Popen(
-            [*self._ssh(), command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stdin is not None
-            try:
-                for block in payload:
-                    process.stdin.write(block)
-            except BrokenPipeError:  # its exit code says why
-                pass
-            try:
-                out, err = process.communicate(timeout=timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise BoardError(
-                    f"no answer within {timeout_s} s", where=self.target, hint="log in and look what the board does"
-                ) from None
-        if process.returncode == 255:
-            raise self._explain_failure(err.decode(errors="replace"))
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        Path(self._log).write_bytes(b"")
+        left_s = max(1.0, self._deadline - time.monotonic())
+        done = run_bounded([*self._ssh(), command], payload, timeout_s=min(timeout_s, left_s), where=self.target)
+        if done.returncode == 255:
+            with Path(self._log).open("rb") as log:
+                own = log.read(limits.BOARD_TEXT_CHARS)
+            raise self._explain_failure(own.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        return done
 
-    def _explain_failure(self, said: str) -> ZooError:
-        """What ssh's complaint means."""
-        last = (said.strip().splitlines() or ["ssh ended without a word"])[-1].strip()
+    def _explain_failure(self, own: str, stderr: str) -> ZooError:
+        """What ssh's complaint means.
+
+        Args:
+            own: what ssh said.
+            stderr: what ssh said before it knew where to, and what came from the board.
+        """
+        lines = own.strip().splitlines() or stderr.strip().splitlines() or ["ssh ended without a word"]
+        last = as_text(lines[-1])
         if self._connected:
             return LostError(f"the connection was lost ({last})", where=self.target)
         at = shlex.join([*self._words, self._host])
         known = self._host if "-p" not in self._words else f"'[{self._host}]:{self._words[1]}'"
         for pattern, what, hint in SSH_FAILURES:
-            if re.search(pattern, said):
+            if re.search(pattern, own):
                 return BoardError(f"{what} ({last})", where=self.target, hint=hint.format(at=at, known=known))
+        pattern, what, hint = SETTINGS_FAILURE
+        if re.search(pattern, f"{own}\n{stderr}"):
+            return BoardError(f"{what} ({last})", where=self.target, hint=hint)
         return BoardError(f"no connection: {last}", where=self.target, hint=f"try `ssh {at}` by hand")
 
 

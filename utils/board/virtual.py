@@ -17,9 +17,11 @@ import tempfile
 import threading
 from pathlib import Path
 
-from utils import paths
-from utils.board import ARGUMENTS, TIMEOUT_S, Bundle, Outcome, Say, parse_answer
+from utils import limits, paths
+from utils.board import ARGUMENTS, Bundle, Outcome, Say
+from utils.board.answers import Probed, Problem, parse_answer
 from utils.errors import BoardError
+from utils.untrusted import as_text
 
 __all__ = ["Virtual", "root"]
 
@@ -86,13 +88,15 @@ class Virtual:
         if found.code:
             complaint = (found.err.strip().splitlines() or [f"exit code {found.code}"])[-1]
             raise BoardError(
-                f"it cannot be entered: {complaint}",
+                f"it cannot be entered: {as_text(complaint)}",
                 where=self.target,
                 hint="it needs user namespaces: run as root, or in Docker with --privileged; else make it again: "
                 f"docker/make-board {paths.relative(root())}",
             )
-        bsp = parse_answer(found.out, self.target)["bsp"]
-        outcome = self._run(bundle, ["example.py", *ARGUMENTS, "-n", "1"])  # the time of an emulator says nothing
+        answer = parse_answer(Probed, found.out, self.target)
+        if isinstance(answer, Problem):
+            raise BoardError(f"it met {as_text(answer.problem)}", where=self.target, hint="make it again")
+        outcome = self._run(bundle, ["-I", "example.py", *ARGUMENTS, "-n", "1"])  # the time of an emulator says nothing
         say(f"nothing to copy: the bundle is mounted; {outcome.peak / 1e6:.0f} MB of memory at most")
         if outcome.peak > self.limit:
             raise BoardError(
@@ -100,12 +104,13 @@ class Virtual:
                 where=self.target,
                 hint="smaller boards cannot run this model: make it smaller",
             )
-        return Outcome(bsp, outcome.code, outcome.out, outcome.err, outcome.peak)
+        return Outcome(answer.bsp, outcome.code, outcome.out, outcome.err, outcome.peak)
 
     def _run(self, bundle: Bundle, words: list[str], stdin: bytes = b"") -> Outcome:
         """Run Python in the root, the bundle before it."""
         emulator = shutil.which(f"{PYTHON[0].rpartition('/')[2]}-aarch64-static") or ""
         command = [
+            "sh", "-c", f'ulimit -f {limits.BOARD_OUTPUT_BYTES // 512}; exec "$@"', "sh",  # out and err are files
             "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
             "--as-pid-1",  # so that the kernel tells us its memory
             "--die-with-parent", "--new-session", "--uid", "1000", "--gid", "1000", "--hostname", "virtual",
@@ -119,7 +124,7 @@ class Virtual:
             given.write(stdin)
             given.seek(0)
             process = subprocess.Popen(command, stdin=given, stdout=out, stderr=err)
-            timer = threading.Timer(TIMEOUT_S, process.kill)
+            timer = threading.Timer(limits.BOARD_RUN_S, process.kill)
             timer.start()
             _, status, usage = os.wait4(process.pid, 0)
             timer.cancel()
@@ -128,10 +133,9 @@ class Virtual:
             err.seek(0)
             if process.returncode < 0:
                 raise BoardError(
-                    f"ended by signal {-process.returncode} (after {TIMEOUT_S} s it is ended)",
+                    f"ended by signal {-process.returncode} (after {limits.BOARD_RUN_S:.0f} s it is ended)",
                     where=self.target,
                     hint="too little memory on this machine, or a model too large to emulate",
                 )
-            return Outcome(
-                {}, process.returncode, out.read().decode(), err.read().decode(errors="replace"), usage.ru_maxrss << 10
-            )
+            said, complaint = (text.read(limits.BOARD_OUTPUT_BYTES).decode(errors="replace") for text in (out, err))
+            return Outcome(None, process.returncode, said, complaint, usage.ru_maxrss << 10)

@@ -23,7 +23,6 @@ from utils.sources.fetch import fetch
 __all__ = [
     "OLD_PATH_SCRIPT",
     "SAMPLES",
-    "board_reports",
     "copy_files",
     "fill",
     "keep_npu",
@@ -179,17 +178,6 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
         return
     if made and model.is_file() and set(made) == {files.sha256(model)}:
         files.copy_folder(old, folder / old.name)
-
-
-def board_reports(recipe: Recipe, folder: Path) -> dict[Path, dict[str, Any]]:
-    """What boards said of the very models in ``folder``; what they said of an older build is left out."""
-    found = {file: files.load_json(file) for file in layout.board_reports(recipe.name)}
-    ours = {name: files.sha256(folder / name) for name in layout.bundle_files(recipe) if name.endswith(".tflite")}
-    return {
-        file: entry
-        for file, entry in found.items()
-        if isinstance(entry.get("files"), dict) and ours.items() <= entry["files"].items()
-    }
 
 
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:

@@ -7,11 +7,15 @@ from typing import Any
 
 import jinja2
 
+from utils.untrusted import as_markdown
+
 __all__ = ["render"]
 
 
 def render(template: Path, **facts: Any) -> str:
-    """The template's text, filled in; the filter ``cell`` makes a text fit for a table.
+    """The template's text, filled in; the filter ``cell`` makes our own text fit for a table.
+
+    ``foreign`` makes a stranger's text fit for any place: nothing in it acts.
 
     Raises:
         jinja2.UndefinedError: the template names a fact that is not given.
@@ -24,4 +28,5 @@ def render(template: Path, **facts: Any) -> str:
         autoescape=False,  # noqa: S701  # Markdown, of our own facts
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["foreign"] = as_markdown
     return environment.from_string(template.read_text(encoding="utf-8")).render(**facts)

@@ -48,6 +48,7 @@ class _Model:
         facts: dict[str, Any],
         runs_network: bool = False,
         fetches: tuple[Source, ...] = (),
+        copies: tuple[Path, str] | None = None,
     ) -> Step:
         """A step whose program is ``utils/steps/<program>.py``; each also reads the lock."""
         code = [paths.UTILS / "steps" / f"{program}.py"]
@@ -64,6 +65,7 @@ class _Model:
             facts=facts,
             fetches=fetches,
             own=self.own,
+            copies=copies,
         )
 
     def digests(self, *keys: str | None) -> list[Path]:
@@ -253,6 +255,7 @@ def _card(model: _Model) -> Step:
         reads=[*model.staged, model.validation, model.evaluation, *model.parity, *model.history, *model.sources,
                *model.evaluated, *model.labels, *layout.board_reports(recipe.name)],
         facts=recipe.part(*Recipe.model_fields) | model.own_facts,
+        copies=(paths.bundle(recipe.name) / "board", "*.json"),
     )  # fmt: skip
 
 

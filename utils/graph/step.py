@@ -39,6 +39,7 @@ class Step:
         fetches: sources that it leaves in the cache.
         own: the user's weights, in the place of the published ones.
         seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
+        copies: files that it copies where they are there, and that go when it is cleaned: a folder and a pattern.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Step:
     fetches: tuple[Source, ...] = ()
     own: OwnWeights | None = None
     seals: Path | None = None
+    copies: tuple[Path, str] | None = None
 
     def __repr__(self) -> str:
         return f"{self.model}:{self.name}"
@@ -96,9 +98,10 @@ class Step:
 
     def clean(self) -> None:
         """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
-        for file in (self.record, *self.writes):
+        copied = list(self.copies[0].glob(self.copies[1])) if self.copies else []
+        for file in (self.record, *self.writes, *copied):
             file.unlink(missing_ok=True)
-        for folder in sorted({file.parent for file in self.writes}, reverse=True):  # the inner ones first
+        for folder in sorted({file.parent for file in (*self.writes, *copied)}, reverse=True):  # the inner ones first
             with contextlib.suppress(OSError):  # not empty, or not there
                 folder.rmdir()
 

@@ -28,7 +28,10 @@ def _verify(options: Options) -> None:
 def _release(options: Options) -> None:
     from utils.release import pack
 
-    folder = pack.pack(options.get("version", ""), _names(options), _key(options), force="force" in options)
+    with_boards = options.get("boards", "0") not in ("", "0")
+    folder = pack.pack(
+        options.get("version", ""), _names(options), _key(options), force="force" in options, with_boards=with_boards
+    )
     signed = "signed" if _key(options) else "not signed (key=FILE signs it)"
     print(f"{paths.relative(folder)} is ready, {signed}")
 
@@ -64,7 +67,7 @@ def _mirror(options: Options) -> None:
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "lock": (_lock, {"models"}),
     "verify": (_verify, {"models"}),
-    "release": (_release, {"version", "models", "key", "force"}),
+    "release": (_release, {"version", "models", "key", "boards", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "to", "dry_run"}),
     "mirror": (_mirror, {"to", "models"}),

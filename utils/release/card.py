@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from utils.bundle.board_report import Record
+from utils.bundle.boards import boards_part, replace_boards_part
 from utils.release.model import ReleasedModel
 
 __all__ = ["text"]
@@ -16,9 +19,12 @@ _TASKS = {"classification": "image-classification", "segmentation": "image-segme
 _METRICS = {"top1": ("accuracy", "Top-1 (%)"), "miou": ("mean_iou", "Mean IoU (%)")}
 
 
-def text(model: ReleasedModel, version: str) -> str:
-    """Front matter, the bundle's README.md, and what a licence has kept out of the release."""
-    body = (model.folder / "README.md").read_text(encoding="utf-8").strip()
+def text(model: ReleasedModel, version: str, boards: Iterable[Record] = ()) -> str:
+    """Front matter, the bundle's README.md, and what a licence has kept out of the release.
+
+    Of boards it shows ``boards``, and nothing else that the bundle's card may show.
+    """
+    body = replace_boards_part((model.folder / "README.md").read_text(encoding="utf-8"), boards_part(boards)).strip()
     left_out = model.left_out()
     if left_out:
         body += "\n\n## Not in this release\n\nTheir licence does not allow passing them on:\n"

@@ -12,8 +12,9 @@
     model.sig                  of all of these; only with a key
 
 Two releases of one commit are the same to the last byte, wherever they are made; only ``builder`` in the provenance
-says where that was. So archives are stored, not squeezed: what deflate makes of bytes is zlib's affair, and that of
-its version. It is weights and pictures mostly, in which there is little to squeeze.
+says where that was. What boards said goes along only when it is asked for (``boards.py``). So archives are stored, not
+squeezed: what deflate makes of bytes is zlib's affair, and that of its version. It is weights and pictures mostly, in
+which there is little to squeeze.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from utils import files, paths
+from utils.bundle.board_report import Record, dump_record
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
+from utils.release.boards import released_boards
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
 from utils.release.versions import precedence_of
@@ -41,8 +44,15 @@ __all__ = ["FORMAT", "pack", "published", "read_archive", "release_of", "write"]
 FORMAT = 1
 
 
-def pack(version: str, models: list[str], key: Path | None, *, force: bool = False) -> Path:
+def pack(version: str, models: list[str], key: Path | None, *, force: bool = False, with_boards: bool = False) -> Path:
     """Make a release of ``models`` (none: the zoo); returns its folder.
+
+    Args:
+        version: as https://semver.org has it.
+        models: names.
+        key: signs it.
+        force: make one again that exists.
+        with_boards: pass on what boards said, without whose they are.
 
     Raises:
         ReleaseError: a wrong version or key, a version that exists, or reasons against it: all of them.
@@ -65,7 +75,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
         with files.staging(paths.RELEASES, ".new.") as staging:
             new = staging.folder / version  # a signature knows the folder's name
             new.mkdir()
-            _fill(new, version, found, key)
+            _fill(new, version, found, key, with_boards=with_boards)
             with files.locked_folder(paths.RELEASES):
                 files.restore_folder(folder)  # not before: another run may be between its two renames
                 _refuse_existing(folder, force=force)  # another run may have made it meanwhile
@@ -95,14 +105,14 @@ def release_of(version: str) -> Path:
     return paths.RELEASES / version
 
 
-def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | None) -> None:
+def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | None, *, with_boards: bool) -> None:
     commit, time = git.commit(), git.time()
     index: dict[str, Any] = {"format": FORMAT, "version": version, "commit": commit, "time": time, "models": {}}
     for sub in ("cards", "provenance", *(["signatures"] if key else [])):
         (folder / sub).mkdir()
     for model in models:
         archive = folder / f"{model.name}-{version}.tar.gz"
-        contents = _contents(model, version)
+        contents = _contents(model, version, released_boards(model) if with_boards else {})
         _archive(archive, f"{model.name}-{version}", contents, time)
         (folder / "cards" / f"{model.name}.md").write_bytes(contents["README.md"])
         subjects = {file: facts["sha256"] for file, facts in model.artifacts.items()}
@@ -141,11 +151,12 @@ def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) 
     shutil.rmtree(near)
 
 
-def _contents(model: ReleasedModel, version: str) -> dict[str, bytes]:
+def _contents(model: ReleasedModel, version: str, boards: dict[str, Record]) -> dict[str, bytes]:
     """The bundle's files as they are released: without what is left out, with the card's front matter."""
     left_out = {*model.left_out(), files.SUMS}
     found = {name: (model.folder / name).read_bytes() for name in model.contents() if name not in left_out}
-    found["README.md"] = card.text(model, version).encode()
+    found["README.md"] = card.text(model, version, boards.values()).encode()
+    found |= {name: dump_record(record).encode() for name, record in boards.items()}
     with tempfile.TemporaryDirectory() as folder:
         for name, data in found.items():
             write(Path(folder) / name, data)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from utils import example, files, paths, tflite
-from utils.bundle import bundle, markdown, pictures
+from utils.bundle import board_report, bundle, markdown, pictures
+from utils.bundle.boards import boards_part
 from utils.errors import BuildError
 from utils.graph import layout, record
 from utils.graph.step import Step
@@ -46,14 +47,18 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "utils").mkdir()
     (folder / "utils" / "example.py").write_text(bundle.OLD_PATH_SCRIPT, encoding="utf-8")
-    boards = bundle.board_reports(recipe, folder)
-    text = _text(recipe, facts, graph, compat=examined, boards=list(boards.values()))
+    boards, unreadable = board_report.load_records(recipe, folder)
+    for error in unreadable:
+        say(f"left out: {error.where}: {error.what} -> {error.hint}")
+    text = _text(recipe, facts, graph, compat=examined, boards=boards_part(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     # Outside these check sums: measuring and compiling again leave them true.
     bundle.keep_npu(recipe, folder)
     if boards:
-        bundle.copy_files(paths.work(recipe.name) / "board", folder / "board", [file.name for file in boards])
+        (folder / "board").mkdir()
+        for file, board in boards.items():
+            (folder / "board" / file.name).write_text(board_report.dump_record(board), encoding="utf-8")
     files.replace_folder(folder, paths.bundle(recipe.name))
     size = sum(file.stat().st_size for file in paths.bundle(recipe.name).rglob("*") if file.is_file())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")

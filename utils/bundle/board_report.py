@@ -1,0 +1,250 @@
+"""What a board says of a bundle, as a closed schema, and the files that it is stored in.
+
+A board is not believed: nothing that does not fit is stored, and a stored file that does not fit (of another version,
+or edited) is left out and named. ``Report`` is what ``example.py --json`` documents in its head.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from utils import files, limits, paths
+from utils.errors import BoardError
+from utils.graph import layout
+from utils.recipe.schema import Recipe
+from utils.untrusted import as_text, parse_as
+
+__all__ = ["Bsp", "Check", "Entry", "Record", "Report", "dump_record", "load_records", "parse_record", "parse_report"]
+
+Text = Annotated[str, Field(max_length=limits.BOARD_TEXT_CHARS)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**62)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Ms = Annotated[float, Field(ge=0, le=1e9)]
+Schema = TypeVar("Schema", bound=BaseModel)
+
+_FEW = Field(max_length=limits.BOARD_ENTRIES)
+
+
+class Closed(BaseModel):
+    """No key but these, no NaN, no infinity; keys of ``--json`` that were not asked for are absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Runtime(Closed):
+    """What ran the models."""
+
+    name: Text
+    version: Text
+
+
+class Delegate(Closed):
+    """What was chosen to compute."""
+
+    name: Text
+    library: Text | None
+    sha256: Sha256 | None
+    options: Annotated[dict[Text, Text], _FEW]
+    note: Text | None
+
+
+class Steady(Closed):
+    """Times of the runs after the first, in milliseconds."""
+
+    min: Ms
+    median: Ms
+    p90: Ms
+    runs: Count
+
+
+class Check(Closed):
+    """Outputs held against others."""
+
+    verdict: Literal["PASS", "FIXED_OUTPUT", "NAN", "SATURATED", "MISMATCH"]
+    inputs: Count
+    top1_agreement: Number
+    max_error: Number | None
+    mean_error: Number | None
+    tolerance: Number
+    unit: Literal["steps", "absolute"]
+    remedy: Text = ""
+
+
+class Samples(Closed):
+    """The accuracy on the bundle's samples."""
+
+    count: Count
+    correct: Count
+    accuracy: Number
+
+
+class Answer(Closed):
+    """One label of a classification."""
+
+    label: Text
+    score: Number | None
+
+
+class Share(Closed):
+    """One label of a segmentation."""
+
+    label: Text
+    share: Number
+
+
+class Prediction(Closed):
+    """The answer for one input."""
+
+    input: Text
+    top: Annotated[list[Answer], _FEW] | None = None
+    classes: Annotated[list[Share], _FEW] | None = None
+    overlay: Text | None = None
+
+
+class Nodes(Closed):
+    """Nodes of the graph, and what the delegate took of them."""
+
+    total: Count | None
+    delegated: Count | None
+    partitions: Count | None
+
+
+class Failure(Closed):
+    """Why the delegate did not run the model."""
+
+    code: Count
+    what: Text
+    remedy: Text
+
+
+class Measured(Closed):
+    """Times, verdict and answers."""
+
+    first_ms: Ms | None = None
+    steady_ms: Steady | None = None
+    check: Check | None = None
+    predictions: Annotated[list[Prediction], _FEW] | None = None
+
+
+class Entry(Measured):
+    """All about one model."""
+
+    file: Name
+    sha256: Sha256 | None = None  # absent in reports of 0.1
+    variant: Text | None
+    delegate: Text
+    samples: Samples | None = None
+    nodes: Nodes | None = None
+    cpu: Measured | None = None
+    compare: Check | None = None
+    notes: Annotated[list[Text], _FEW] | None = None
+    failure: Failure | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What the card shows: the failure, else the first verdict that is not PASS."""
+        if self.failure:
+            return self.failure.what
+        verdicts = [part.verdict for part in (self.check, self.compare) if part]
+        return next((verdict for verdict in verdicts if verdict != "PASS"), "PASS" if verdicts else "-")
+
+
+class Report(Closed):
+    """What ``example.py --json`` prints."""
+
+    format: Literal[1]
+    runtime: Runtime
+    delegate: Delegate
+    models: Annotated[list[Entry], _FEW]
+
+
+class Bsp(Closed):
+    """The facts that ``remote.py`` finds."""
+
+    os: Annotated[dict[Text, Text], _FEW]
+    kernel: Text
+    machine: Text
+    model: Text
+    python: Text
+    delegates: Annotated[dict[Text, Sha256], _FEW]
+
+
+class Memory(Closed):
+    """Bytes, of the virtual board."""
+
+    peak: Count
+    limit: Count
+
+
+class Record(Closed):
+    """``board/<target>.json``."""
+
+    format: Literal[1]
+    target: Text
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    emulated: bool
+    bsp: Bsp
+    memory: Memory | None = None
+    files: Annotated[dict[Text, Sha256], _FEW]
+    report: Report
+
+
+def parse_report(text: str, where: str) -> Report:
+    """What ``example.py --json`` printed.
+
+    Raises:
+        BoardError: it is too large, no JSON, or not what its head documents.
+    """
+    return _parse(Report, text, where, "look what python3 runs there; what it said was not kept")
+
+
+def parse_record(text: bytes, where: str) -> Record:
+    """The contents of a ``board/<target>.json``.
+
+    Raises:
+        BoardError: it is of another version, edited or damaged.
+    """
+    return _parse(Record, text, where, "measure again: doit board target=..., or delete it")
+
+
+def dump_record(record: Record) -> str:
+    """The text of a ``board/<target>.json``."""
+    return files.dump_json(record.model_dump(mode="json", exclude_unset=True))
+
+
+def load_records(recipe: Recipe, folder: Path) -> tuple[dict[Path, Record], list[BoardError]]:
+    """What boards said of the very models in ``folder``, and what is wrong with files that cannot be read.
+
+    What was said of an older build is left out.
+    """
+    ours = {name: files.sha256(folder / name) for name in layout.bundle_files(recipe) if name.endswith(".tflite")}
+    found, wrong = {}, []
+    for file in layout.board_reports(recipe.name):
+        try:
+            if not file.is_file():  # a pipe would wait for ever
+                raise BoardError("is no file", where=paths.relative(file), hint="delete it")
+            with file.open("rb") as stream:
+                record = parse_record(stream.read(limits.BOARD_REPORT_BYTES + 1), paths.relative(file))
+        except BoardError as error:
+            wrong.append(error)
+        except OSError as error:
+            wrong.append(BoardError(error.strerror or str(error), where=paths.relative(file), hint="delete it"))
+        else:
+            if ours.items() <= record.files.items():
+                found[file] = record
+    return found, wrong
+
+
+def _parse(schema: type[Schema], data: bytes | str, where: str, hint: str) -> Schema:
+    if len(data) > limits.BOARD_REPORT_BYTES:
+        what = f"a board's report of more than {limits.BOARD_REPORT_BYTES:,} bytes"
+        raise BoardError(what, where=where, hint=hint)
+    try:
+        return parse_as(schema, data, where=where, error=BoardError, hint=hint)
+    except BoardError as error:
+        raise BoardError(f"a board's report {as_text(error.what)}", where=where, hint=hint) from None

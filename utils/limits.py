@@ -8,16 +8,24 @@ from __future__ import annotations
 
 __all__ = [
     "ANSWER_BYTES",
+    "ANSWER_S",
+    "ARCHIVE_BYTES",
+    "ARCHIVE_FILES",
     "BOARD_OUTPUT_BYTES",
+    "BOM_COMPARISONS",
     "JSON_BYTES",
     "JSON_DEPTH",
     "LIST_BYTES",
     "RECIPE_BYTES",
+    "RELEASE_BYTES",
+    "RELEASE_FILES",
     "SHOWN_CHARS",
+    "SHOWN_LINES",
     "SOURCE_BYTES",
     "STALL_BYTES",
     "STALL_S",
     "UNPACKED_BYTES",
+    "VERSION_CHARS",
 ]
 
 #: A JSON document; the largest of ours, ``release.json`` of the whole zoo, has 60 kB.
@@ -28,6 +36,9 @@ JSON_DEPTH = 64
 
 #: Characters of a stranger's text in a message or a table.
 SHOWN_CHARS = 500
+
+#: Lines of one message that lists what is wrong.
+SHOWN_LINES = 100
 
 #: A recipe.toml; the largest has 10 kB.
 RECIPE_BYTES = 2**20
@@ -50,3 +61,23 @@ BOARD_OUTPUT_BYTES = 32 * 2**20
 
 #: The body of a registry's or a hub's answer that is no blob.
 ANSWER_BYTES = 16 * 2**20
+
+#: A version: tags of registries end at 128 characters, and the names in a tar at 155 with the model's 40 before it.
+VERSION_CHARS = 64
+
+#: One model's archive in a release, unpacked: ResNet50 in float32, int8 and compiled for five BSPs has 260 MB.
+ARCHIVE_BYTES = 2**30
+
+#: Files in it; a bundle has 40.
+ARCHIVE_FILES = 2_000
+
+#: All files of a release together, and their count; the whole zoo has 1 GB in 150.
+RELEASE_BYTES = 16 * 2**30
+RELEASE_FILES = 10_000
+
+#: Pairs in the lists of a bill of materials, each of which CycloneDX's schema compares; the whole zoo has 500,000.
+BOM_COMPARISONS = 8_000_000
+
+#: One answer of a registry or a hub, from the first byte of the request to the last of the body; a blob of 100 MB takes
+#: 13 minutes at 1 Mbit/s.
+ANSWER_S = 1800.0

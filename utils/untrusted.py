@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from utils import limits
 from utils.errors import ZooError
 
-__all__ = ["as_markdown", "as_text", "parse_as", "parse_json"]
+__all__ = ["as_markdown", "as_text", "parse_as", "parse_json", "read_bounded"]
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -40,6 +41,26 @@ def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
     return (
         _MARKUP.sub(r"\\\1", as_text(text, limit)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
     )
+
+
+def read_bounded(
+    file: Path, *, where: str, error: type[ZooError], hint: str = "", most: int = limits.JSON_BYTES
+) -> bytes:
+    """The bytes of a file, if they are no more than ``most``; what is no file is not waited for.
+
+    Raises:
+        error: it is larger, is no regular file, or cannot be read.
+    """
+    try:
+        if not file.is_file():
+            raise error("is missing, or no regular file", where=where, hint=hint)
+        with file.open("rb") as stream:
+            data = stream.read(most + 1)
+    except OSError as problem:
+        raise error(f"cannot be read: {problem.strerror}", where=where, hint=hint) from None
+    if len(data) > most:
+        raise error(f"has more than {most:,} bytes", where=where, hint=hint)
+    return data
 
 
 def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: str = "") -> Any:

@@ -26,7 +26,7 @@ __all__ = ["publish_to_hub"]
 _TIMEOUT_S = 300
 
 
-def publish_to_hub(release: Path, index: dict[str, Any], organisation: str, *, dry_run: bool) -> None:
+def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_run: bool) -> None:
     """Make every model's repository hold this release, and tag it with the version.
 
     Raises:

@@ -36,7 +36,7 @@ class Registry:
 
     def __init__(self, host: str, repository: str) -> None:
         place = "to=oci://HOST/REPO"
-        if "@" in host:  # what stands before it may be a password: not printed
+        if "@" in f"{host}/{repository}":  # what stands before it may be a password: not printed
             hint = f"{place}, and `docker login HOST`"
             raise PublishError("HOST has a user in it", where="to=", hint=hint)
         if not _NAME.fullmatch(repository):

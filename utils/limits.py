@@ -13,6 +13,7 @@ __all__ = [
     "ARCHIVE_FILES",
     "BOARD_OUTPUT_BYTES",
     "BOM_COMPARISONS",
+    "CREDENTIALS_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
     "LIST_BYTES",
@@ -20,11 +21,13 @@ __all__ = [
     "RELEASE_BYTES",
     "RELEASE_FILES",
     "SHOWN_CHARS",
+    "SHOWN_CODES",
     "SHOWN_LINES",
     "SOURCE_BYTES",
     "STALL_BYTES",
     "STALL_S",
     "UNPACKED_BYTES",
+    "UPLOAD_BYTES_S",
     "VERSION_CHARS",
 ]
 
@@ -78,6 +81,13 @@ RELEASE_FILES = 10_000
 #: Pairs in the lists of a bill of materials, each of which CycloneDX's schema compares; the whole zoo has 500,000.
 BOM_COMPARISONS = 8_000_000
 
-#: One answer of a registry or a hub, from the first byte of the request to the last of the body; a blob of 100 MB takes
-#: 13 minutes at 1 Mbit/s.
-ANSWER_S = 1800.0
+#: One answer of a registry or a hub, from the request's first byte to the answer's last: a large commit keeps a hub
+#: busy for minutes. What is sent along has time of its own.
+ANSWER_S = 300.0
+UPLOAD_BYTES_S = 32 * 1024
+
+#: What a credential helper answers: a user, and a token of at most some kB.
+CREDENTIALS_BYTES = 64 * 1024
+
+#: Error codes of a registry that one message shows.
+SHOWN_CODES = 5

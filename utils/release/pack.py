@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +60,24 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
             hint="mend them, or name the models that are ready: models=NAME,NAME",
         )
     try:
-        with files.staging(paths.RELEASES, ".new.") as staging:
-            new = staging.folder / version  # a signature knows the folder's name
-            new.mkdir()
-            _fill(new, version, found, key)
-            with files.locked_folder(paths.RELEASES):
-                files.restore_folder(folder)  # not before: another run may be between its two renames
-                _refuse_existing(folder, force=force)  # another run may have made it meanwhile
-                files.replace_folder(new, folder)
+        _put(folder, partial(_fill, version=version, models=found, key=key), force=force)
     except OSError as error:
         if error.errno not in STORAGE:
             raise
         raise storage_error(error) from error
     return folder
+
+
+def _put(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:
+    """Let ``fill`` make a folder, and give it its place; a kill leaves what was there, or all of the new one."""
+    with files.staging(folder.parent, ".new.") as staging:
+        new = staging.folder / folder.name  # a signature knows the folder's name
+        new.mkdir()
+        fill(new)
+        with files.locked_folder(folder.parent):
+            files.restore_folders(folder.parent)  # not before: another run may be between its two renames
+            _refuse_existing(folder, force=force)  # another run may have made it meanwhile
+            files.replace_folder(new, folder)
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:

@@ -111,6 +111,7 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
                 if file.is_file():
                     pack.write(new / file.relative_to(release), file.read_bytes())
             with files.locked_folder(to):
+                files.restore_folders(to)
                 if _is_there(release, final):  # another run has published it meanwhile
                     return
                 files.replace_folder(new, final)

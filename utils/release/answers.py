@@ -25,18 +25,18 @@ def allowed_s(sent_bytes: int) -> float:
     return limits.ANSWER_S + sent_bytes / limits.UPLOAD_BYTES_S
 
 
-def join_chunks(chunks: Iterable[bytes], most: int = limits.ANSWER_BYTES) -> bytes:
+def join_chunks(chunks: Iterable[bytes]) -> bytes:
     """The bytes of a body.
 
     Raises:
-        AnswerError: there are more than ``most``; the rest is not read.
+        AnswerError: there are more than may be; the rest is not read.
     """
     found: list[bytes] = []
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > most:
-            raise AnswerError(f"answers with more than {most:,} bytes")
+        if size > limits.ANSWER_BYTES:
+            raise AnswerError(f"answers with more than {limits.ANSWER_BYTES:,} bytes")
         found.append(chunk)
     return b"".join(found)
 

@@ -76,7 +76,8 @@ def _ask_helper(program: str, host: str) -> str:
         raise PublishError(str(error), where=program, hint=f"run `{program} get` by hand") from None
     finally:
         process.kill()
-    if process.wait():
+        failed = process.wait() != 0
+    if failed:
         return ""
     answer = parse_as(_Answer, said, where=f"{program} get", error=PublishError, hint=f"docker login {host}")
     return f"{answer.Username}:{answer.Secret}"

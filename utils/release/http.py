@@ -103,12 +103,19 @@ def refuse_unprotected(url: str, start: Origin) -> Origin:
     return origin
 
 
+class _Session(requests.Session):
+    """Does not look at redirects: requests would read the whole body of one, and raise on what is no address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Tell that there is none: ``Client`` follows them."""
+
+
 class Client:
     """Sends requests on behalf of one server, which the user named."""
 
     def __init__(self, start: Origin) -> None:
         self.start = start
-        self._session = requests.Session()  # its trust_env: proxies and CA bundles of the site
+        self._session = _Session()  # its trust_env: proxies and CA bundles of the site
         self._session.auth = _leave_as_is
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 

@@ -44,8 +44,9 @@ def check(folder: Path, public: Path | None) -> list[str]:
 
 def _check(folder: Path, public: Path | None) -> list[str]:
     index = index_of(folder)
-    there = _find_files(folder)
-    wrong = _sums(there, index)
+    there, wrong = _find_files(folder)
+    wrong += _sums(there, index)
+    damaged = bool(wrong)
     lines = [f"checksums: {len(index['files']) + 1} files are those of SHA256SUMS and release.json"]
     signature = folder / sign.SIGNATURE
     if public is not None:
@@ -59,7 +60,7 @@ def _check(folder: Path, public: Path | None) -> list[str]:
     else:
         lines.append("signature: none")
     builders: set[str] = set()
-    if not wrong:  # what was damaged need not be looked into
+    if not damaged:  # what was damaged need not be looked into
         wrong += _models(folder, index, public, builders)
         wrong += _bom(folder, index)
     if wrong:
@@ -80,11 +81,11 @@ def _wrong(folder: Path, wrong: list[str]) -> ReleaseError:
     return ReleaseError("\n  ".join([count, *shown]), where=str(folder), hint=_AGAIN)
 
 
-def _find_files(folder: Path) -> dict[str, Path]:
-    """Name -> place of every file in a release.
+def _find_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Name -> place of every file in a release; and its links, pipes and empty folders, which none has.
 
     Raises:
-        ReleaseError: there are links, pipes, empty folders, names that no release has, or more than there may be.
+        ReleaseError: there is more than there may be.
     """
     there: dict[str, Path] = {}
     wrong: list[str] = []
@@ -105,10 +106,7 @@ def _find_files(folder: Path) -> dict[str, Path]:
         if len(there) > limits.RELEASE_FILES or size > limits.RELEASE_BYTES:
             most = f"{limits.RELEASE_FILES:,} files and {limits.RELEASE_BYTES:,} bytes"
             raise ReleaseError(f"holds more than {most}", where=str(folder), hint=_AGAIN)
-    if wrong:
-        missing = [f"{name}: is missing" for name in ("SHA256SUMS",) if name not in there]
-        raise _wrong(folder, wrong + missing)
-    return there
+    return there, wrong
 
 
 def _raise(error: OSError) -> None:
@@ -245,7 +243,7 @@ def compare(one: Path, other: Path) -> list[str]:
         ReleaseError: they differ in more than who built them.
     """
     index = [index_of(folder) for folder in (one, other)]
-    names = [_find_files(folder).keys() for folder in (one, other)]
+    names = [_find_files(folder)[0].keys() for folder in (one, other)]
     both = names[0] & names[1]
     differ = {name for name in both if files.sha256(one / name) != files.sha256(other / name)}
     apart = sorted(name for name in names[0] ^ names[1] if not _follows(name))

@@ -17,7 +17,7 @@ doit lock                write what was built into artifacts.lock
 doit verify              build again in a clean folder, compare with artifacts.lock
 doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
 doit release:check path=FOLDER [pubkey=FILE] [with=FOLDER]
-doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [dry_run=1]
+doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [pubkey=FILE] [dry_run=1]
 doit mirror to=FOLDER [models=NAME,NAME]
 doit board target=virtual          run what was built on the virtual board
 doit board:MODEL target=root@HOST,root@OTHER:2222     run one model on boards over SSH
@@ -49,7 +49,7 @@ try:
     paths.require_plain_root()
     RECIPES = load_recipes()
     own_weights.choose(
-        RECIPES, get_var("weights") or os.environ.get("ZOO_WEIGHTS"), get_var("weights_licence"), sys.argv[1:]
+        RECIPES, get_var("weights", os.environ.get("ZOO_WEIGHTS") or None), get_var("weights_licence"), sys.argv[1:]
     )
     BSPS = [bsp.find_bsp(name) for name in (get_var("bsp", None) or bsp.find_default_bsp().name).split(",")]
     STEPS = {name: plan.steps_of(found) for name, found in RECIPES.items()}
@@ -154,7 +154,7 @@ def task_release() -> Iterator[dict[str, Any]]:
     options = ("version", "models", "key", "boards")
     yield _release("release", "make release/VERSION/: version=X.Y.Z", *options, forces=True)
     yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
-    yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "to", "dry_run")
+    yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "pubkey", "to", "dry_run")
     yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")
 
 

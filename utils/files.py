@@ -40,6 +40,7 @@ __all__ = [
     "parse_sums",
     "replace_folder",
     "restore_folder",
+    "restore_folders",
     "sha256",
     "staging",
     "sums_hold",
@@ -275,6 +276,12 @@ def restore_folder(final: Path) -> None:
             _remove(aside)
         else:
             aside.rename(final)
+
+
+def restore_folders(parent: Path) -> None:
+    """Bring back every folder in ``parent`` that a killed ``replace_folder`` left standing aside."""
+    for aside in parent.glob(".*.old"):
+        restore_folder(parent / aside.name.removeprefix(".").removesuffix(".old"))
 
 
 def _replace(new: Path, final: Path) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 __all__ = [
     "ANSWER_BYTES",
+    "ANSWER_S",
+    "ARCHIVE_BYTES",
+    "ARCHIVE_FILES",
     "BOARD_ANSWER_S",
     "BOARD_BYTES_PER_S",
     "BOARD_ENTRIES",
@@ -17,6 +20,8 @@ __all__ = [
     "BOARD_SESSION_S",
     "BOARD_STALL_S",
     "BOARD_TEXT_CHARS",
+    "BOM_COMPARISONS",
+    "CREDENTIALS_BYTES",
     "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
@@ -25,11 +30,17 @@ __all__ = [
     "RECIPE_BYTES",
     "RECIPE_DEPTH",
     "RECIPE_FINDINGS",
+    "RELEASE_BYTES",
+    "RELEASE_FILES",
     "SHOWN_CHARS",
+    "SHOWN_CODES",
+    "SHOWN_LINES",
     "SOURCE_BYTES",
     "STALL_BYTES",
     "STALL_S",
     "UNPACKED_BYTES",
+    "UPLOAD_BYTES_S",
+    "VERSION_CHARS",
 ]
 
 #: A JSON document; the largest of ours, ``release.json`` of the whole zoo, has 60 kB.
@@ -40,6 +51,9 @@ JSON_DEPTH = 64
 
 #: Characters of a stranger's text in a message or a table.
 SHOWN_CHARS = 500
+
+#: Lines of one message that lists what is wrong.
+SHOWN_LINES = 100
 
 #: A recipe.toml; the largest has 10 kB.
 RECIPE_BYTES = 2**20
@@ -98,3 +112,30 @@ BOARD_SESSION_S = 7200.0
 
 #: The body of a registry's or a hub's answer that is no blob.
 ANSWER_BYTES = 16 * 2**20
+
+#: A version: tags of registries end at 128 characters, and the names in a tar at 155 with the model's 40 before it.
+VERSION_CHARS = 64
+
+#: One model's archive in a release, unpacked: ResNet50 in float32, int8 and compiled for five BSPs has 260 MB.
+ARCHIVE_BYTES = 2**30
+
+#: Files in it; a bundle has 40.
+ARCHIVE_FILES = 2_000
+
+#: All files of a release together, and their count; the whole zoo has 1 GB in 150.
+RELEASE_BYTES = 16 * 2**30
+RELEASE_FILES = 10_000
+
+#: Pairs in the lists of a bill of materials, each of which CycloneDX's schema compares; the whole zoo has 500,000.
+BOM_COMPARISONS = 8_000_000
+
+#: One answer of a registry or a hub, from the request's first byte to the answer's last: a large commit keeps a hub
+#: busy for minutes. What is sent along has time of its own.
+ANSWER_S = 300.0
+UPLOAD_BYTES_S = 32 * 1024
+
+#: What a credential helper answers: a user, and a token of at most some kB.
+CREDENTIALS_BYTES = 64 * 1024
+
+#: Error codes of a registry that one message shows.
+SHOWN_CODES = 5

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from utils import limits
 from utils.errors import ZooError
 
-__all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read_bounded"]
+__all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read_bounded", "read_untrusted"]
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -116,6 +116,25 @@ def read_bounded(file: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EOVERFLOW, f"has more than {most:,} bytes", str(file))
     return content
+
+
+def read_untrusted(
+    file: Path, *, where: str, error: type[ZooError], hint: str = "", most: int = limits.JSON_BYTES
+) -> bytes:
+    """The bytes of a stranger's file; :func:`read_bounded` with an error for people.
+
+    Raises:
+        error: it is larger than ``most``, no regular file, or cannot be read.
+    """
+    try:
+        return read_bounded(file, most)
+    except OSError as problem:
+        what = (
+            problem.strerror
+            if problem.errno in (errno.EISDIR, errno.EOVERFLOW)
+            else f"cannot be read: {problem.strerror}"
+        )
+        raise error(str(what), where=where, hint=hint) from None
 
 
 def _require_regular(status: os.stat_result, file: Path) -> None:

@@ -13,7 +13,7 @@ path_table() {
     cat <<'END'
 weights=*      any     read   all
 key=*          file    read   release
-pubkey=*       file    read   release:check
+pubkey=*       file    read   release:check,publish
 path=*         folder  read   release:check,publish
 with=*         folder  read   release:check
 to=dir:*       folder  write  publish

@@ -76,6 +76,7 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
     assert shown("release:check", "path=release", "with=old", "pubkey=release.pub")[1:4] == [
         f"path={here}/release", f"with={here}/old", f"pubkey={here}/release.pub",
     ]  # fmt: skip
+    assert shown("publish", "to=dir:new", "pubkey=release.pub")[2] == f"pubkey={here}/release.pub"
     # A key is for the command that signs, and the shell leaves the ~ of key=~/ to us.
     assert shown("release", "key=link.key")[1] == f"key={here}/release.key"
     assert shown("release", "key=~/release.key", HOME=str(here))[1] == f"key={here}/release.key"

@@ -19,6 +19,7 @@ from tests.support.checkouts import Checkout
 from tests.support.releases import DEMO, Keys, commit, copy, git, write_private
 from utils import files
 from utils.release import check, pack, sign
+from utils.release.archive import read_archive
 from utils.sources.unpack import unpack
 
 
@@ -100,7 +101,7 @@ def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Check
     assert done.returncode == 0, done.stderr
     done = ready.doit("release:check", "path=release/1.0.0", f"pubkey={keys.public}")
     assert done.returncode == 0, done.stderr
-    names = set(pack.read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz"))
+    names = set(read_archive(ready.root / "release/1.0.0/demo_nearest-1.0.0.tar.gz"))
     assert {"imx93/SHA256SUMS", "imx93/LF6/a_vela.tflite", "utils/example.py"} <= names
     assert not names & {"board/here.json", "holiday.jpeg", "utils/x.webp"}  # none of the bundle's
 

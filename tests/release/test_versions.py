@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from utils import limits
+from utils.errors import ReleaseError
 from utils.release import oci
 from utils.release.layout import Layout
+from utils.release.pack import release_of
 from utils.release.versions import precedence_of, why_not_latest
 
 #: Oldest first: the example of https://semver.org, section 11, with numbers that are longer than others.
@@ -45,8 +48,20 @@ def test_the_order_of_versions() -> None:
         assert one is not None
         assert other is not None
         assert one < other
-    for text in ("", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0+build", "\u0661.0.0"):
+    for text in ("", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0+build", "\u0661.0.0", "1.0.0-01", "1.0.0-rc.00"):
         assert precedence_of(text) is None
+    for text in ("1.0.0-0", "1.0.0-0a", "1.0.0-01-", "1.0.0--", "1.0.0-rc.10"):
+        assert precedence_of(text) is not None
+
+
+def test_a_version_that_is_too_long_for_a_tag() -> None:
+    assert precedence_of(f"1.0.0-{'a' * (limits.VERSION_CHARS - 6)}") is not None
+    for text in (f"1.0.0-{'a' * (limits.VERSION_CHARS - 5)}", f"1.0.{'1' * 5000}", "1" * 10**6):
+        assert precedence_of(text) is None
+        with pytest.raises(ReleaseError, match=r"is no version\n.*up to 64 characters") as caught:
+            release_of(text)
+        assert len(str(caught.value)) < 400
+    assert why_not_latest("1.0.0", f"1.0.{'1' * 5000}") == "what it names does not say its version"
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.checkouts import ROOT, Checkout
 from tests.support.registries import USER
-from utils.release import check, pack
+from utils import files
+from utils.release import check, pack, sign
+from utils.sources.unpack import unpack
 
 #: Credentials that the tests use: none of them may ever be printed.
 SECRETS = ("let me in", base64.b64encode(USER.encode()).decode(), "hf_secret", "hf_wrong", "t0ken")
+
+#: Made by the first version that made releases: never to be made again, always to be read.
+FIRST = ROOT / "tests/data/release-0.1.0.tar.xz"
+FIRST_KEY = ROOT / "tests/data/release-0.1.0.pub"
+
+#: The one model in it.
+FIRST_MODEL = "demo_nearest"
 
 DEMO = "models=demo_nearest,demo_bilinear"
 
@@ -111,3 +120,47 @@ def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], boo
 
 def published(release: Path, model: str) -> dict[str, bytes]:
     return pack.published(release, check.index_of(release), model)
+
+
+def first_release(folder: Path) -> Path:
+    """A copy of the first release, to be damaged; ``FIRST_KEY`` is the key of whom to trust."""
+    return unpack(FIRST, folder / "first") / "0.1.0"
+
+
+def make_fit(release: Path, keys: Keys | None = None) -> None:
+    """Let release.json, SHA256SUMS and, with keys, the signatures say what the files are now."""
+    index = files.load_json(release / "release.json")
+    if keys:
+        top = release.parent / f"{FIRST_MODEL}-{index['version']}"
+        for name, data in pack.published(release, index, FIRST_MODEL).items():
+            pack.write(top / name, data)
+        sign.sign(top, top / sign.SIGNATURE, keys.private)
+        (top / sign.SIGNATURE).replace(release / f"signatures/{FIRST_MODEL}.sig")
+        shutil.rmtree(top)
+    index["files"] = {name: files.sha256(release / name) for name in index["files"] if (release / name).is_file()}
+    (release / "release.json").write_text(files.dump_json(index))
+    (release / sign.SIGNATURE).unlink(missing_ok=True)
+    (release / files.SUMS).write_text(files.make_sums(release))
+    if keys:
+        sign.sign(release, release / sign.SIGNATURE, keys.private)
+
+
+def change_json(file: Path, change: Callable[[Any], Any]) -> None:
+    """Write a JSON file again, as the project writes it, after ``change`` did something to its value."""
+    value = files.load_json(file)
+    change(value)
+    file.write_text(files.dump_json(value))
+
+
+def small_release(folder: Path, keys: Keys | None = None) -> Path:
+    """The first release with a bill of materials of one component: to look at it takes 20 ms, not a second."""
+
+    def shorten(bom: Any) -> None:
+        [part] = [part for part in bom["components"] if part["name"].endswith(".tflite")]
+        del part["modelCard"]["modelParameters"]["datasets"]
+        bom["components"], bom["dependencies"] = [part], []
+
+    release = first_release(folder)
+    change_json(release / "bom.json", shorten)
+    make_fit(release, keys)
+    return release

@@ -127,13 +127,16 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
         words: the command line; it must name one model: as a task, in a task (``vela:NAME``) or in ``models=``.
 
     Raises:
-        SourceError: it names none or several, or an environment variable names a model that is none or takes none.
+        SourceError: it names none or several, ``weights=`` is empty, or an environment variable names a model that is
+            none or takes none.
         DataError: the weights cannot be read.
     """
     named = {f"{_PATH}{name.upper()}": name for name in recipes}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
             raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
+    if path is not None and not path.strip():  # of an unset variable: it does not mean the published ones
+        raise SourceError("no weights given", where="weights=", hint="weights=FILE, or leave weights= out")
     if path is not None or licence is not None:
         named_in = [word.removeprefix("models=") for word in words if "=" not in word or word.startswith("models=")]
         models = {part for text in named_in for part in re.split("[:, ]", text)} & set(recipes)

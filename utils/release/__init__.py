@@ -7,10 +7,13 @@
     verify.py      builds in a clean folder, and compares with the lock
     reasons.py     why a release is refused
     pack.py        makes release/<version>/: archives, and beside them what is known of them
+    archive.py     those archives, written and read
     card.py        the cards: front matter as Hugging Face reads it, and what was left out
     sbom.py        bom.json: CycloneDX 1.6
     provenance.py  one in-toto statement an artifact
     sign.py        signatures with a key file, offline
+    statement.py   what a signature says, without a key
+    index.py       release.json, read
     check.py       holds a release, of any age, against itself
     publish.py     to a folder, to Hugging Face (hub.py), to a registry (registry.py) or a layout folder (layout.py)
     oci.py         what both of the last two get, and in which order

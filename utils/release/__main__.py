@@ -40,7 +40,7 @@ def _check(options: Options) -> None:
     from utils.release import check
 
     folder = _path(options, "path")
-    for line in check.check(folder, _path(options, "pubkey") if "pubkey" in options else None):
+    for line in check.check(folder, _public(options)):
         print(line)
     if "with" in options:
         for line in check.compare(folder, _path(options, "with")):
@@ -51,17 +51,22 @@ def _publish(options: Options) -> None:
     from utils.release import pack, publish
 
     folder = _path(options, "path") if "path" in options else pack.release_of(options.get("version", ""))
-    publish.publish(folder, options.get("to", ""), dry_run=options.get("dry_run", "0") not in ("", "0"))
+    dry_run = options.get("dry_run", "0") not in ("", "0")
+    publish.publish(folder, options.get("to", ""), _public(options), dry_run=dry_run)
 
 
 def _mirror(options: Options) -> None:
-    from utils.release import mirror
+    from utils.release import mirror, publish
 
     to = options.get("to", "")
+    publish.refuse_credentials(to)
     if to.startswith(("dir:", "oci:")) or "://" in to:
         raise ReleaseError(f"{to!r} is no folder", where="to=", hint="doit mirror to=FOLDER")
     mirror.mirror(_path(options, "to"), _names(options))
 
+
+#: What is not left empty; an empty to= is refused where the places are known.
+_NAMES_A_PLACE = {"key", "pubkey", "path", "with"}
 
 #: Command -> what it runs, and the names it takes.
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
@@ -69,7 +74,7 @@ COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "verify": (_verify, {"models"}),
     "release": (_release, {"version", "models", "key", "boards", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
-    "publish": (_publish, {"version", "path", "to", "dry_run"}),
+    "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
     "mirror": (_mirror, {"to", "models"}),
 }
 
@@ -83,10 +88,26 @@ def _key(options: Options) -> Path | None:
     return Path(given) if given else None
 
 
+def _public(options: Options) -> Path | None:
+    return _path(options, "pubkey") if "pubkey" in options else None
+
+
 def _path(options: Options, name: str) -> Path:
     if not options.get(name):
         raise ReleaseError(f"no {name} given", where=f"{name}=", hint=f"doit {sys.argv[1]} {name}=...")
     return Path(options[name])
+
+
+def _refuse_empty(options: Options) -> None:
+    """Refuse ``key=`` and its like, as a shell leaves them of an unset variable: nothing was chosen, nothing is meant.
+
+    Raises:
+        ReleaseError: an option that names a file or a folder has no value.
+    """
+    for name in sorted(_NAMES_A_PLACE & options.keys()):
+        if not options[name].strip():
+            hint = f"doit {sys.argv[1]} {name}=..., or leave {name}= out"
+            raise ReleaseError(f"no {name} given", where=f"{name}=", hint=hint)
 
 
 def main() -> None:
@@ -97,6 +118,7 @@ def main() -> None:
     if work is None or not options.keys() <= known:
         sys.exit(f"usage: python -m utils.release ({' | '.join(COMMANDS)}) name=value ... (doit does this for you)")
     try:
+        _refuse_empty(options)
         work(options)
     except ZooError as error:
         print(f"\nerror: {name}: {error}", file=sys.stderr, flush=True)

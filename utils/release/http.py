@@ -5,18 +5,24 @@ Redirects are followed here, one by one. requests would follow them to http, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 import requests
+import urllib3
 from urllib3.util import parse_url
 
+from utils.release.answers import AnswerError, allowed_s, join_chunks, within
 from utils.sources import source
+from utils.untrusted import as_text
 
 __all__ = [
     "AddressError",
+    "Answer",
     "Client",
     "Origin",
     "is_loopback",
@@ -34,7 +40,7 @@ _HOPS = 5
 _PORTS = {"http": 80, "https": 443}
 
 
-class AddressError(Exception):
+class AddressError(AnswerError):
     """A server sends on to an address that must not be used."""
 
 
@@ -47,7 +53,17 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}"
+        return f"{self.scheme}://{as_text(self.host, 100)}{port}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said, all of it."""
+
+    code: int
+    headers: Mapping[str, str]
+    url: str  # that answered
+    body: bytes
 
 
 def origin_of(url: str) -> Origin:
@@ -63,7 +79,7 @@ def origin_of(url: str) -> Origin:
     if parts.scheme not in _PORTS or not parts.host:
         raise AddressError("sends on to an address that is neither http nor https")
     if parts.auth is not None:
-        raise AddressError(f"sends on to an address with a user in it, at {parts.host}")
+        raise AddressError(f"sends on to an address with a user in it, at {as_text(parts.host, 100)}")
     return Origin(parts.scheme, parts.host, parts.port or _PORTS[parts.scheme])
 
 
@@ -87,12 +103,19 @@ def refuse_unprotected(url: str, start: Origin) -> Origin:
     return origin
 
 
+class _Session(requests.Session):
+    """Does not look at redirects: requests would read the whole body of one, and raise on what is no address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Tell that there is none: ``Client`` follows them."""
+
+
 class Client:
     """Sends requests on behalf of one server, which the user named."""
 
     def __init__(self, start: Origin) -> None:
         self.start = start
-        self._session = requests.Session()  # its trust_env: proxies and CA bundles of the site
+        self._session = _Session()  # its trust_env: proxies and CA bundles of the site
         self._session.auth = _leave_as_is
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -105,41 +128,64 @@ class Client:
         data: bytes | None = None,
         authorization: str = "",
         owner: Origin | None = None,
-    ) -> requests.Response:
+    ) -> Answer:
         """Send one request and follow its redirects; ``authorization`` goes to ``owner`` (the start) only.
 
         A redirect away from the owner ends that: later hops go without, even those that lead back.
 
         Raises:
             AddressError: a hop is unprotected or malformed, or there are too many.
+            AnswerError: an answer is too large, or does not end.
             requests.RequestException: no answer.
         """
         for _ in range(_HOPS + 1):
             origin = refuse_unprotected(url, self.start)
             if origin != (owner or self.start):
                 authorization = ""
-            answer = self._session.request(
-                method,
-                parse_url(url).url,
-                headers={**(headers or {}), **({"Authorization": authorization} if authorization else {})},
-                data=data,
-                timeout=_TIMEOUT_S,
-                allow_redirects=False,
-                proxies={"no_proxy": origin.host.strip("[]")} if origin.scheme == "http" else None,
-            )
+            asked = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
+            hop = partial(self._send_once, method, url, origin, asked, data)
+            answer = within(allowed_s(len(data or b"")), hop)
             if not _is_to_follow(method, answer):
                 return answer
             url = join_address(answer)
         raise AddressError(f"redirects more than {_HOPS} times")
 
+    def _send_once(
+        self, method: str, url: str, origin: Origin, headers: Mapping[str, str], data: bytes | None
+    ) -> Answer:
+        with self._session.request(
+            method,
+            parse_url(url).url,
+            headers={**headers, "Accept-Encoding": "identity"},  # squeezed, a small body could become a large one
+            data=data,
+            timeout=_TIMEOUT_S,
+            allow_redirects=False,
+            proxies={"no_proxy": origin.host.strip("[]")} if origin.scheme == "http" else None,
+            stream=True,
+        ) as answer:
+            return Answer(answer.status_code, answer.headers, answer.url, join_chunks(_read_body(answer)))
 
-def _is_to_follow(method: str, answer: requests.Response) -> bool:
+
+def _read_body(answer: requests.Response) -> Iterator[bytes]:
+    """As it was sent, in what arrives.
+
+    Raises:
+        requests.RequestException: the connection broke.
+    """
+    try:
+        while chunk := answer.raw.read1(1 << 16, decode_content=False):
+            yield chunk
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise requests.ConnectionError(error) from None
+
+
+def _is_to_follow(method: str, answer: Answer) -> bool:
     """Whether the same request is meant to be sent elsewhere; 301 to 303 would turn a PUT into a GET."""
     codes = (301, 302, 303, 307, 308) if method in ("GET", "HEAD") else (307, 308)
-    return answer.status_code in codes and "Location" in answer.headers
+    return answer.code in codes and "Location" in answer.headers
 
 
-def join_address(answer: requests.Response) -> str:
+def join_address(answer: Answer) -> str:
     """The absolute address that an answer's Location names.
 
     Raises:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import PublishError
 from utils.release import pack
+from utils.release.answers import AnswerError, allowed_s, join_chunks, within
 from utils.release.http import AddressError, Origin, origin_of, refuse_unprotected
 from utils.release.versions import precedence_of, why_not_latest
 
@@ -22,11 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["publish_to_hub"]
 
+_GOING_ON = "what has arrived stays there: the same command goes on from it"
+
+#: Headers of a hub that are not listened to: how long to wait is ours to say, and warnings would be printed raw.
+_UNHEARD = ("retry-after", "ratelimit", "ratelimit-policy", "x-hf-warning", "content-encoding", "content-length")
+
+#: Redirects that one request may take.
+_HOPS = 5
+
 #: Seconds of silence; a large commit keeps a hub busy.
 _TIMEOUT_S = 300
 
 
-def publish_to_hub(release: Path, index: dict[str, Any], organisation: str, *, dry_run: bool) -> None:
+def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_run: bool) -> None:
     """Make every model's repository hold this release, and tag it with the version.
 
     Raises:
@@ -38,6 +51,7 @@ def publish_to_hub(release: Path, index: dict[str, Any], organisation: str, *, d
     import httpx2
     from huggingface_hub import HfApi, is_offline_mode, set_client_factory
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.utils import logging
 
     api = HfApi()
     where = f"hf://{organisation}"
@@ -49,26 +63,28 @@ def publish_to_hub(release: Path, index: dict[str, Any], organisation: str, *, d
     except AddressError:
         raise PublishError("HF_ENDPOINT is not https", where=where, hint="http is for this machine only") from None
     set_client_factory(lambda: _make_client(hub))
-    going_on = "what has arrived stays there: the same command goes on from it"
+    logging.set_verbosity(logging.CRITICAL)  # it would print words of the hub
     try:
         for model in index["models"]:
             contents = pack.published(release, index, model)
-            _publish_model(api, f"{organisation}/{model}", contents, index["version"], dry_run=dry_run)
-    except AddressError as error:
-        raise _misdirected(error, where) from None
+            with warnings.catch_warnings(), _understanding(f"{where}/{model}"):
+                warnings.simplefilter("ignore")  # words of the hub, too
+                _publish_model(api, f"{organisation}/{model}", contents, index["version"], dry_run=dry_run)
+    except AnswerError as error:
+        raise _misbehaved(error, where) from None
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         code = error.response.status_code if isinstance(error, HfHubHTTPError) else 401
         if code in (401, 403):
             what = f"not authorised (HTTP {code})"
             hint = "hf auth login, or HF_TOKEN, with the right to write there"
             raise PublishError(what, where=where, hint=hint) from None
-        raise PublishError(f"the hub answers HTTP {code}", where=where, hint=going_on) from None
+        raise PublishError(f"the hub answers HTTP {code}", where=where, hint=_GOING_ON) from None
     except HFValidationError:
         raise PublishError("is no name of an organisation", where=where, hint="to=hf://ORG") from None
     except (httpx2.HTTPError, RuntimeError, OSError) as error:  # RuntimeError: the client's word for a failed upload
-        if isinstance(error.__cause__, AddressError):
-            raise _misdirected(error.__cause__, where) from None
-        raise PublishError(f"the hub cannot be reached ({type(error).__name__})", where=where, hint=going_on) from None
+        if isinstance(error.__cause__, AnswerError):
+            raise _misbehaved(error.__cause__, where) from None
+        raise PublishError(f"the hub cannot be reached ({type(error).__name__})", where=where, hint=_GOING_ON) from None
 
 
 def _make_client(hub: Origin) -> httpx2.Client:
@@ -79,16 +95,67 @@ def _make_client(hub: Origin) -> httpx2.Client:
         if refuse_unprotected(str(request.url), hub) != hub:
             request.headers.pop("Authorization", None)
 
-    return httpx2.Client(
+    class Bounded(httpx2.Client):  # type: ignore[misc]  # which is Any to mypy
+        """Reads each answer whole, within bounds, before anybody looks at it."""
+
+        def send(self, request: httpx2.Request, **named: Any) -> httpx2.Response:
+            follows = named.get("follow_redirects", True) is not False
+            for _ in range(_HOPS + 1):
+                hop = partial(self._send_once, request, named | {"stream": True, "follow_redirects": False})
+                answer = within(allowed_s(int(request.headers.get("Content-Length") or 0)), hop)
+                if not follows or answer.next_request is None:
+                    return answer
+                request = answer.next_request
+            raise AddressError(f"redirects more than {_HOPS} times")
+
+        def _send_once(self, request: httpx2.Request, named: dict[str, Any]) -> httpx2.Response:
+            answer = super().send(request, **named)
+            try:
+                body = join_chunks(answer.iter_raw())
+            finally:
+                answer.close()
+            headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _UNHEARD]
+            whole = httpx2.Response(answer.status_code, headers=headers, content=body, request=answer.request)
+            whole.next_request = answer.next_request
+            return whole
+
+    return Bounded(
+        headers={"Accept-Encoding": "identity"},  # squeezed, a small body could become a large one
         event_hooks={"request": [check_hop]},
-        follow_redirects=True,
         timeout=httpx2.Timeout(_TIMEOUT_S, connect=10),
         mounts={"http://": None},  # it stays on this machine: no proxy gets the token
     )
 
 
-def _misdirected(error: Exception, where: str) -> PublishError:
-    return PublishError(f"the hub {error}", where=where, hint="ask those who run it for one that stays on https")
+def _misbehaved(error: AnswerError, where: str) -> PublishError:
+    hint = "ask those who run it for one that stays on https" if isinstance(error, AddressError) else _GOING_ON
+    return PublishError(f"the hub {error}", where=where, hint=hint)
+
+
+@contextmanager
+def _understanding(where: str) -> Iterator[None]:
+    """Say so where the hub's answer has other keys and types than huggingface_hub, and we, look for in it.
+
+    Raises:
+        PublishError: it has.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except HFValidationError:  # of our own words, and a ValueError
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        what = f"the hub's answer is not what was asked for ({type(error).__name__})"
+        raise PublishError(what, where=where, hint="ask those who run it; HF_ENDPOINT names the hub") from None
 
 
 def _publish_model(api: Any, repository: str, contents: dict[str, bytes], version: str, *, dry_run: bool) -> None:
@@ -144,11 +211,14 @@ def _find_files(api: Any, repository: str, revision: str) -> dict[str, str] | No
         found = api.repo_info(repository, revision=revision, files_metadata=True)
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return None
-    return {
+    files = {
         file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id
         for file in found.siblings
         if file.rfilename != ".gitattributes"
     }
+    if not all(isinstance(text, str) for pair in files.items() for text in pair):
+        raise TypeError("names and sums are text")
+    return files
 
 
 def _find_differences(contents: dict[str, bytes], there: dict[str, str]) -> list[str]:

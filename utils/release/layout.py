@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from utils import files
+from pydantic import BaseModel, Field
+
+from utils import files, limits
 from utils.errors import STORAGE, PublishError, storage_error
 from utils.release.oci import ARTIFACT_TYPE, INDEX, MANIFEST, Tagged, as_json, digest_of, version_of
+from utils.untrusted import parse_as, parse_json, read_untrusted
 
 __all__ = ["Layout"]
+
+
+class _Entry(BaseModel):
+    digest: Annotated[str, Field(pattern=r"^sha(256|512):[0-9a-f]{64,128}$")]  # it becomes a path
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class _Index(BaseModel):
+    """What is needed of an index.json, in which others may have put more."""
+
+    schemaVersion: Literal[2]  # noqa: N815  # its name
+    manifests: list[_Entry]
 
 
 class Layout:
@@ -31,7 +45,12 @@ class Layout:
     def has_blob(self, digest: str) -> bool:
         """Whether the blob is there, whole."""
         file = self._blob(digest)
-        return file.is_file() and digest_of(file.read_bytes()) == digest
+        return file.is_file() and f"sha256:{files.sha256(file)}" == digest
+
+    def _is_small(self, digest: str) -> bool:
+        """Whether a blob can be a manifest, and not somebody's weights."""
+        file = self._blob(digest)
+        return file.is_file() and file.stat().st_size <= limits.ANSWER_BYTES
 
     def put_blob(self, digest: str, data: bytes) -> None:
         """Leave a blob there."""
@@ -39,24 +58,21 @@ class Layout:
 
     def _index(self) -> dict[str, Any]:
         file = self.folder / "index.json"
-        try:
-            with self._storing():
-                text = file.read_text(encoding="utf-8")
-            index: dict[str, Any] = json.loads(text)
-            if index["schemaVersion"] != 2 or not isinstance(index["manifests"], list):
-                raise ValueError("no image index")
-            return index
-        except FileNotFoundError:
-            return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
-        except (KeyError, TypeError, ValueError) as error:
-            raise PublishError(f"is no OCI layout ({error})", where=str(file), hint="name another folder") from None
+        with self._storing():
+            if not file.exists():
+                return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+        where, hint = f"{file}: is no OCI layout", "name another folder"
+        text = read_untrusted(file, where=where, error=PublishError, hint=hint)
+        parse_as(_Index, text, where=where, error=PublishError, hint=hint)
+        index: dict[str, Any] = parse_json(text, where=where, error=PublishError, hint=hint)  # others' keys stay
+        return index
 
     def find_tag(self, tag: str) -> Tagged | None:
         """What has that tag."""
         found = [str(entry["digest"]) for entry in self._index()["manifests"] if _tag_of(entry) == tag]
         if not found:
             return None
-        manifest = self._blob(found[0]).read_bytes() if self.has_blob(found[0]) else b""
+        manifest = self._blob(found[0]).read_bytes() if self._is_small(found[0]) and self.has_blob(found[0]) else b""
         return Tagged(found[0], version_of(manifest))
 
     @contextlib.contextmanager

@@ -15,10 +15,11 @@ thing, hashes that this project saw and not ones that an upstream vouches for, a
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
@@ -28,10 +29,45 @@ from utils.recipe.schema import Recipe
 from utils.release.parts import parts
 from utils.sources import cache
 from utils.sources.source import Source
+from utils.untrusted import parse_as, parse_json, read_untrusted
 
 __all__ = ["FORMAT", "current", "entry", "load", "update"]
 
 FORMAT = 1
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Artifact(_Closed):
+    sha256: _Sha256
+    size: int
+    metric: str
+    accuracy: float
+    parts: dict[Literal["graph", "metadata", "weights"], _Sha256]
+
+
+class _Model(_Closed):
+    artifacts: dict[str, _Artifact]
+    image: str | None
+    requirements_sha256: _Sha256
+    tools: dict[str, str]
+
+
+class _Source(_Closed):
+    name: str = ""  # earlier locks had it for a key
+    sha256: _Sha256
+    size: int
+    urls: Annotated[list[str], Field(min_length=1)]
+
+
+class _Lock(_Closed):
+    format: Literal[1]
+    models: dict[str, _Model]
+    sources: dict[str, _Source]
 
 
 def load() -> dict[str, Any]:
@@ -41,15 +77,15 @@ def load() -> dict[str, Any]:
         ReleaseError: the file cannot be read.
     """
     where = paths.relative(paths.ARTIFACTS_LOCK)
-    try:
-        lock = json.loads(paths.ARTIFACTS_LOCK.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(paths.ARTIFACTS_LOCK):
         return {"format": FORMAT, "models": {}, "sources": {}}
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"cannot be read: {error}", where=where, hint=f"git checkout {where}") from None
-    if not isinstance(lock, dict) or lock.get("format") != FORMAT:
-        raise ReleaseError("is no lock that this version knows", where=where, hint=f"git checkout {where}")
-    return lock
+    hint = f"git checkout {where}"
+    text = read_untrusted(paths.ARTIFACTS_LOCK, where=where, error=ReleaseError, hint=hint)
+    found = parse_json(text, where=where, error=ReleaseError, hint=hint)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ReleaseError("is no lock that this version knows", where=where, hint=hint)
+    parse_as(_Lock, text, where=where, error=ReleaseError, hint=hint)
+    return found
 
 
 def current(recipe: Recipe) -> bool:

@@ -15,9 +15,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pydantic import BaseModel, Field
+
 from utils.errors import PublishError
 from utils.release.sbom import stamp
 from utils.release.versions import why_not_latest
+from utils.untrusted import parse_as
 
 __all__ = ["Artifact", "Store", "Tagged", "Tally", "as_json", "build_artifact", "digest_of", "push", "version_of"]
 
@@ -28,6 +31,12 @@ CONFIG = "application/vnd.cncf.model.config.v1+json"
 _LAYER = "application/vnd.cncf.model.{}.v1.raw"
 
 _VERSION = "org.opencontainers.image.version"
+
+
+class _Described(BaseModel):
+    """What is needed of a manifest that somebody else may have put there."""
+
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,8 @@ def as_json(value: Any) -> bytes:
 def version_of(manifest: bytes) -> str:
     """The version that a manifest names; empty where it names none, or is none."""
     try:
-        return str(json.loads(manifest)["annotations"][_VERSION])
-    except (KeyError, TypeError, ValueError):
+        return parse_as(_Described, manifest, where="", error=PublishError).annotations.get(_VERSION, "")
+    except PublishError:
         return ""
 
 

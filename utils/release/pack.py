@@ -19,29 +19,27 @@ which there is little to squeeze.
 
 from __future__ import annotations
 
-import gzip
-import io
 import shutil
-import struct
-import tarfile
 import tempfile
-import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from utils import files, paths
+from utils import files, limits, paths
 from utils.bundle.board_report import Record, dump_record
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
+from utils.release.archive import read_archive, write_archive
 from utils.release.boards import released_boards
+from utils.release.index import FORMAT
 from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
 from utils.release.versions import precedence_of
+from utils.untrusted import as_text
 
-__all__ = ["FORMAT", "pack", "published", "read_archive", "release_of", "write"]
-
-FORMAT = 1
+__all__ = ["is_added", "pack", "published", "release_of", "with_proofs", "write"]
 
 
 def pack(version: str, models: list[str], key: Path | None, *, force: bool = False, with_boards: bool = False) -> Path:
@@ -72,19 +70,25 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
             hint="mend them, or name the models that are ready: models=NAME,NAME",
         )
     try:
-        with files.staging(paths.RELEASES, ".new.") as staging:
-            new = staging.folder / version  # a signature knows the folder's name
-            new.mkdir()
-            _fill(new, version, found, key, with_boards=with_boards)
-            with files.locked_folder(paths.RELEASES):
-                files.restore_folder(folder)  # not before: another run may be between its two renames
-                _refuse_existing(folder, force=force)  # another run may have made it meanwhile
-                files.replace_folder(new, folder)
+        fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards)
+        _put(folder, fill, force=force)
     except OSError as error:
         if error.errno not in STORAGE:
             raise
         raise storage_error(error) from error
     return folder
+
+
+def _put(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:
+    """Let ``fill`` make a folder, and give it its place; a kill leaves what was there, or all of the new one."""
+    with files.staging(folder.parent, ".new.") as staging:
+        new = staging.folder / folder.name  # a signature knows the folder's name
+        new.mkdir()
+        fill(new)
+        with files.locked_folder(folder.parent):
+            files.restore_folders(folder.parent)  # not before: another run may be between its two renames
+            _refuse_existing(folder, force=force)  # another run may have made it meanwhile
+            files.replace_folder(new, folder)
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:
@@ -100,8 +104,9 @@ def release_of(version: str) -> Path:
         ReleaseError: it is no version.
     """
     if precedence_of(version) is None:
-        hint = "versions follow https://semver.org: 1.2.3 or 1.2.3-rc.1"
-        raise ReleaseError(f"{version!r} is no version" if version else "no version given", where="version=", hint=hint)
+        hint = f"versions follow https://semver.org, up to {limits.VERSION_CHARS} characters: 1.2.3 or 1.2.3-rc.1"
+        what = f"'{as_text(version, 80)}' is no version" if version else "no version given"
+        raise ReleaseError(what, where="version=", hint=hint)
     return paths.RELEASES / version
 
 
@@ -113,7 +118,7 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
     for model in models:
         archive = folder / f"{model.name}-{version}.tar.gz"
         contents = _contents(model, version, released_boards(model) if with_boards else {})
-        _archive(archive, f"{model.name}-{version}", contents, time)
+        write_archive(archive, contents, time)
         (folder / "cards" / f"{model.name}.md").write_bytes(contents["README.md"])
         subjects = {file: facts["sha256"] for file, facts in model.artifacts.items()}
         for file, sha256 in {**subjects, archive.name: files.sha256(archive)}.items():
@@ -164,75 +169,25 @@ def _contents(model: ReleasedModel, version: str, boards: dict[str, Record]) -> 
     return found
 
 
-def _archive(file: Path, top: str, contents: dict[str, bytes], time: int) -> None:
-    """Write a .tar.gz that says nothing but names and bytes."""
-    with file.open("wb") as stream:
-        stored = _StoredGzip(stream)
-        with tarfile.open(fileobj=cast("BinaryIO", stored), mode="w|", format=tarfile.USTAR_FORMAT) as archive:
-            for name, data in sorted(contents.items()):
-                entry = tarfile.TarInfo(f"{top}/{name}")
-                entry.size, entry.mtime, entry.mode = len(data), time, 0o644
-                archive.addfile(entry, io.BytesIO(data))
-        stored.finish()
-
-
-class _StoredGzip:
-    """RFC 1952 around RFC 1951's stored blocks: the same bytes by every zlib, for none is asked."""
-
-    BLOCK = 0xFFFF  # bytes, the most that a stored block holds
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._waiting, self._crc, self._size = stream, b"", 0, 0
-        stream.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")  # deflate, no name, no time, of no system
-
-    def write(self, data: bytes) -> int:
-        """Take some bytes."""
-        self._crc, self._size = zlib.crc32(data, self._crc), self._size + len(data)
-        self._waiting += data
-        while len(self._waiting) > self.BLOCK:
-            self._block(self._waiting[: self.BLOCK], last=False)
-            self._waiting = self._waiting[self.BLOCK :]
-        return len(data)
-
-    def finish(self) -> None:
-        """Write what is left, and the sums."""
-        self._block(self._waiting, last=True)
-        self._stream.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
-
-    def _block(self, data: bytes, *, last: bool) -> None:
-        self._stream.write(struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data)
-
-
-def read_archive(archive: Path) -> dict[str, bytes]:
-    """File name -> bytes of what ``_archive`` wrote.
-
-    Raises:
-        ValueError: it is no such archive.
-    """
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r:gz") as stream:
-            for entry in stream:
-                name = entry.name.partition("/")[2]
-                content = stream.extractfile(entry) if entry.isreg() else None
-                if content is None or any(not part or part.startswith(".") for part in name.split("/")):
-                    raise ValueError(f"holds {entry.name!r}, which is no file of a bundle")
-                found[name] = content.read()
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"is no archive that can be read ({error})") from None
-    return found
-
-
 def published(folder: Path, index: dict[str, Any], model: str) -> dict[str, bytes]:
     """What is published for one model: its bundle's files, the provenance of its artifacts, its signature."""
-    facts = index["models"][model]
-    found = read_archive(folder / facts["archive"])
-    for file in facts["artifacts"]:
+    return with_proofs(folder, index, model, read_archive(folder / index["models"][model]["archive"]))
+
+
+def with_proofs(folder: Path, index: dict[str, Any], model: str, contents: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a model's archive, and what is published beside them."""
+    found = dict(contents)
+    for file in index["models"][model]["artifacts"]:
         found[f"provenance/{file}.json"] = (folder / "provenance" / f"{file}.json").read_bytes()
     signature = folder / "signatures" / f"{model}.sig"
     if signature.is_file():
         found[sign.SIGNATURE] = signature.read_bytes()
     return dict(sorted(found.items()))
+
+
+def is_added(name: str) -> bool:
+    """Whether a file of what is published is not from the archive."""
+    return name == sign.SIGNATURE or name.startswith("provenance/")
 
 
 def write(file: Path, data: bytes) -> None:

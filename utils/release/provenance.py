@@ -6,15 +6,18 @@ a venv stands under ``runDetails.builder``, and nowhere else.
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from utils import paths
+from utils.errors import ReleaseError
 from utils.release import lock
 from utils.release.model import ReleasedModel
+from utils.untrusted import parse_as, parse_json
 
-__all__ = ["BUILD_TYPE", "check", "of"]
+__all__ = ["BUILD_TYPE", "builder_of", "check", "of"]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -83,11 +86,55 @@ def builder() -> dict[str, Any]:
     return {"id": "urn:nxp-model-zoo:builder:docker", "builderDependencies": found}
 
 
-def check(text: str) -> dict[str, Any]:
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Resource(_Closed):
+    name: str
+    uri: str | None = None
+    digest: dict[str, str] | None = None
+    annotations: dict[str, str | int] | None = None
+
+
+class _Builder(_Closed):
+    id: str
+    builderDependencies: list[_Resource] = []  # noqa: N815  # its name in SLSA
+
+
+class _Run(_Closed):
+    builder: _Builder
+
+
+class _Build(_Closed):
+    buildType: str  # noqa: N815
+    externalParameters: dict[str, Any]  # noqa: N815
+    internalParameters: dict[str, Any]  # noqa: N815
+    resolvedDependencies: list[_Resource]  # noqa: N815
+
+
+class _Predicate(_Closed):
+    buildDefinition: _Build  # noqa: N815
+    runDetails: _Run  # noqa: N815
+
+
+class _Statement(_Closed):
+    type: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]
+    subject: list[_Resource]
+    predicateType: str  # noqa: N815
+    predicate: _Predicate
+
+
+def builder_of(statement: dict[str, Any]) -> str:
+    """The id of who built it, of a statement that ``check`` has read."""
+    return str(statement["predicate"]["runDetails"]["builder"]["id"])
+
+
+def check(text: bytes) -> dict[str, Any]:
     """The statement in ``text``, after in-toto's own reader and SLSA's schema have found nothing wrong.
 
     Raises:
-        ValueError: it is no such statement.
+        ReleaseError, ValueError: it is no such statement, or not one of ours.
     """
     from google.protobuf import json_format
     from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
@@ -95,6 +142,8 @@ def check(text: str) -> dict[str, Any]:
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
+    parse_as(_Statement, text, where="", error=ReleaseError)
+    found: dict[str, Any] = parse_json(text, where="", error=ReleaseError)
     try:
         statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
         statement.validate()
@@ -104,7 +153,7 @@ def check(text: str) -> dict[str, Any]:
             json_format.MessageToDict(statement.pb.predicate),
             provenance_pb2.Provenance(),
         )
-    except json_format.ParseError as error:
+    except (json_format.ParseError, json_format.SerializeToJsonError) as error:
         raise ValueError(str(error)) from None
     for resource in (
         *predicate.build_definition.resolved_dependencies,
@@ -118,5 +167,4 @@ def check(text: str) -> dict[str, Any]:
     ):
         if not value:
             raise ValueError(f"predicate.{what} is missing")
-    found: dict[str, Any] = json.loads(text)
     return found

@@ -7,21 +7,22 @@ and to the token service that it names, over https; over http only on this machi
 from __future__ import annotations
 
 import base64
-import json
-import os
 import re
-import subprocess
 import time
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import requests
+from pydantic import BaseModel, Field
 
+from utils import limits
 from utils.errors import PublishError
-from utils.release.http import AddressError, Client, is_loopback, join_address, origin_of
+from utils.release.answers import AnswerError
+from utils.release.credentials import find_credentials
+from utils.release.http import AddressError, Answer, Client, is_loopback, join_address, origin_of
 from utils.release.oci import MANIFEST, Tagged, digest_of, version_of
+from utils.untrusted import as_text, parse_as
 
 __all__ = ["Registry"]
 
@@ -30,23 +31,47 @@ _TRIES = 4
 
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 
+#: A token is put into a header.
+_Token = Annotated[str, Field(pattern=r"^[!-~]*$", max_length=limits.CREDENTIALS_BYTES)]
+
+
+class _Tokens(BaseModel):
+    """What is needed of a token service's answer."""
+
+    token: _Token | None = None
+    access_token: _Token | None = None
+
+
+class _Error(BaseModel):
+    code: str
+
+
+class _Errors(BaseModel):
+    """What is needed of a registry's refusal."""
+
+    errors: list[_Error]
+
 
 class Registry:
     """One repository of a registry."""
 
     def __init__(self, host: str, repository: str) -> None:
         place = "to=oci://HOST/REPO"
-        if "@" in host:  # what stands before it may be a password: not printed
+        if "@" in f"{host}/{repository}":  # what stands before it may be a password: not printed
             hint = f"{place}, and `docker login HOST`"
             raise PublishError("HOST has a user in it", where="to=", hint=hint)
         if not _NAME.fullmatch(repository):
             hint = f"{place}, in lower case"
-            raise PublishError(f"{repository!r} is no name of a repository", where=f"oci://{host}", hint=hint)
+            raise PublishError(
+                f"'{as_text(repository, 200)}' is no name of a repository",
+                where=f"oci://{as_text(host, 200)}",
+                hint=hint,
+            )
         scheme = "http" if is_loopback(host) else "https"
         try:
             self._origin = origin_of(f"{scheme}://{host}")
         except AddressError:
-            raise PublishError(f"{host!r} is no name of a host", where="to=", hint=place) from None
+            raise PublishError(f"'{as_text(host, 200)}' is no name of a host", where="to=", hint=place) from None
         self.host, self.repository = host, repository
         self.base = f"{scheme}://{host}/v2/{repository}"
         self._client = Client(self._origin)
@@ -57,7 +82,7 @@ class Registry:
 
     def has_blob(self, digest: str) -> bool:
         """Whether the blob is there, whole."""
-        return self._ask("HEAD", f"{self.base}/blobs/{digest}", allowed=(200, 404)).status_code == 200
+        return self._ask("HEAD", f"{self.base}/blobs/{digest}", allowed=(200, 404)).code == 200
 
     def put_blob(self, digest: str, data: bytes) -> None:
         """Leave a blob there."""
@@ -74,7 +99,7 @@ class Registry:
         """What has that tag."""
         headers = {"Accept": MANIFEST}
         found = self._ask("GET", f"{self.base}/manifests/{tag}", headers=headers, allowed=(200, 404))
-        return Tagged(digest_of(found.content), version_of(found.content)) if found.status_code == 200 else None
+        return Tagged(digest_of(found.body), version_of(found.body)) if found.code == 200 else None
 
     def setting_tags(self) -> AbstractContextManager[None]:
         """A registry has no lock: between the look at a tag and its change another may set it."""
@@ -93,7 +118,7 @@ class Registry:
         allowed: tuple[int, ...],
         headers: dict[str, str] | None = None,
         data: bytes | None = None,
-    ) -> requests.Response:
+    ) -> Answer:
         """One request, with the credentials that the registry asks for, tried again where that may help."""
         has_asked = False
         for tried in range(1, _TRIES + 2):
@@ -101,6 +126,8 @@ class Registry:
                 answer = self._client.send(method, url, headers=headers, data=data, authorization=self._authorization)
             except AddressError as error:
                 raise self._misdirected(error) from None
+            except AnswerError as error:
+                raise self._problem(str(error)) from None
             except requests.exceptions.SSLError:
                 what = "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE names a site's own CA)"
                 raise self._problem(what) from None
@@ -109,13 +136,13 @@ class Registry:
                     raise self._problem(f"cannot be reached ({_why(error)}, {tried} tries)") from None
                 time.sleep(0.25 * 2**tried)
                 continue
-            if answer.status_code in allowed:
+            if answer.code in allowed:
                 return answer
-            if answer.status_code == 401 and not has_asked and origin_of(answer.url) == self._origin:
+            if answer.code == 401 and not has_asked and origin_of(answer.url) == self._origin:
                 has_asked = True
                 self._authorization = self._authorise(answer.headers.get("WWW-Authenticate", ""))
                 continue
-            if answer.status_code in (429, 500, 502, 503, 504) and tried < _TRIES:
+            if answer.code in (429, 500, 502, 503, 504) and tried < _TRIES:
                 time.sleep(0.25 * 2**tried)
                 continue
             raise self._refused(answer)
@@ -123,7 +150,7 @@ class Registry:
 
     def _authorise(self, challenge: str) -> str:
         """The Authorization header that answers a challenge."""
-        known = _find_credentials(self.host)
+        known = find_credentials(self.host)
         basic = f"Basic {base64.b64encode(known.encode()).decode()}" if known else ""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
@@ -136,32 +163,37 @@ class Registry:
         try:
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
             answer = self._client.send("GET", url, authorization=basic, owner=origin_of(realm))
-            token = answer.json() if answer.ok else {}
         except AddressError as error:
             raise self._misdirected(error) from None
-        except (requests.RequestException, ValueError):
+        except AnswerError as error:
+            raise self._problem(f"its token service {error}") from None
+        except requests.RequestException:
             raise self._problem("its token service does not answer") from None
-        found = token.get("token") or token.get("access_token") or ""
+        if not 200 <= answer.code < 300:
+            return ""
+        tokens = parse_as(_Tokens, answer.body, where=f"{self}: its token service's answer", error=PublishError)
+        found = tokens.token or tokens.access_token or ""
         return f"Bearer {found}" if found else ""
 
-    def _refused(self, answer: requests.Response) -> PublishError:
+    def _refused(self, answer: Answer) -> PublishError:
         elsewhere = origin_of(answer.url)
         if elsewhere != self._origin:  # its words are for that server's people
-            return self._problem(f"sends on to {elsewhere}, which answers HTTP {answer.status_code}")
-        if answer.status_code in (401, 403):
+            return self._problem(f"sends on to {elsewhere}, which answers HTTP {answer.code}")
+        if answer.code in (401, 403):
             known = (
-                "the credentials for it are not accepted" if _find_credentials(self.host) else "no credentials for it"
+                "the credentials for it are not accepted" if find_credentials(self.host) else "no credentials for it"
             )
             return PublishError(
-                f"not authorised (HTTP {answer.status_code}): {known}",
+                f"not authorised (HTTP {answer.code}): {known}",
                 where=str(self),
                 hint=f"docker login {self.host} (or DOCKER_CONFIG=FOLDER), with the right to push",
             )
         try:
-            said = "; ".join(str(error.get("code")) for error in answer.json()["errors"])
-        except (AttributeError, KeyError, TypeError, ValueError):
+            errors = parse_as(_Errors, answer.body, where="", error=PublishError).errors[: limits.SHOWN_CODES]
+            said = "; ".join(as_text(error.code, 100) for error in errors)
+        except PublishError:  # it says nothing, or not as registries do
             said = ""
-        return self._problem(f"answers HTTP {answer.status_code} {said}".rstrip())
+        return self._problem(f"answers HTTP {answer.code} {said}".rstrip())
 
     def _problem(self, what: str) -> PublishError:
         hint = "what has arrived stays there: the same command goes on from it"
@@ -178,22 +210,3 @@ def _why(error: Exception) -> str:
         if found in text:
             return why
     return "the connection was cut"
-
-
-def _find_credentials(host: str) -> str:
-    """``user:password`` as ``docker login`` left it: in its config.json, or with the helper that it names."""
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        helper = config.get("credHelpers", {}).get(host) or config.get("credsStore")
-        stored = config.get("auths", {}).get(host, {})
-        if stored.get("auth"):
-            return base64.b64decode(stored["auth"]).decode()
-        if helper:
-            command = [f"docker-credential-{helper}", "get"]
-            done = subprocess.run(command, input=host, capture_output=True, text=True, timeout=30)
-            answer = json.loads(done.stdout) if done.returncode == 0 else {}
-            return f"{answer['Username']}:{answer['Secret']}" if answer else ""
-    except (OSError, ValueError, KeyError, AttributeError, subprocess.TimeoutExpired):
-        pass
-    return ""

@@ -11,10 +11,12 @@ import uuid
 from importlib import metadata
 from typing import Any
 
-from utils import files, paths
+from utils import files, limits, paths
+from utils.errors import ReleaseError
 from utils.release.model import ReleasedModel
+from utils.untrusted import parse_json
 
-__all__ = ["check", "of", "packages", "stamp"]
+__all__ = ["of", "packages", "parse", "stamp"]
 
 #: One package of the lock, with its hashes.
 _LOCKED = re.compile(
@@ -73,13 +75,32 @@ def stamp(time: int) -> str:
     return clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(time))
 
 
-def check(text: str) -> list[str]:
-    """What CycloneDX's own schema finds wrong; empty if nothing."""
+def parse(text: bytes) -> dict[str, Any]:
+    """The bill of materials in ``text``, in which CycloneDX's own schema finds nothing wrong.
+
+    Raises:
+        ReleaseError: it is no JSON, or too large.
+        ValueError: the schema refuses it.
+    """
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    return [] if error is None else [" ".join(str(error.data.message).split())[:300]]
+    found = parse_json(text, where="", error=ReleaseError)
+    if not isinstance(found, dict):
+        raise ReleaseError("should be an object")
+    if _comparisons(found) > limits.BOM_COMPARISONS:
+        raise ReleaseError("has longer lists than a bill of materials needs")
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.decode())
+    if error is not None:
+        raise ValueError(" ".join(str(error.data.message).split())[:300])
+    return found
+
+
+def _comparisons(value: Any) -> int:
+    """Pairs in the lists of a document: the schema wants each list to hold nothing twice."""
+    if isinstance(value, list):
+        return len(value) ** 2 + sum(map(_comparisons, value))
+    return sum(map(_comparisons, value.values())) if isinstance(value, dict) else 0
 
 
 def packages(machine: str) -> list[tuple[str, str, list[str]]]:

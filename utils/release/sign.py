@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import ReleaseError
+from utils.release import statement
+from utils.untrusted import as_text
 
-__all__ = ["SIGNATURE", "check_private", "hint_of", "sign", "verify"]
+__all__ = ["SIGNATURE", "check_private", "sign", "verify"]
 
 #: The file in a release, or in a published folder, that signs all others in it.
 SIGNATURE = "model.sig"
@@ -129,14 +131,13 @@ def _make_repeatable(signature: Path, key: Any) -> None:
 
     found = json.loads(signature.read_text(encoding="utf-8"))
     envelope = found["dsseEnvelope"]
-    statement = json.loads(base64.b64decode(envelope["payload"]))
-    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+    payload = statement.as_written(json.loads(base64.b64decode(envelope["payload"]))).encode()
     kind = envelope["payloadType"].encode()
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     signed = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     envelope["payload"] = base64.b64encode(payload).decode()
     envelope["signatures"] = [{"sig": base64.b64encode(signed).decode(), "keyid": ""}]
-    signature.write_text(json.dumps(found, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+    signature.write_text(statement.as_written(found), encoding="utf-8")
 
 
 def verify(folder: Path, signature: Path, public: Path) -> list[str]:
@@ -149,25 +150,14 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
 
     _check_public(public)
     try:
+        statement.read(signature)
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)
         config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature.relative_to(folder)]))
         config.verify(folder, signature)
-        envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
-        for text in (envelope["payload"], envelope["signatures"][0]["sig"]):
-            if base64.b64encode(base64.b64decode(text)).decode() != text:  # bits that no reader looks at
-                return [f"{signature.name}: is not as it was written"]
     except Exception as error:  # of JSON, protobuf, pydantic, cryptography: whatever a damaged signature makes them say
-        why = str(error).strip() or "is not of this key, or was damaged"
+        why = error.what if isinstance(error, ReleaseError) else str(error).strip()
         others = re.findall(r"Hash mismatch for \\?'([^'\\]+)|(?:Extra|Missing) files [^:]+: ([^\"']+)", why)
         if others:  # it says so with the raw bytes of every digest
             why = f"signs other bytes than there are in {', '.join(one or more for one, more in others)}"
-        return [f"{signature.name}: {' '.join(why.split())[:1000]}"]
+        return [f"{signature.name}: {as_text(why or 'is not of this key, or was damaged')}"]
     return []
-
-
-def hint_of(signature: Path) -> str:
-    """The sha256 of the key that a signature names as its own; empty where it names none."""
-    try:
-        return str(json.loads(signature.read_text(encoding="utf-8"))["verificationMaterial"]["publicKey"]["hint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

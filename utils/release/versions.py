@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from utils import limits
+from utils.untrusted import as_text
+
 __all__ = ["precedence_of", "why_not_latest"]
 
 #: https://semver.org, as far as folders and tags can carry it: no build metadata.
 _NUMBER = r"(0|[1-9]\d*)"
-_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?", re.ASCII)
+_WORD = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"  # a number, or what has a letter or a hyphen in it
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-({_WORD}(?:\.{_WORD})*))?", re.ASCII)
 
 
 def precedence_of(version: str) -> tuple[Any, ...] | None:
-    """What to compare versions by (section 11); None for what is no version."""
-    found = _VERSION.fullmatch(version)
+    """What to compare versions by (section 11); None for what is no version, or too long for a tag."""
+    found = _VERSION.fullmatch(version) if len(version) <= limits.VERSION_CHARS else None
     if not found:
         return None
     words = found[4].split(".") if found[4] else []
@@ -26,7 +30,7 @@ def why_not_latest(version: str, held: str | None) -> str:
     """Why ``version`` does not take the place of ``held`` (None: the place is free); empty if it does."""
     ours = precedence_of(version)
     if ours is None:
-        return f"{version} is no version of semver.org"
+        return f"{as_text(version, 100)} is no version of semver.org"
     if "-" in version:
         return f"{version} is a pre-release"
     if held is None:

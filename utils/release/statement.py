@@ -1,0 +1,149 @@
+"""What a model.sig says, read without a key: a sigstore bundle around a DSSE envelope around an in-toto statement.
+
+There is one way to write it, and one signature in it. Who signed is for ``sign.verify`` and a key to tell.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from utils.errors import ReleaseError
+from utils.untrusted import as_text, parse_as, parse_json, read_untrusted
+
+__all__ = ["Signed", "as_written", "compare", "read"]
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _PublicKey(_Closed):
+    hint: _Sha256  # of the key in PEM
+
+
+class _Material(_Closed):
+    publicKey: _PublicKey  # noqa: N815  # its name in the bundle
+    tlogEntries: Annotated[list[Any], Field(max_length=0)]  # noqa: N815
+
+
+class _Signature(_Closed):
+    sig: str
+    keyid: Literal[""]
+
+
+class _Envelope(_Closed):
+    payload: str
+    payloadType: Literal["application/vnd.in-toto+json"]  # noqa: N815
+    signatures: Annotated[list[_Signature], Field(min_length=1, max_length=1)]
+
+
+class _Bundle(_Closed):
+    mediaType: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"]  # noqa: N815
+    verificationMaterial: _Material  # noqa: N815
+    dsseEnvelope: _Envelope  # noqa: N815
+
+
+class _Digest(_Closed):
+    sha256: _Sha256
+
+
+class _Subject(_Closed):
+    name: str
+    digest: _Digest
+
+
+class _Resource(_Closed):
+    name: str
+    algorithm: Literal["sha256"]
+    digest: _Sha256
+
+
+class _Serialization(_Closed):
+    method: Literal["files"]
+    hash_type: Literal["sha256"]
+    allow_symlinks: Literal[False]
+
+
+class _Predicate(_Closed):
+    resources: list[_Resource]
+    serialization: _Serialization
+
+
+class _Statement(_Closed):
+    type: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]
+    subject: Annotated[list[_Subject], Field(min_length=1, max_length=1)]
+    predicateType: Literal["https://model_signing/signature/v1.0"]  # noqa: N815
+    predicate: _Predicate
+
+
+class Signed(BaseModel):
+    """What a signature names.
+
+    Attributes:
+        key: sha256 of the public key that it says is its own.
+        files: file name -> sha256.
+    """
+
+    key: str
+    files: dict[str, str]
+
+
+def as_written(value: Any) -> str:
+    """JSON as it stands in a signature: the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def read(signature: Path) -> Signed:
+    """What a signature says, if it is written as ``sign.sign`` writes it.
+
+    Raises:
+        ReleaseError: it is not.
+    """
+    where = signature.name
+    text = read_untrusted(signature, where=where, error=ReleaseError)
+    bundle = parse_as(_Bundle, text, where=where, error=ReleaseError)
+    payload = _decode(bundle.dsseEnvelope.payload, where)
+    _decode(bundle.dsseEnvelope.signatures[0].sig, where)
+    found = parse_as(_Statement, payload, where=where, error=ReleaseError)
+    for written in (text, payload):
+        if as_written(parse_json(written, where=where, error=ReleaseError)).encode() != written:
+            raise ReleaseError("is not as it was written", where=where)
+    resources = found.predicate.resources
+    if len({resource.name for resource in resources}) < len(resources):
+        raise ReleaseError("names a file twice", where=where)
+    digests = b"".join(bytes.fromhex(resource.digest) for resource in resources)
+    if hashlib.sha256(digests).hexdigest() != found.subject[0].digest.sha256:
+        raise ReleaseError("its subject is not what it names", where=where)
+    hint = bundle.verificationMaterial.publicKey.hint
+    return Signed(key=hint, files={resource.name: resource.digest for resource in resources})
+
+
+def compare(signed: Signed, actual: Mapping[str, str]) -> list[str]:
+    """Files (name -> sha256) that are not those that a signature names; empty if they are."""
+    names = signed.files.keys() | actual.keys()
+    differ = sorted(as_text(name, 100) for name in names if signed.files.get(name) != actual.get(name))
+    return [f"signs other bytes than there are in {', '.join(differ)}"] if differ else []
+
+
+def _decode(text: str, where: str) -> bytes:
+    """The bytes behind base64 that has none of the bits that no reader looks at.
+
+    Raises:
+        ReleaseError: it is no such text.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ReleaseError("is not as it was written: no base64", where=where) from None
+    if base64.b64encode(data).decode() != text:
+        raise ReleaseError("is not as it was written", where=where)
+    return data

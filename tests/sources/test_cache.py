@@ -44,15 +44,15 @@ def test_unpinned_is_pinned_by_its_first_fetch(server: Server, cache: Path) -> N
     server.on("/a", full(DATA))
     assert get(wanted)[0] == cache / SHA == cached(wanted)
     (record,) = json.loads((cache / "unpinned.json").read_text()).values()
-    assert record == {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}
+    assert record == {"name": "weights.bin", "sha256": SHA, "size": len(DATA)}
     (cache / SHA).unlink()
     server.on("/a", full(bytes(7)))
     text = refused(wanted, CorruptError)
-    assert "the body has 7 bytes" in text or "unpinned.json to accept new bytes" in text
+    assert "the server's file has 7 bytes, not 200000; `doit refetch source=weights.bin` forgets it" in text
     (cache / "unpinned.json").write_text("{}")
     assert get(wanted)[0].read_bytes() == bytes(7)
     (cache / "unpinned.json").write_text('{"x": {"sha256": "../../etc/passwd", "size": 1}}')
-    assert "unpinned.json: this is no record of hashes" in refused(wanted)
+    assert "unpinned.json: x.sha256: String should match pattern" in refused(wanted)
 
 
 def test_a_record_is_on_the_disk_before_it_gets_its_name(
@@ -81,7 +81,7 @@ def test_damaged_cache_is_noticed(server: Server, cache: Path) -> None:
     assert cached(wanted, verify=True) is None
     path, events = get(wanted)
     assert path.read_bytes() == DATA
-    assert "warning: weights.h5 in the cache has sha256" in said(events)
+    assert "warning: weights.bin in the cache has sha256" in said(events)
     (cache / SHA).write_bytes(b"")
     assert cached(wanted) is None
 
@@ -92,7 +92,7 @@ def test_two_processes_fetch_once(server: Server, cache: Path) -> None:
     results = [one.communicate(timeout=15) for one in both]
     assert [out for out, _ in results] == [f"{cache / SHA}\n"] * 2, results
     assert [request.sent for request in server.requests] == [len(DATA)]
-    assert "waiting for weights.h5: another fetch of it is running" in "".join(err for _, err in results)
+    assert "waiting for weights.bin: another fetch of it is running" in "".join(err for _, err in results)
 
 
 @pytest.fixture

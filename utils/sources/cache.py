@@ -129,7 +129,10 @@ def parse_records(text: bytes, where: str) -> dict[str, Any]:
         SourceError: it holds something else; ``where`` says whose text it is.
     """
     hint = "restore it, or remove it: the hashes are then recorded anew"
-    records = parse_as(_Records, text, where=where, error=SourceError, hint=hint).root
+    try:
+        records = parse_as(_Records, text, where=where, error=SourceError, hint=hint).root
+    except SourceError as error:
+        raise SourceError(f"this is no record of hashes: {error.what}", where=where, hint=hint) from None
     return {key: one.model_dump() for key, one in records.items()}
 
 

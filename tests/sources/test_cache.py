@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,19 @@ import pytest
 from tests.support.servers import Server, full
 from tests.support.sources import (
     DATA,
+    QUICK,
     SHA,
     get,
+    partial,
     program,
+    quiet,
     refused,
     said,
     source,
 )
 from utils.errors import CorruptError, StorageError
 from utils.sources.cache import cached, known_sha256
+from utils.sources.fetch import fetch_all
 
 
 def test_md5_of_upstream(server: Server, cache: Path) -> None:
@@ -152,3 +159,39 @@ def test_cache_that_is_a_file(cache: Path) -> None:
     cache.write_text("in the way")
     with pytest.raises(StorageError, match="cache"):
         get(source("http://127.0.0.1:1/a"))
+
+
+def test_two_fetchers_without_locks_do_not_mix_their_bytes(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a source that nobody has pinned, a mixture would be recorded."""
+
+    def flock(_descriptor: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    other = bytes(reversed(DATA))
+    wanted = source(server.on("/a", full(DATA, pace=0.1), full(other, pace=0.05)), sha256=None, size=None)
+    with ThreadPoolExecutor(2) as pool:
+        found = [one[0] for one in pool.map(get, [wanted, wanted])]
+    for path in found:
+        assert path.read_bytes() in (DATA, other)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    assert known_sha256(wanted) in {path.name for path in found}
+    assert partial(cache) == []
+
+
+def test_no_room_for_one_more_file(
+    server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = mount("size=4m,nr_inodes=6")
+    monkeypatch.setenv("ZOO_CACHE", str(place))
+    wanted = [source(server.on(f"/{n}", full(DATA[n:])), data=DATA[n:], name=f"f{n}") for n in range(4)]
+    with pytest.raises(StorageError, match=r"no space left on the disk\n  -> free some space"):
+        fetch_all(wanted, jobs=1, report=quiet, limits=QUICK)
+    left = [path.name for path in place.iterdir() if len(path.name) == 64]
+    assert all(hashlib.sha256((place / name).read_bytes()).hexdigest() == name for name in left)
+    for path in (place / "locks").iterdir():
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,nr_inodes=100", str(place)], check=True)
+    assert [get(one)[0].read_bytes() for one in wanted] == [DATA[n:] for n in range(4)]

@@ -25,7 +25,7 @@ from utils.errors import CorruptError
 from utils.sources import cache as kept
 
 UNKNOWN: dict[str, Any] = {"sha256": None, "size": None}
-SLOW = replace(QUICK, tries=2, stall_s=0.5, stall_bytes=1000)
+SLOW = replace(QUICK, tries=2, stall_s=1.5, stall_bytes=1000)
 NINES = b"9" * 5000
 
 
@@ -67,7 +67,8 @@ def test_a_hostile_answer_is_that_addresss_failure_alone(
 ) -> None:
     urls = [server.on("/bad", raw(HOSTILE[what])), server.on("/good", full(DATA))]
     assert get(source(*urls))[0].read_bytes() == DATA
-    assert get(source(*urls, name="other", **UNKNOWN))[0].read_bytes() in (DATA, DATA[:9])
+    unpinned = get(source(*urls, name="other", **UNKNOWN))[0].read_bytes()
+    assert unpinned in (DATA, DATA[:5], DATA[:9])  # what has no end cannot be told from what has
     text = refused(source(urls[0], sha256="3" * 64))
     assert text.replace("\n", "").isprintable()
     assert capfd.readouterr() == ("", "")
@@ -103,17 +104,14 @@ CHUNKED = head(b"Transfer-Encoding: chunked")
     ],
     ids=["body", "body without a length", "chunks", "trailers", "header", "100 Continue", "Location"],
 )
-@pytest.mark.parametrize("facts", [{}, UNKNOWN], ids=["pinned", "unpinned"])
-def test_what_comes_too_slowly_is_given_up_for_the_next_address(
-    server: Server, begin: bytes, again: bytes, facts: dict[str, Any]
-) -> None:
+def test_what_comes_too_slowly_is_given_up_for_the_next_address(server: Server, begin: bytes, again: bytes) -> None:
     urls = [server.on("/slow", raw(begin, again, pace=0.05)), server.on("/good", full(DATA))]
     began = time.monotonic()
-    assert get(source(*urls, **facts), SLOW)[0].read_bytes() == DATA
+    assert get(source(*urls, **UNKNOWN), SLOW)[0].read_bytes() == DATA
     assert time.monotonic() - began < 20
-    assert len(server.requests) == 2
+    assert [request.path for request in server.requests] == ["/slow", "/good"]
     text = refused(source(urls[0], sha256="4" * 64), limits=SLOW)
-    assert "fewer than 1,000 bytes in 0.5 s" in text or "no whole answer in 0.5 s" in text
+    assert "fewer than 1,000 bytes in 1.5 s" in text or "no whole answer in 1.5 s" in text
 
 
 @contextmanager
@@ -164,7 +162,7 @@ def test_a_slow_but_honest_server_is_waited_for(
         url = (secure if tls else server).on("/a", full(DATA, pace=0.3))
         assert get(source(url), replace(QUICK, stall_s=1.0, stall_bytes=1000))[0].read_bytes() == DATA
         slow = secure.on("/slow", raw(head(), b"x", pace=0.05))
-        assert "fewer than 1,000 bytes in 0.5 s" in refused(source(slow, sha256="5" * 64), limits=SLOW)
+        assert "fewer than 1,000 bytes in 1.5 s" in refused(source(slow, sha256="5" * 64), limits=SLOW)
 
 
 def test_a_file_of_unknown_size_has_an_end(server: Server, cache: Path) -> None:
@@ -268,7 +266,7 @@ def test_a_login_page_is_not_recorded(server: Server, cache: Path) -> None:
     assert "not " + SHA + "; it is a web page: a login page?" in refused(pinned, CorruptError)
 
 
-def test_a_record_can_be_forgotten(server: Server, cache: Path) -> None:
+def test_a_record_can_be_forgotten(server: Server) -> None:
     wanted = source(server.on("/a", full(DATA)), **UNKNOWN)
     other = source(server.on("/b", full(DATA[1:])), name="other.bin", **UNKNOWN)
     get(wanted), get(other)

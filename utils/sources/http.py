@@ -155,6 +155,9 @@ class Client:
             can_retry = status in (408, 425, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             wait_s = parse_retry_after(headers.get("Retry-After", ""), self._limits.longest_s)
             raise TryError(f"HTTP {status} {phrase}".rstrip(), can_retry, wait_s, is_absent=status in (404, 410))
+        packed = headers.get("Content-Encoding", "identity").lower() != "identity"
+        if packed and not (part.known.sha256 or part.known.md5 or part.known.name.endswith(_PACKED)):
+            raise TryError("it packs what it sends, although it was asked not to")
         ranged = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         first, told = ranged.groups() if ranged else (None, headers.get("Content-Length", ""))
         total = int(told) if _BYTES.fullmatch(told) else None
@@ -167,11 +170,12 @@ class Client:
         if total is not None and size is not None and total > size:
             raise TryError(f"the body has {total} bytes, not {size}", is_corrupt=True)
         if total is not None and total > self._limits.most_bytes and size is None:
-            raise TryError(
-                f"the body has {total} bytes; without a size in the recipe {self._limits.most_bytes} may come"
-            )
+            raise TryError(f"the body has {total} bytes, more than the {self._limits.most_bytes} it may have")
         return (have if status == HTTPStatus.PARTIAL_CONTENT else 0), total
 
+
+#: Files that servers take for packed ones of another format, and say so.
+_PACKED = (".gz", ".tgz")
 
 #: A number of bytes; Python refuses to read one of thousands of digits.
 _BYTES = re.compile(r"[0-9]{1,18}")

@@ -6,6 +6,7 @@ a redirect and unpacks it, and it parses cookies, which no source needs.
 
 from __future__ import annotations
 
+import http.client
 import io
 import socket
 from contextlib import suppress
@@ -84,8 +85,20 @@ class _Connection(HTTPConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
         """Read the head of an answer: http.client takes any number of "100 Continue" before it."""
-        with self._watch():
-            return super().getresponse()
+        begun: list[http.client.HTTPResponse] = []
+
+        def begin(*arguments: Any, **settings: Any) -> http.client.HTTPResponse:
+            begun.append(http.client.HTTPResponse(*arguments, **settings))
+            return begun[-1]
+
+        self.response_class = begin  # type: ignore[assignment]  # called as the class would be
+        try:
+            with self._watch():
+                return super().getresponse()
+        except BaseException:
+            for response in begun:  # urllib3 leaves it open where it does not like a header
+                response.close()
+            raise
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()

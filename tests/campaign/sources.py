@@ -28,11 +28,11 @@ from utils.sources.source import Source
 from utils.sources.unpack import unpack
 
 #: The least that a busy machine passes for alive, so that a case ends in time.
-LIMITS = replace(QUICK, connect_s=8.0, read_s=3.0, tries=2, stall_s=3.0, stall_bytes=1000, most_bytes=5_000_000)
+LIMITS = replace(QUICK, connect_s=8.0, read_s=3.0, tries=2, stall_s=3.0, stall_bytes=1000, most_bytes=500_000)
 
 ARCHIVE = gzip.compress(DATA, mtime=0)
 OTHER = gzip.compress(b"another file", mtime=0)
-BOMB = gzip.compress(bytes(10**8), 1, mtime=0)
+BOMB = gzip.compress(bytes(10**7), 1, mtime=0)
 
 
 def cases(rng: random.Random, folder: Path) -> Iterator[Case]:
@@ -119,7 +119,7 @@ def _raw(rng: random.Random) -> Behaviour:
     endless = rng.choice(
         [b""] * 6 + [b"x" * 65536, b"HTTP/1.1 100 Continue\r\n\r\n", b"X: y\r\n", b"1\r\nx\r\n", b"\0"]
     )
-    return raw(answer, endless, pace=rng.choice([0.0, 0.05]), most=10_000_000)
+    return raw(answer, endless, pace=rng.choice([0.0, 0.05]), most=1_000_000)
 
 
 def _usual(rng: random.Random) -> Behaviour:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.servers import Server, full, raw, redirect, serving
+from tests.support.servers import Server, cut, full, raw, redirect, serving
 from tests.support.sources import DATA, QUICK, SHA, get, refused, said, source
 from utils import limits
 from utils.errors import CorruptError
@@ -282,3 +282,16 @@ def test_a_record_can_be_forgotten(server: Server) -> None:
 def test_bounds_hold_what_the_recipes_need() -> None:
     assert limits.STALL_BYTES / limits.STALL_S < 300  # bytes a second: a modem
     assert limits.SOURCE_BYTES > 10 * 103_000_000
+
+
+def test_a_server_that_goes_on_with_another_file(server: Server) -> None:
+    """Without a hash, the mixture would be recorded."""
+    mixed = head(
+        b'ETag: "v2"',
+        b"Content-Range: bytes 70000-199999/200000",
+        b"Content-Length: 130000",
+        code=b"206 Partial Content",
+    )
+    url = server.on("/a", cut(DATA, 70_000, etag='"v1"'), raw(mixed + bytes(130_000)), full(DATA, etag='"v2"'))
+    assert get(source(url, **UNKNOWN))[0].read_bytes() == DATA
+    assert [request.headers.get("range") for request in server.requests] == [None, "bytes=70000-", None]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils import files, limits, paths
-from utils.errors import STORAGE, storage_error
+from utils.errors import storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
 from utils.sources import cache
@@ -40,8 +40,6 @@ def mirror(to: Path, models: list[str]) -> None:
         rows = _enter(to, {file.name: source for source, file in found.items()})
         size = sum((to / row[0]).stat().st_size for row in rows)
     except OSError as error:
-        if error.errno not in STORAGE and not isinstance(error, FileExistsError | NotADirectoryError):
-            raise
         raise storage_error(error) from error
     print(f"{to}: {len(rows)} files, {size / 1e6:,.1f} MB, {copied} of them new")
     print(f"where there is no network: ZOO_MIRROR={to} ZOO_OFFLINE=1 doit")

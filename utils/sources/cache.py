@@ -21,8 +21,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
@@ -150,7 +151,7 @@ def forget_records(name: str, wait: Callable[[int], None]) -> int:
     with lock_key("unpinned", wait):
         records = load_records(paths.cache())
         left = {key: one for key, one in records.items() if one["name"] != name}
-        if len(left) == len(records):
+        if not name or len(left) == len(records):
             known = sorted({as_text(one["name"]) for one in records.values()})
             hint = f"source= takes a file name: {', '.join(known)}" if known else "nothing is recorded"
             what = f"no source named {as_text(name)!r} is recorded{did_you_mean(name, known)}"
@@ -165,7 +166,7 @@ def _write_records(records: dict[str, Any]) -> None:
         files.write_whole(path, json.dumps(records, indent=1, sort_keys=True) + "\n")
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a file to read it; a pipe or a device, which may have no end, is refused with an OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -177,7 +178,7 @@ def open_plain(path: Path) -> BinaryIO:
 def find_fault(path: Path, known: Source) -> str:
     """Say what is wrong with a file's size or hashes; an empty text if nothing is."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if known.size not in (None, size := os.fstat(file.fileno()).st_size):
                 return f"has {size} bytes, not {known.size}"
             for kind, want in (("sha256", known.sha256), ("md5", known.md5)):

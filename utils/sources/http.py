@@ -78,6 +78,9 @@ class Client:
             asked["If-Range"] = tag
         with self._get(url, headers=asked) as response:
             start, total = self._read_head(response, have, part)
+            if start and tag and response.headers.get("ETag", tag) != tag:
+                part.discard()
+                raise TryError("it goes on with another file", can_retry=True, wait_s=0)
             part.note_etag(response.headers.get("ETag", ""))
             whole = total if known.size is None else known.size
             most = self._limits.most_bytes if whole is None else whole

@@ -28,7 +28,7 @@ from utils.sources.source import Source
 from utils.sources.unpack import unpack
 
 #: The least that a busy machine passes for alive, so that a case ends in time.
-LIMITS = replace(QUICK, connect_s=8.0, read_s=3.0, tries=2, stall_s=3.0, stall_bytes=1000, most_bytes=500_000)
+LIMITS = replace(QUICK, connect_s=8.0, read_s=3.0, tries=2, stall_s=3.0, stall_bytes=20_000, most_bytes=500_000)
 
 ARCHIVE = gzip.compress(DATA, mtime=0)
 OTHER = gzip.compress(b"another file", mtime=0)

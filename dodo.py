@@ -19,6 +19,7 @@ doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
 doit release:check path=FOLDER [pubkey=FILE] [with=FOLDER]
 doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [pubkey=FILE] [dry_run=1]
 doit mirror to=FOLDER [models=NAME,NAME]
+doit refetch source=FILE           forget the recorded hash of an unpinned source; the next doit fetches it again
 doit board target=virtual          run what was built on the virtual board
 doit board:MODEL target=root@HOST,root@OTHER:2222     run one model on boards over SSH
 """
@@ -156,6 +157,7 @@ def task_release() -> Iterator[dict[str, Any]]:
     yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
     yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "pubkey", "to", "dry_run")
     yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")
+    yield _release("refetch", "forget the recorded hash of an unpinned source: source=FILE", "source")
 
 
 def _board(doc: str, *words: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import re
 import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,8 +139,8 @@ def sums_hold(folder: Path) -> bool:
 @contextlib.contextmanager
 def writing_whole(file: Path) -> Iterator[BinaryIO]:
     """Write a file, in one rename when all of it is on the disk; two writers of one file take turns."""
-    new = file.with_name(f".{file.name}.new")
-    with _open_claimed(new) as stream:
+    with _open_claimed(file.with_name(f".{file.name}.new")) as stream:
+        new = Path(stream.name)
         try:
             stream.truncate(0)
             yield stream
@@ -155,6 +156,10 @@ def _open_claimed(new: Path) -> BinaryIO:
     while True:
         stream = new.open("ab")  # what a killed writer left is taken over
         try:
+            if take_lock(stream.fileno(), new, wait=True) is None:  # no locks here: another may write to it too
+                new.unlink(missing_ok=True)
+                stream.close()
+                return new.with_name(f"{new.name}.{uuid.uuid4().hex}").open("xb")
             if _claims(stream.fileno(), new):
                 return stream
         except BaseException:

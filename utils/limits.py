@@ -11,6 +11,9 @@ __all__ = [
     "ANSWER_S",
     "ARCHIVE_BYTES",
     "ARCHIVE_FILES",
+    "ARCHIVE_HEADERS_BYTES",
+    "ARCHIVE_HEADER_BYTES",
+    "ARCHIVE_MEMBERS",
     "BOARD_ANSWER_S",
     "BOARD_BYTES_PER_S",
     "BOARD_ENTRIES",
@@ -76,12 +79,20 @@ MASK_PIXELS = 64 * 2**20
 #: A source whose size the recipe does not state; ResNet50's weights have 103 MB.
 SOURCE_BYTES = 8 * 2**30
 
-#: A download that brings fewer bytes than this in ``STALL_S`` seconds is given up for the next address.
+#: A download that brings fewer bytes than this in ``STALL_S`` seconds is given up for the next address; so is a server
+#: that takes ``STALL_S`` seconds to connect, or to begin an answer.
 STALL_BYTES = 16 * 1024
 STALL_S = 60.0
 
 #: All files of an archive together.
 UNPACKED_BYTES = 8 * 2**30
+
+#: Files and folders of an archive; a SavedModel has 10.
+ARCHIVE_MEMBERS = 10_000
+
+#: What an archive says about one member (its name, its links), and about all of them: it is read into memory.
+ARCHIVE_HEADER_BYTES = 2**20
+ARCHIVE_HEADERS_BYTES = 16 * 2**20
 
 #: What a board may say in one session: a report has 20 kB a model.
 BOARD_OUTPUT_BYTES = 32 * 2**20

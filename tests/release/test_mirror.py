@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -147,7 +149,8 @@ def test_a_damaged_record_in_the_mirror_is_told_before_anything_is_copied(
     command = [sys.executable, "-m", "utils.release", "mirror", f"to={to}", "models=mnist_nearest"]
     done = there.run(*command, env=upstream)
     assert done.returncode == 4, done.stderr
-    assert f"{to}/unpinned.json: this is no record of hashes\n  -> restore it, or remove it" in done.stderr
+    assert f"{to}/unpinned.json: this is no record of hashes: " in done.stderr
+    assert "\n  -> restore it, or remove it" in done.stderr
     assert [file.name for file in to.iterdir()] == ["unpinned.json"]
     (to / "unpinned.json").unlink()
     (to / "INDEX.tsv").write_bytes(b"\xff\n\xff\t\n")
@@ -247,3 +250,47 @@ def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pyte
     assert reasons._sources(model, {}) == [
         "the licence of its weights (non-commercial) forbids redistribution: release it without this model"
     ]
+
+
+def test_two_mirrors_into_one_folder_lose_no_row(tmp_path: Path) -> None:
+    from utils.release import mirror
+    from utils.sources import cache
+    from utils.sources.source import Source
+
+    to = tmp_path / "mirror"
+    to.mkdir()
+
+    def enter(number: int) -> None:
+        """As a process of its own does, which has a cache of its own and has copied its file."""
+        data = bytes([number])
+        digest = hashlib.sha256(data).hexdigest()
+        (to / digest).write_bytes(data)
+        one = Source(f"f{number}", (f"https://host/{number}",), 1, None, None, "MIT \x1b[2J", "what|\tit is")
+        home = tmp_path / f"cache{number}"
+        home.mkdir()
+        (home / "unpinned.json").write_text(json.dumps({one.key: {"name": one.name, "sha256": digest, "size": 1}}))
+        os.environ["ZOO_CACHE"] = str(home)
+        mirror._enter(to, {digest: one})
+
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=enter, args=(number,)) for number in range(12)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert {one["name"] for one in cache.load_records(to).values()} == {f"f{number}" for number in range(12)}
+    index = (to / "INDEX.tsv").read_text().splitlines()
+    assert sorted(line.split("\t")[2] for line in index[1:]) == sorted(f"f{number}" for number in range(12))
+    assert "MIT \\x1b[2J" in index[1]
+    assert "what\\| it is" in (to / "LICENCES.md").read_text()
+
+
+def test_rows_of_an_index_that_lead_elsewhere_are_dropped(tmp_path: Path) -> None:
+    from utils.release import mirror
+
+    row = "../secret\t1\tn\tu\tMIT\tw"
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "mirror/INDEX.tsv").write_text(f"sha256\n{row}\n")
+    assert mirror._rows(tmp_path / "mirror", {}) == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,19 @@ import pytest
 from tests.support.servers import Server, full
 from tests.support.sources import (
     DATA,
+    QUICK,
     SHA,
     get,
+    partial,
     program,
+    quiet,
     refused,
     said,
     source,
 )
 from utils.errors import CorruptError, StorageError
 from utils.sources.cache import cached, known_sha256
+from utils.sources.fetch import fetch_all
 
 
 def test_md5_of_upstream(server: Server, cache: Path) -> None:
@@ -44,15 +51,15 @@ def test_unpinned_is_pinned_by_its_first_fetch(server: Server, cache: Path) -> N
     server.on("/a", full(DATA))
     assert get(wanted)[0] == cache / SHA == cached(wanted)
     (record,) = json.loads((cache / "unpinned.json").read_text()).values()
-    assert record == {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}
+    assert record == {"name": "weights.bin", "sha256": SHA, "size": len(DATA)}
     (cache / SHA).unlink()
     server.on("/a", full(bytes(7)))
     text = refused(wanted, CorruptError)
-    assert "the body has 7 bytes" in text or "unpinned.json to accept new bytes" in text
+    assert "the server's file has 7 bytes, not 200000; `doit refetch source=weights.bin` forgets it" in text
     (cache / "unpinned.json").write_text("{}")
     assert get(wanted)[0].read_bytes() == bytes(7)
     (cache / "unpinned.json").write_text('{"x": {"sha256": "../../etc/passwd", "size": 1}}')
-    assert "unpinned.json: this is no record of hashes" in refused(wanted)
+    assert "unpinned.json: this is no record of hashes: x.sha256" in refused(wanted)
 
 
 def test_a_record_is_on_the_disk_before_it_gets_its_name(
@@ -81,7 +88,7 @@ def test_damaged_cache_is_noticed(server: Server, cache: Path) -> None:
     assert cached(wanted, verify=True) is None
     path, events = get(wanted)
     assert path.read_bytes() == DATA
-    assert "warning: weights.h5 in the cache has sha256" in said(events)
+    assert "warning: weights.bin in the cache has sha256" in said(events)
     (cache / SHA).write_bytes(b"")
     assert cached(wanted) is None
 
@@ -92,7 +99,7 @@ def test_two_processes_fetch_once(server: Server, cache: Path) -> None:
     results = [one.communicate(timeout=15) for one in both]
     assert [out for out, _ in results] == [f"{cache / SHA}\n"] * 2, results
     assert [request.sent for request in server.requests] == [len(DATA)]
-    assert "waiting for weights.h5: another fetch of it is running" in "".join(err for _, err in results)
+    assert "waiting for weights.bin: another fetch of it is running" in "".join(err for _, err in results)
 
 
 @pytest.fixture
@@ -152,3 +159,39 @@ def test_cache_that_is_a_file(cache: Path) -> None:
     cache.write_text("in the way")
     with pytest.raises(StorageError, match="cache"):
         get(source("http://127.0.0.1:1/a"))
+
+
+def test_two_fetchers_without_locks_do_not_mix_their_bytes(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a source that nobody has pinned, a mixture would be recorded."""
+
+    def flock(_descriptor: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    other = bytes(reversed(DATA))
+    wanted = source(server.on("/a", full(DATA, pace=0.1), full(other, pace=0.05)), sha256=None, size=None)
+    with ThreadPoolExecutor(2) as pool:
+        found = [one[0] for one in pool.map(get, [wanted, wanted])]
+    for path in found:
+        assert path.read_bytes() in (DATA, other)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    assert known_sha256(wanted) in {path.name for path in found}
+    assert partial(cache) == []
+
+
+def test_no_room_for_one_more_file(
+    server: Server, mount: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = mount("size=4m,nr_inodes=6")
+    monkeypatch.setenv("ZOO_CACHE", str(place))
+    wanted = [source(server.on(f"/{n}", full(DATA[n:])), data=DATA[n:], name=f"f{n}") for n in range(4)]
+    with pytest.raises(StorageError, match=r"no space left on the disk\n  -> free some space"):
+        fetch_all(wanted, jobs=1, report=quiet, limits=QUICK)
+    left = [path.name for path in place.iterdir() if len(path.name) == 64]
+    assert all(hashlib.sha256((place / name).read_bytes()).hexdigest() == name for name in left)
+    for path in (place / "locks").iterdir():
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,nr_inodes=100", str(place)], check=True)
+    assert [get(one)[0].read_bytes() for one in wanted] == [DATA[n:] for n in range(4)]

@@ -43,7 +43,7 @@ def test_fetch_and_then_the_cache(server: Server, cache: Path) -> None:
     assert path == cache / SHA == cached(wanted) == cached(wanted, verify=True)
     assert path.read_bytes() == DATA
     assert [event.kind for event in events if event.kind != "bytes"] == ["start", "done"]
-    assert events[-1] == Event("done", "weights.h5", len(DATA), len(DATA), "127.0.0.1", SHA)
+    assert events[-1] == Event("done", "weights.bin", len(DATA), len(DATA), "127.0.0.1", SHA)
     assert [event.have for event in events if event.kind == "bytes"][-1] == len(DATA)
     assert partial(cache) == []
     assert get(wanted) == (path, [])
@@ -165,7 +165,7 @@ def test_corrupted_mirror_folder(server: Server, folder: Path, monkeypatch: pyte
     monkeypatch.setenv("ZOO_MIRROR", str(folder))
     path, events = get(source(server.on("/a", full(DATA))))
     assert path.read_bytes() == DATA
-    assert re.match(r"warning: weights.h5: mirror /.*: has .*, not .*; not used", said(events))
+    assert re.match(r"warning: weights.bin: mirror /.*: has .*, not .*; not used", said(events))
     assert events[-1].text == "127.0.0.1"
 
 

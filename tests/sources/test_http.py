@@ -144,7 +144,7 @@ def test_redirects(server: Server) -> None:
         ("http://127.0.0.1:1/x", "the connection was refused (4 tries)"),
         ("ftp://127.0.0.1/x", "this is no http(s) address"),
         ("file:///etc/passwd", "this is no http(s) address"),
-        ("weights.h5", "this is no http(s) address"),
+        ("weights.bin", "this is no http(s) address"),
         ("http://[::1", "this is no http(s) address"),
     ],
 )
@@ -261,7 +261,7 @@ def test_hashes_that_a_mirror_recorded_do_not_leave_https(
     server: Server, secure: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = source(secure.on("/a", full(DATA)), **UNKNOWN)
-    records = json.dumps({wanted.key: {"name": "weights.h5", "sha256": "7" * 64, "size": 7}})
+    records = json.dumps({wanted.key: {"name": "weights.bin", "sha256": "7" * 64, "size": 7}})
     last = secure.on("/records", body(records.encode()))
     secure.on("/cas/unpinned.json", redirect(server.on("/middle", redirect(last))))
     monkeypatch.setenv("ZOO_MIRROR", secure.base + "/cas")
@@ -278,7 +278,7 @@ def test_hashes_of_a_mirror_over_plain_http_are_not_taken(
     wanted = source(secure.on("/a", full(DATA)), **UNKNOWN)
     other = b"others' weights"
     digest = hashlib.sha256(other).hexdigest()
-    record = {"name": "weights.h5", "sha256": digest, "size": len(other)}
+    record = {"name": "weights.bin", "sha256": digest, "size": len(other)}
     plain.routes["http://zoo.invalid/cas/unpinned.json"] = [body(json.dumps({wanted.key: record}).encode())]
     plain.routes[f"http://zoo.invalid/cas/{digest}"] = [body(other)]
     plain.routes[f"http://zoo.invalid/cas/{SHA}"] = [body(DATA)]
@@ -299,7 +299,7 @@ def test_hashes_of_a_mirror_over_https_or_of_this_machine_are_taken(
 ) -> None:
     mirror = {"https": secure, "loopback": server}[via]
     wanted = source("https://127.0.0.1:1/x", **UNKNOWN)
-    records = {wanted.key: {"name": "weights.h5", "sha256": SHA, "size": len(DATA)}}
+    records = {wanted.key: {"name": "weights.bin", "sha256": SHA, "size": len(DATA)}}
     mirror.on("/cas/unpinned.json", body(json.dumps(records).encode()))
     mirror.on(f"/cas/{SHA}", full(DATA))
     monkeypatch.setenv("ZOO_MIRROR", mirror.base + "/cas")

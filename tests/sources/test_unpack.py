@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from threading import Thread
@@ -121,6 +123,12 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
         ([special("h", tarfile.LNKTYPE, "../../etc/passwd")], "leaves the folder"),
         ([special("null", tarfile.CHRTYPE)], "'null' is a device"),
         ([special("pipe", tarfile.FIFOTYPE)], "'pipe' is a device or a pipe"),
+        ([("twice", b"x"), ("twice", b"y")], "'twice' has the place of another member"),
+        ([("a", b"x"), ("a/b", b"y")], "'a/b' has the place of another member"),
+        ([("a/b", b"x"), ("a", b"y")], "'a' has the place of another member"),
+        ([("n" * 256, b"x")], "has a name that is too long"),
+        ([("n/" * 2000, b"x")], "has a name that is too long"),
+        ([("\x1b[2J\u202e/../x", b"x")], "'\\\\x1b[2J\\\\u202e/../x' leaves the folder"),
     ],
 )
 def test_hostile_tar(tmp_path: Path, members: list[tuple[str, bytes | str]], names: str) -> None:
@@ -130,6 +138,7 @@ def test_hostile_tar(tmp_path: Path, members: list[tuple[str, bytes | str]], nam
         unpack(archive, tmp_path / "box/out")
     assert names in str(caught.value)
     assert "archive: member" in str(caught.value)
+    assert str(caught.value).replace("\n", "").isprintable()
     assert list((tmp_path / "box").iterdir()) == [archive]
     assert list(tmp_path.iterdir()) == [tmp_path / "box"]
 
@@ -174,6 +183,70 @@ def test_bombs(tmp_path: Path) -> None:
         unpack(tmp_path / "zip", tmp_path / "out", max_bytes=999_999)
     assert not (tmp_path / "out").exists()
     unpack(archive, tmp_path / "out", max_bytes=1_000_000)
+
+
+def pax(count: int, value: str, *, name: str = "x") -> bytes:
+    """Make a packed tar of one file with so many pax headers before it."""
+    block = tarfile.TarInfo._create_pax_generic_header({"comment": value}, tarfile.XHDTYPE, "utf-8")  # type: ignore[attr-defined]
+    return gzip.compress(block * count + tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT) + bytes(1024), 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (pax(1, "x" * 100_000_000), "says more about its members than is allowed"),
+        (pax(1000, "x" * 100_000), "says more about its members than is allowed"),
+        (pax(5000, "x"), "damaged|says more"),
+    ],
+    ids=["pax", "much pax", "pax in pax"],
+)
+def test_headers_are_not_read_beyond_a_bound(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "a").write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=why):
+            unpack(tmp_path / "a", tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_tar_of_very_many_members(tmp_path: Path) -> None:
+    block = tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT)
+    (tmp_path / "a").write_bytes(gzip.compress(block * 100_000 + bytes(1024), 1))
+    with pytest.raises(DataError, match="has the place of another"):
+        unpack(tmp_path / "a", tmp_path / "out")
+    folder = special("d", tarfile.DIRTYPE).tobuf(tarfile.USTAR_FORMAT)
+    (tmp_path / "b").write_bytes(gzip.compress(folder * 100_000 + bytes(1024), 1))
+    with pytest.raises(DataError, match="10000 members allowed"):
+        unpack(tmp_path / "b", tmp_path / "out")
+
+
+def test_a_zip_that_says_too_much(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a", "w") as file:
+        for number in range(300):
+            file.writestr(f"{number}" + "n" * 65_000, b"")
+    with pytest.raises(DataError, match="says more about its members than is allowed"):
+        unpack(tmp_path / "a", tmp_path / "out")
+
+
+@pytest.mark.parametrize("time", ["inf", "nan", "1e300", "-1e300"])
+def test_times_of_outside_are_dropped(tmp_path: Path, time: str) -> None:
+    with tarfile.open(tmp_path / "a", "w:gz", format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"mtime": time}
+        file.addfile(info)
+    assert (unpack(tmp_path / "a", tmp_path / "out") / "x").stat().st_mtime == 0
+
+
+def test_a_file_with_holes(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a", "w", format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"GNU.sparse.map": "0,1,99,1", "GNU.sparse.size": "100"}
+        file.addfile(info)
+    with pytest.raises(DataError, match="'x' is a file with holes"):
+        unpack(tmp_path / "a", tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

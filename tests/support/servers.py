@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
-__all__ = ["Behaviour", "Request", "Server", "body", "cut", "full", "redirect", "serving", "stall", "status"]
+__all__ = ["Behaviour", "Request", "Server", "body", "cut", "full", "raw", "redirect", "serving", "stall", "status"]
 
 
 @dataclass
@@ -168,6 +168,20 @@ def status(code: int, **headers: str) -> Behaviour:
 
     def act(handler: _Handler) -> None:
         handler.head(code, 0, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    return act
+
+
+def raw(head: bytes, again: bytes = b"", pace: float = 0.0, most: int = 50_000_000) -> Behaviour:
+    """Answer with ``head`` as it stands, and with ``again`` time after time, as long as the client takes it."""
+
+    def act(handler: _Handler) -> None:
+        handler.close_connection = False
+        handler.put(head)
+        while again and not handler.close_connection and handler.request_seen.sent < most:
+            time.sleep(pace)
+            handler.put(again)
+        handler.close_connection = True
 
     return act
 

@@ -34,7 +34,7 @@ def quiet(_: Event, /) -> None:
 
 def source(*urls: str, data: bytes = DATA, **changes: Any) -> Source:
     facts: dict[str, Any] = {
-        "name": "weights.h5",
+        "name": "weights.bin",
         "urls": urls,
         "size": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -78,7 +78,7 @@ from utils.sources.source import Source
 url, size, sha256, user = sys.argv[1:]
 if user != "0":
     os.setgroups([]), os.setgid(int(user)), os.setuid(int(user))
-wanted = Source("weights.h5", (url,), int(size), sha256, None, "MIT", "weights")
+wanted = Source("weights.bin", (url,), int(size), sha256, None, "MIT", "weights")
 try:
     print(fetch(wanted, limits=Limits(read_s=5.0, tries=1)))
 except errors.ZooError as error:

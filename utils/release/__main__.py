@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def _mirror(options: Options) -> None:
     mirror.mirror(_path(options, "to"), _names(options))
 
 
+def _refetch(options: Options) -> None:
+    from utils.sources import cache
+
+    name = options.get("source", "")
+    count = cache.forget_records(name, lambda _: time.sleep(0.05))
+    print(f"{count} recorded hash{'es' if count > 1 else ''} of {name} forgotten: the next doit fetches it again")
+    if os.environ.get("ZOO_MIRROR"):
+        print(f"ZOO_MIRROR may have it recorded too: remove the entry from the mirror's {cache.RECORDS}")
+
+
 #: What is not left empty; an empty to= is refused where the places are known.
 _NAMES_A_PLACE = {"key", "pubkey", "path", "with"}
 
@@ -76,6 +87,7 @@ COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
     "mirror": (_mirror, {"to", "models"}),
+    "refetch": (_refetch, {"source"}),
 }
 
 

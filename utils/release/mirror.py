@@ -7,16 +7,19 @@ nobody publishes a sha256 for; and for people ``INDEX.tsv`` and ``LICENCES.md``.
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from utils import files, paths
-from utils.errors import STORAGE, storage_error
+from utils import files, limits, paths
+from utils.errors import storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
 from utils.sources import cache
 from utils.sources.fetch import fetch_all
 from utils.sources.source import Source
+from utils.untrusted import as_markdown, as_text
 
 __all__ = ["mirror"]
 
@@ -32,22 +35,17 @@ def mirror(to: Path, models: list[str]) -> None:
     found = fetch_all(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
     try:
         to.mkdir(parents=True, exist_ok=True)
-        known = [cache.load_records(to), cache.load_records(paths.cache())]  # the cache's are the newer ones
+        cache.load_records(to)  # a damaged one is told before anything is copied
         copied = sum(_copy(file, to / file.name) for file in sorted(set(found.values())))
-        there = [{key: one for key, one in some.items() if (to / one["sha256"]).is_file()} for some in known]
-        records = {**there[0], **there[1]}
-        files.write_whole(to / cache.RECORDS, json.dumps(records, indent=1, sort_keys=True) + "\n")
-        rows = _rows(to, {file.name: source for source, file in found.items()})
-        files.write_whole(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
-        files.write_whole(to / "LICENCES.md", _licences(rows))
+        rows = _enter(to, {file.name: source for source, file in found.items()})
+        size = sum((to / row[0]).stat().st_size for row in rows)
     except OSError as error:
-        if error.errno not in STORAGE and not isinstance(error, FileExistsError | NotADirectoryError):
-            raise
         raise storage_error(error) from error
-    size = sum((to / row[0]).stat().st_size for row in rows)
     print(f"{to}: {len(rows)} files, {size / 1e6:,.1f} MB, {copied} of them new")
     print(f"where there is no network: ZOO_MIRROR={to} ZOO_OFFLINE=1 doit")
 
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _HEAD = ("sha256", "size", "name", "url", "licence", "what")
 
@@ -61,27 +59,37 @@ def _copy(file: Path, to: Path) -> bool:
     return True
 
 
+def _enter(to: Path, new: dict[str, Source]) -> list[tuple[str, ...]]:
+    """Put files that are in ``to`` by now into its records and lists, beside what is there; return the rows of all."""
+    with files.locked_folder(to, lambda: print(f"waiting for {to}: another mirror is being made in it")):
+        known = {**cache.load_records(to), **cache.load_records(paths.cache())}  # the cache's are the newer ones
+        records = {key: one for key, one in known.items() if (to / one["sha256"]).is_file()}
+        files.write_whole(to / cache.RECORDS, json.dumps(records, indent=1, sort_keys=True) + "\n")
+        rows = _rows(to, new)
+        files.write_whole(to / "INDEX.tsv", "".join("\t".join(row) + "\n" for row in [_HEAD, *rows]))
+        files.write_whole(to / "LICENCES.md", _licences(rows))
+    return rows
+
+
 def _rows(to: Path, new: dict[str, Source]) -> list[tuple[str, ...]]:
     """A row a file: those of before that are still there, and the new ones."""
     rows: dict[str, tuple[str, ...]] = {}
-    if (to / "INDEX.tsv").is_file():
-        for line in (to / "INDEX.tsv").read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+    with suppress(FileNotFoundError), cache.open_plain(to / "INDEX.tsv") as index:
+        for line in index.read(limits.LIST_BYTES).decode("utf-8", "replace").splitlines()[1:]:
             row = tuple(line.split("\t"))
-            if len(row) == len(_HEAD) and (to / row[0]).is_file():
+            if len(row) == len(_HEAD) and _SHA256.fullmatch(row[0]) and (to / row[0]).is_file():
                 rows[row[0]] = row
     for sha256, source in new.items():
         size = str((to / sha256).stat().st_size)
         rows[sha256] = (sha256, size, source.name, next(iter(source.urls), ""), source.licence, source.what)
-    return sorted(
-        (tuple(" ".join(cell.split()) for cell in row) for row in rows.values()), key=lambda row: (row[2], row[0])
-    )
+    return sorted((tuple(as_text(cell) for cell in row) for row in rows.values()), key=lambda row: (row[2], row[0]))
 
 
 def _licences(rows: list[tuple[str, ...]]) -> str:
     by_licence: dict[str, list[str]] = {}
     for row in rows:
-        by_licence.setdefault(row[4], []).append(f"- {row[2]}: {row[5]}, from {row[3]}")
+        by_licence.setdefault(row[4], []).append("- {}: {}, from {}".format(*(as_markdown(row[n]) for n in (2, 5, 3))))
     parts = ["# Licences of these files\n", "Each file is its authors', under the licence that its recipe names.\n"]
     for licence, lines in sorted(by_licence.items()):
-        parts.append("\n".join([f"## {licence}\n", *sorted(lines)]) + "\n")
+        parts.append("\n".join([f"## {as_markdown(licence)}\n", *sorted(lines)]) + "\n")
     return "\n".join(parts)

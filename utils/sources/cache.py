@@ -4,7 +4,7 @@ The folder (``paths.cache()``, moved by ``ZOO_CACHE``) holds::
 
     <sha256>              whole files; size and hash were checked before they got this name
     unpinned.json         hashes recorded at first fetch, for sources without a published sha256
-    partial/<key>.part    what has arrived so far, kept for a resume (<key>.json: its ETag)
+    partial/<key>.part    what has arrived so far, kept for a resume
     locks/<key>.lock      one fetcher a file; the kernel frees the lock of a killed process
 
 ``<key>`` is ``Source.key``: nothing here goes by a file name, for two recipes may use one name for two files.
@@ -12,28 +12,36 @@ The folder (``paths.cache()``, moved by ``ZOO_CACHE``) holds::
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import re
+import stat
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from utils import files, paths
-from utils.errors import SourceError, storage_error
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from utils import files, limits, paths
+from utils.errors import SourceError, did_you_mean, storage_error
 from utils.sources.source import Source
+from utils.untrusted import as_text, parse_as
 
 __all__ = [
     "RECORDS",
     "cached",
     "find_fault",
+    "forget_records",
     "install_part",
     "known_sha256",
     "load_records",
     "lock_key",
+    "open_plain",
     "parse_records",
     "part_path",
     "storing",
@@ -45,7 +53,17 @@ __all__ = [
 #: The file of recorded hashes, in a cache and in a mirror.
 RECORDS = "unpinned.json"
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Records(RootModel[dict[str, _Record]]):
+    pass
 
 
 def cached(source: Source, *, verify: bool = False) -> Path | None:
@@ -97,33 +115,70 @@ def load_records(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECORDS
     try:
-        return parse_records(path.read_text(encoding="utf-8"), str(path))
+        with open_plain(path) as file:
+            return parse_records(file.read(limits.JSON_BYTES + 1), str(path))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise storage_error(error, str(path)) from error
 
 
-def parse_records(text: str, where: str) -> dict[str, Any]:
+def parse_records(text: bytes, where: str) -> dict[str, Any]:
     """Return the recorded hashes, ``{Source.key: {"name", "sha256", "size"}}``, that ``text`` holds.
 
     Raises:
         SourceError: it holds something else; ``where`` says whose text it is.
     """
-    try:
-        records = json.loads(text)
-        if all(_SHA256.fullmatch(one["sha256"]) and one["size"] >= 0 for one in records.values()):
-            return dict(records)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass
     hint = "restore it, or remove it: the hashes are then recorded anew"
-    raise SourceError("this is no record of hashes", where=where, hint=hint)
+    try:
+        records = parse_as(_Records, text, where=where, error=SourceError, hint=hint).root
+    except SourceError as error:
+        raise SourceError(f"this is no record of hashes: {error.what}", where=where, hint=hint) from None
+    return {key: one.model_dump() for key, one in records.items()}
+
+
+def forget_records(name: str, wait: Callable[[int], None]) -> int:
+    """Forget the recorded hashes of the unpinned sources with this file name; return how many there were.
+
+    Args:
+        name: a file name, as in the recipe.
+        wait: as ``lock_key`` takes it.
+
+    Raises:
+        SourceError: no such source is recorded, or unpinned.json holds something else.
+        StorageError: the cache cannot be written.
+    """
+    with lock_key("unpinned", wait):
+        records = load_records(paths.cache())
+        left = {key: one for key, one in records.items() if one["name"] != name}
+        if not name or len(left) == len(records):
+            known = sorted({as_text(one["name"]) for one in records.values()})
+            hint = f"source= takes a file name: {', '.join(known)}" if known else "nothing is recorded"
+            what = f"no source named {as_text(name)!r} is recorded{did_you_mean(name, known)}"
+            raise SourceError(what, where=str(paths.cache() / RECORDS), hint=hint)
+        _write_records(left)
+    return len(records) - len(left)
+
+
+def _write_records(records: dict[str, Any]) -> None:
+    path = paths.cache() / RECORDS
+    with storing(path):
+        files.write_whole(path, json.dumps(records, indent=1, sort_keys=True) + "\n")
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file to read it; a pipe or a device, which may have no end, is refused with an OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def find_fault(path: Path, known: Source) -> str:
     """Say what is wrong with a file's size or hashes; an empty text if nothing is."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if known.size not in (None, size := os.fstat(file.fileno()).st_size):
                 return f"has {size} bytes, not {known.size}"
             for kind, want in (("sha256", known.sha256), ("md5", known.md5)):
@@ -140,9 +195,9 @@ def whole_path(sha256: str) -> Path:
     return paths.cache() / sha256
 
 
-def part_path(source: Source) -> Path:
-    """Return where the first bytes of a source wait for the others."""
-    return paths.cache() / "partial" / f"{source.key}.part"
+def part_path(source: Source, *, alone: bool = True) -> Path:
+    """Return where the first bytes of a source wait for the others; another place each time if not ``alone``."""
+    return paths.cache() / "partial" / f"{source.key}{'' if alone else f'.{uuid.uuid4().hex}'}.part"
 
 
 def install_part(part: Path, source: Source, known: Source, wait: Callable[[int], None]) -> Path:
@@ -154,26 +209,24 @@ def install_part(part: Path, source: Source, known: Source, wait: Callable[[int]
         known: ``source`` with its recorded hash, where there is one.
         wait: as ``lock_key`` takes it.
     """
-    folder = paths.cache()
     with storing(part):
         with part.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             path = whole_path(known.sha256 or hashlib.file_digest(file, "sha256").hexdigest())
             os.fsync(file.fileno())
         part.replace(path)
-        part.with_suffix(".json").unlink(missing_ok=True)
     if source.unpinned:
         with lock_key("unpinned", wait):
             record = {"name": source.name, "sha256": path.name, "size": size}
-            text = json.dumps({**load_records(folder), source.key: record}, indent=1, sort_keys=True)
-            with storing(folder / RECORDS):
-                files.write_whole(folder / RECORDS, text + "\n")
+            _write_records({**load_records(paths.cache()), source.key: record})
     return path
 
 
 @contextmanager
-def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[None]:
+def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[bool]:
     """Hold the lock of ``key``: no other process or thread holds it meanwhile.
+
+    Yields whether that is so: on a file system without locks, others may be at work too.
 
     Args:
         key: a ``Source.key``, or another name.
@@ -190,10 +243,10 @@ def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[None]:
         raise storage_error(error) from error
     with file:
         waited = 0
-        while files.take_lock(file.fileno(), path) is False:
+        while (is_ours := files.take_lock(file.fileno(), path)) is False:
             wait(waited)
             waited += 1
-        yield
+        yield is_ours is True
 
 
 @contextmanager

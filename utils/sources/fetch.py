@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from utils.errors import CorruptError, OfflineError, SourceError
+from utils.errors import CorruptError, OfflineError, SourceError, StorageError
 from utils.sources import cache, http
 from utils.sources.http import Limits
 from utils.sources.part import Part, StoppedError, TryError
@@ -46,7 +46,7 @@ def fetch_all(
 
     Raises:
         OfflineError: ``ZOO_OFFLINE`` is set and sources are missing; lists all of them.
-        CorruptError: every source that failed was offered with a wrong size or hash somewhere.
+        CorruptError: every source that failed was offered with a wrong size, hash or format somewhere.
         SourceError: sources cannot be had (lists all, with every address and its failure), or
             ``ZOO_MIRROR`` is no mirror.
         StorageError: the cache cannot be written.
@@ -108,7 +108,7 @@ class _Fetcher:
         if path := cache.cached(source, verify=True):
             return path  # before any lock: a full cache may be read-only
         mirror = _find_mirror()
-        with cache.lock_key(source.key, lambda waited: self._wait(waited, source.name)):
+        with cache.lock_key(source.key, lambda waited: self._wait(waited, source.name)) as alone:
             if path := cache.cached(source, verify=True):
                 return path  # whoever held the lock has fetched it
             known = cache.with_recorded_hash(source)
@@ -117,7 +117,7 @@ class _Fetcher:
             missing = _MissingError(source, mirrored.sha256)
             for address in self._addresses(mirrored, mirror):
                 try:
-                    return self._fetch_from(address, source, mirrored if address.is_mirror else known)
+                    return self._fetch_from(address, source, mirrored if address.is_mirror else known, alone=alone)
                 except TryError as error:
                     missing.failures.append((address, error))
                     if address.is_mirror and not error.is_absent:
@@ -142,9 +142,22 @@ class _Fetcher:
         if not self.offline:
             yield from map(Address, known.urls)
 
-    def _fetch_from(self, address: Address, source: Source, known: Source) -> Path:
+    def _fetch_from(self, address: Address, source: Source, known: Source, *, alone: bool) -> Path:
         """Fetch from one address; ``known`` is ``source`` with its recorded hash, where there is one."""
-        part = Part(source, known, self.report, self._stop)
+        part = Part(source, known, self.report, self._stop, alone=alone)
+        try:
+            self._fill(part, address, source)
+            path = cache.install_part(part.path, source, known, lambda waited: self._wait(waited, cache.RECORDS))
+        finally:
+            if not alone:
+                part.discard()
+        size = path.stat().st_size
+        self.report(Event("done", source.name, size, size, address.label, source.key))
+        if source.unpinned and not source.md5 and not known.sha256:
+            self._say(f"recorded {source.name}, sha256 {path.name}: nobody else vouches for it; {_forget(source)}")
+        return path
+
+    def _fill(self, part: Part, address: Address, source: Source) -> None:
         tries = self.limits.tries
         for tried in range(1, tries + 1):
             try:
@@ -152,19 +165,15 @@ class _Fetcher:
                     part.copy_from(address.place)
                 else:
                     self._client.download(address, address.place, part)
-                break
+                return
             except TryError as error:
-                if error.is_corrupt and source.unpinned and known.sha256:
-                    error.why += f"; remove its entry in the cache's {cache.RECORDS} to accept new bytes"
+                if error.is_corrupt and source.unpinned and part.known.sha256:
+                    error.why += f"; {_forget(source)}"
                 if not error.can_retry:
                     raise
                 if tried == tries:
                     raise replace(error, why=f"{error.why} ({tries} tries)") from None
                 self._sleep(self.limits.backoff_s * 2 ** (tried - 1) if error.wait_s is None else error.wait_s)
-        path = cache.install_part(part.path, source, known, lambda waited: self._wait(waited, cache.RECORDS))
-        size = path.stat().st_size
-        self.report(Event("done", source.name, size, size, address.label, source.key))
-        return path
 
     def _recorded_by(self, mirror: Path | str, source: Source) -> Source:
         """Return ``source`` with the hash that the mirror's own unpinned.json has for it."""
@@ -172,9 +181,9 @@ class _Fetcher:
             if isinstance(mirror, Path):
                 return cache.with_record(source, cache.load_records(mirror))
             place = f"{mirror}/{cache.RECORDS}"
-            if (text := self._client.read_text(place)) is not None:  # a mirror need not have the file
+            if (text := self._client.read_small(place)) is not None:  # a mirror need not have the file
                 return cache.with_record(source, cache.parse_records(text, redact_url(place)))
-        except SourceError as error:
+        except (SourceError, StorageError) as error:
             self._say(f"warning: {error}")
         return source
 
@@ -189,6 +198,10 @@ class _Fetcher:
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(min(seconds, self.limits.longest_s)):
             raise StoppedError
+
+
+def _forget(source: Source) -> str:
+    return f"`doit refetch source={source.name}` forgets it, and takes what is there next time"
 
 
 def _summary(missing: list[_MissingError], offline: bool) -> SourceError:

@@ -6,18 +6,21 @@ import email.utils
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult
 
+from utils import limits as bounds
 from utils.errors import SourceError
 from utils.sources.part import CHUNK_BYTES, Part, TryError
 from utils.sources.progress import Event
 from utils.sources.source import Address, Source, is_protected, redact_url, split_url
+from utils.sources.stall import StalledError, Watch
+from utils.untrusted import as_text
 
 if TYPE_CHECKING:
     import requests
@@ -27,13 +30,16 @@ __all__ = ["Client", "Limits", "parse_retry_after"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how often to try."""
+    """How long and how often to try, and how much to take."""
 
     connect_s: float = 10.0
     read_s: float = 30.0  # the longest silence inside a body
     tries: int = 4  # for each address
     backoff_s: float = 1.0  # before the second try; doubles each time
     longest_s: float = 60.0  # the longest wait, whatever Retry-After asks for
+    stall_s: float = bounds.STALL_S  # to connect, to begin an answer, and to bring ...
+    stall_bytes: int = bounds.STALL_BYTES  # ... so much of its body
+    most_bytes: int = bounds.SOURCE_BYTES  # of a file whose size the recipe does not state
 
 
 class Client:
@@ -43,13 +49,12 @@ class Client:
         self._limits, self._follow_redirects = limits, follow_redirects
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
-        self._bodies: set[requests.Response] = set()
+        self._cuts: set[Callable[[], object]] = set()  # end the bodies that are read now
 
     def abort(self) -> None:
         """End every thread that waits for bytes."""
-        for response in list(self._bodies):
-            with suppress(OSError, RuntimeError, ValueError):  # it may be closing at this moment
-                response.raw.shutdown()
+        for cut in list(self._cuts):
+            cut()
 
     def close(self) -> None:
         """Close all connections."""
@@ -63,65 +68,78 @@ class Client:
             TryError: this try came to nothing.
             StorageError: the part cannot be written.
         """
-        import requests
-        import urllib3
-
         known = part.known
-        have, tag = part.resume_point(url)
+        have, tag = part.resume_point()
         if have and have == known.size:
             part.check(resumed=True)
             return
         asked = {"Range": f"bytes={have}-"} if have else {}
         if have and tag:
             asked["If-Range"] = tag
-        try:
-            response = self._get(url, headers=asked)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _explain(error, self._limits) from None
-        with response:
+        with self._get(url, headers=asked) as response:
             start, total = self._read_head(response, have, part)
-            part.note_etag(url, response.headers.get("ETag", ""))
+            if start and tag and response.headers.get("ETag", tag) != tag:
+                part.discard()
+                raise TryError("it goes on with another file", can_retry=True, wait_s=0)
+            part.note_etag(response.headers.get("ETag", ""))
             whole = total if known.size is None else known.size
+            most = self._limits.most_bytes if whole is None else whole
             part.report(Event("start", known.name, start, whole, address.label, part.key))
-            self._bodies.add(response)
-            try:
-                length = part.append(_read_body(response, self._limits), start, whole)
-            finally:
-                self._bodies.discard(response)
+            length = part.append(self._read_body(response), start, whole, most)
         if not length or (whole is not None and length < whole):
             of = "" if whole is None else f" of {whole}"
             raise TryError(f"the body ended after {length}{of} bytes", can_retry=True)
         part.check(resumed=start > 0)
 
-    def read_text(self, url: str) -> str | None:
-        """Return a small text that no hash proves, or None where it cannot be had.
+    def read_small(self, url: str) -> bytes | None:
+        """Return a small file that no hash proves, or None where it cannot be had; of a larger one, its beginning.
 
         Raises:
             SourceError: a hop on the way is plain http, where others may have written it; this machine's own is let in.
         """
-        import urllib3
-
         try:
             with self._get(url) as response:
-                if not response.ok or response.is_redirect:
+                if response.status_code != HTTPStatus.OK:
                     return None
                 if why := _find_unproven_hop(_list_hops(response)):
                     hint = "set ZOO_MIRROR to an https address that does not redirect to http, or to a folder"
-                    raise SourceError(f"{why}: not used", where=redact_url(url), hint=hint)
-                return response.text
-        except (OSError, urllib3.exceptions.HTTPError):  # those of requests are OSErrors
+                    raise SourceError(as_text(why) + ": not used", where=redact_url(url), hint=hint)
+                data = bytearray()
+                for chunk in self._read_body(response):
+                    data += chunk
+                    if len(data) > bounds.JSON_BYTES:
+                        break
+                return bytes(data)
+        except TryError:
             return None
 
     def _get(self, url: str, headers: dict[str, str] | None = None) -> requests.Response:
         timeout = (self._limits.connect_s, self._limits.read_s)
         follow = self._follow_redirects
-        return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
+        with _contained(self._limits):
+            return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
+
+    def _read_body(self, response: requests.Response) -> Iterator[bytes]:
+        connection = response.raw.connection  # none where the body is empty, another's behind a SOCKS proxy
+        cut = getattr(connection, "cut", None) or (lambda: _shut_down(response))
+        limits = self._limits
+        self._cuts.add(cut)
+        try:
+            with _contained(limits), Watch(cut, limits.stall_bytes, limits.stall_s) as watch:
+                # As sent: a .gz served with "Content-Encoding: gzip" must stay a .gz.
+                while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
+                    if watch.has_cut:
+                        return
+                    watch.arrived += len(chunk)
+                    yield chunk
+        finally:
+            self._cuts.discard(cut)
 
     def _session(self) -> requests.Session:
         from utils.sources.session import Session
 
         if not hasattr(self._local, "session"):
-            self._local.session = session = Session()
+            self._local.session = session = Session(self._limits.stall_s)
             # Compressed on the way, a body would have neither the size nor the hash that is pinned.
             session.headers.update({"Accept-Encoding": "identity", "User-Agent": "nxp-model-zoo"})
             session.max_redirects = 10
@@ -140,9 +158,12 @@ class Client:
             can_retry = status in (408, 425, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             wait_s = parse_retry_after(headers.get("Retry-After", ""), self._limits.longest_s)
             raise TryError(f"HTTP {status} {phrase}".rstrip(), can_retry, wait_s, is_absent=status in (404, 410))
-        ranged = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", ""))
+        packed = headers.get("Content-Encoding", "identity").lower() != "identity"
+        if packed and not (part.known.sha256 or part.known.md5 or part.known.name.endswith(_PACKED)):
+            raise TryError("it packs what it sends, although it was asked not to")
+        ranged = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         first, told = ranged.groups() if ranged else (None, headers.get("Content-Length", ""))
-        total = int(told) if told.isdecimal() else None
+        total = int(told) if _BYTES.fullmatch(told) else None
         if ranged and total is not None and size not in (None, total):
             part.discard()
             raise TryError(f"the server's file has {total} bytes, not {size}", is_corrupt=True)
@@ -151,8 +172,17 @@ class Client:
             raise TryError(f"HTTP {status} for a range that it does not have", can_retry=True, wait_s=0)
         if total is not None and size is not None and total > size:
             raise TryError(f"the body has {total} bytes, not {size}", is_corrupt=True)
+        if total is not None and total > self._limits.most_bytes and size is None:
+            raise TryError(f"the body has {total} bytes, more than the {self._limits.most_bytes} it may have")
         return (have if status == HTTPStatus.PARTIAL_CONTENT else 0), total
 
+
+#: Files that servers take for packed ones of another format, and say so.
+_PACKED = (".gz", ".tgz")
+
+#: A number of bytes; Python refuses to read one of thousands of digits.
+_BYTES = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(rf"bytes (?:({_BYTES.pattern})-{_BYTES.pattern}|\*)/({_BYTES.pattern}|\*)")
 
 _LEAVES_HTTPS = "it redirects from https to http"
 
@@ -190,23 +220,26 @@ def _list_hops(response: requests.Response) -> list[SplitResult]:
 
 def parse_retry_after(value: str, longest_s: float) -> float | None:
     """Return the seconds that a Retry-After header (seconds, or a date) asks for, at most ``longest_s``."""
-    if value.isdecimal():
+    if _BYTES.fullmatch(value):
         return min(float(value), longest_s)
     try:
         wait_s = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
     return min(max(wait_s, 0.0), longest_s)
 
 
-def _read_body(response: requests.Response, limits: Limits) -> Iterator[bytes]:
-    import urllib3
+def _shut_down(response: requests.Response) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # it may be closing at this moment
+        response.raw.shutdown()
 
+
+@contextmanager
+def _contained(limits: Limits) -> Iterator[None]:
+    """Turn whatever the libraries raise into a failure of this address: what an answer makes them raise has no list."""
     try:
-        # As sent: a .gz served with "Content-Encoding: gzip" must stay a .gz.
-        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
-            yield chunk
-    except urllib3.exceptions.HTTPError as error:
+        yield
+    except Exception as error:
         raise _explain(error, limits) from None
 
 
@@ -215,19 +248,23 @@ def _explain(error: Exception, limits: Limits) -> TryError:
     import requests
     import urllib3
 
+    if isinstance(error, StalledError):
+        return TryError(str(error))
     text, errors = str(error), requests.exceptions
     certificate = "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text
-    address = isinstance(error, (ValueError, urllib3.exceptions.LocationParseError))
+    no_address = (errors.InvalidURL, errors.InvalidSchema, errors.MissingSchema, urllib3.exceptions.LocationParseError)
     silent = isinstance(error, (errors.Timeout, urllib3.exceptions.TimeoutError))
     for found, why, can_retry in (
         (isinstance(error, errors.TooManyRedirects), "its redirects go in a circle", False),
         (certificate, "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE names a site's own CA)", False),
-        (address, "this is no http(s) address", False),
+        (isinstance(error, no_address), "this is no http(s) address, or it redirects to none", False),
         (isinstance(error, errors.ProxyError), "the proxy refused or cannot be reached", True),
         (isinstance(error, errors.ConnectTimeout), f"no connection within {limits.connect_s:g} s", True),
         (silent, f"no data for {limits.read_s:g} s", True),
         ("NameResolutionError" in text or "Failed to resolve" in text, "the host name is unknown", True),
         ("Connection refused" in text, "the connection was refused", True),
+        # Those of requests are OSErrors.
+        (not isinstance(error, (OSError, urllib3.exceptions.HTTPError)), "its answer is no proper HTTP", False),
     ):
         if found:
             return TryError(why, can_retry)

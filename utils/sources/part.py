@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,24 +11,31 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import storage_error
-from utils.sources import cache
+from utils.sources import cache, formats
 from utils.sources.progress import Event, Report
-from utils.sources.source import Source, hash_url
+from utils.sources.source import Source
+from utils.untrusted import as_text
 
 __all__ = ["CHUNK_BYTES", "Part", "StoppedError", "TryError"]
 
 CHUNK_BYTES = 1 << 16
 
+#: A strong ETag that can be sent back. A weak one may stay while bytes change: it cannot vouch for a resume.
+_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
+
 
 @dataclass(eq=False)
 class TryError(Exception):
-    """One try at one address came to nothing; ``why`` never repeats text that may hold credentials."""
+    """One try at one address came to nothing; ``why`` never repeats text that may hold credentials, and is one line."""
 
     why: str
     can_retry: bool = False
     wait_s: float | None = None  # None backs off
     is_corrupt: bool = False
     is_absent: bool = False  # the address does not have the file: nothing to warn about
+
+    def __post_init__(self) -> None:
+        self.why = as_text(self.why)
 
 
 class StoppedError(Exception):
@@ -45,21 +52,27 @@ class Part:
         report: takes the progress events.
     """
 
-    def __init__(self, source: Source, known: Source, report: Report, stop: threading.Event) -> None:
-        """Begin the file of ``source``, or go on with it; ``stop`` ends it with a StoppedError."""
-        self.path, self.known, self.key, self.report = cache.part_path(source), known, source.key, report
-        self._note, self._stop = self.path.with_suffix(".json"), stop
+    def __init__(
+        self, source: Source, known: Source, report: Report, stop: threading.Event, *, alone: bool = True
+    ) -> None:
+        """Begin the file of ``source``, or go on with it.
+
+        Args:
+            source: what its recipe says.
+            known: ``source`` with its recorded hash, where there is one.
+            report: takes the progress events.
+            stop: ends it with a StoppedError.
+            alone: whether no other process can write to this source's file; if not, it gets one of its own.
+        """
+        self.path, self.known, self.key, self.report = cache.part_path(source, alone=alone), known, source.key, report
+        self._is_unproven = source.unpinned and not source.md5
+        self._tag, self._stop = "", stop
         with cache.storing(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def resume_point(self, url: str) -> tuple[int, str]:
-        """Return how many bytes are of use with ``url``, and the ETag that vouches for them."""
-        try:
-            kept = json.loads(self._note.read_text(encoding="utf-8"))
-            tag = str(kept["etag"]) if kept["url"] == hash_url(url) else ""
-        except (OSError, ValueError, KeyError, TypeError):
-            tag = ""
-        if not (tag or self.known.sha256 or self.known.md5):
+    def resume_point(self) -> tuple[int, str]:
+        """Return how many bytes are of use, and the ETag that vouches for them."""
+        if not (self._tag or self.known.sha256 or self.known.md5):
             return 0, ""  # with no hash to check the result, a mixture would go unnoticed
         try:
             have = self.path.stat().st_size
@@ -67,20 +80,23 @@ class Part:
             return 0, ""
         except OSError as error:
             raise storage_error(error, str(self.path)) from error
-        return (0, "") if self.known.size is not None and have > self.known.size else (have, tag)
+        return (0, "") if self.known.size is not None and have > self.known.size else (have, self._tag)
 
-    def note_etag(self, url: str, tag: str) -> None:
-        """Note whose bytes follow, for a resume."""
-        # A weak ETag may stay while bytes change: it cannot vouch for a resume.
-        kept = json.dumps({"url": hash_url(url), "etag": tag if tag.startswith('"') else ""})
-        with cache.storing(self._note):
-            self._note.write_text(kept, encoding="utf-8")
+    def note_etag(self, tag: str) -> None:
+        """Note whose bytes follow, for a resume; not on the disk, where a crash may leave other bytes than these."""
+        self._tag = tag if _ETAG.fullmatch(tag) else ""
 
-    def append(self, chunks: Iterator[bytes], start: int, limit: int | None) -> int:
+    def append(self, chunks: Iterator[bytes], start: int, total: int | None, most: int) -> int:
         """Write ``chunks`` from byte ``start`` on; return the file's length in bytes.
 
+        Args:
+            chunks: the bytes.
+            start: where in the file they begin.
+            total: bytes that the whole file will have, where that is known.
+            most: bytes that it may have.
+
         Raises:
-            TryError: there is more than ``limit`` bytes.
+            TryError: there are more than ``most`` bytes.
             StoppedError: the whole fetch ends.
             StorageError: the file cannot be written.
         """
@@ -91,17 +107,17 @@ class Part:
                 if self._stop.is_set():
                     raise StoppedError
                 have += len(chunk)
-                if limit is not None and have > limit:
+                if have > most:
                     self.path.unlink()
-                    raise TryError(f"it goes on after the {limit} bytes it should have", is_corrupt=True)
+                    raise TryError(f"it goes on after the {most} bytes it may have", is_corrupt=True)
                 file.write(chunk)
-                self.report(Event("bytes", self.known.name, have, limit, key=self.key))
+                self.report(Event("bytes", self.known.name, have, total, key=self.key))
         return have
 
     def copy_from(self, origin: Path) -> None:
         """Fill it with the file ``origin`` of a mirror folder, and check it."""
         try:
-            file = origin.open("rb")
+            file = cache.open_plain(origin)
         except FileNotFoundError:
             raise TryError("no such file", is_absent=True) from None
         except OSError as error:
@@ -109,12 +125,18 @@ class Part:
         with file:
             if self.known.size not in (None, size := os.fstat(file.fileno()).st_size):
                 raise TryError(f"has {size} bytes, not {self.known.size}", is_corrupt=True)
-            self.append(_read_chunks(file), 0, size)
+            self.append(_read_chunks(file), 0, size, size)
         self.check()
 
     def check(self, *, resumed: bool = False) -> None:
-        """Refuse, and remove, bytes that do not have the size and hashes of the source."""
-        if fault := cache.find_fault(self.path, self.known):
+        """Refuse, and remove, bytes that do not have the size and hashes of the source, or else its format."""
+        fault = cache.find_fault(self.path, self.known)
+        with cache.storing(self.path):
+            if fault and formats.is_page(self.path):
+                fault += f"; {formats.PAGE}"
+            elif self._is_unproven and not fault:
+                fault = formats.find_misfit(self.path, self.known.name)
+        if fault:
             self.discard()
             # The beginning of a resumed file may be another address's: that is not this one's fault.
             raise TryError(fault, can_retry=resumed, wait_s=0, is_corrupt=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from utils.untrusted import as_text
+
 __all__ = ["Address", "Source", "hash_url", "is_loopback", "is_protected", "redact_url", "split_url"]
 
 _SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&]*", re.IGNORECASE)
@@ -52,7 +54,7 @@ class Address:
         return "mirror" if self.is_mirror else split_url(str(self.place)).hostname or str(self)
 
     def __str__(self) -> str:
-        shown = redact_url(self.place) if isinstance(self.place, str) else str(self.place)
+        shown = redact_url(self.place) if isinstance(self.place, str) else as_text(self.place)
         return f"mirror {shown}" if self.is_mirror else shown
 
 
@@ -78,11 +80,11 @@ def is_protected(url: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """Return ``url`` without the credentials in it."""
+    """Return ``url`` for people, without the credentials in it."""
     parts = split_url(url)
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"***@{host}" if at and user else parts.netloc
-    return parts._replace(netloc=netloc, query=_SECRET.sub(r"\1=***", parts.query)).geturl()
+    return as_text(parts._replace(netloc=netloc, query=_SECRET.sub(r"\1=***", parts.query)).geturl())
 
 
 def split_url(url: str) -> SplitResult:

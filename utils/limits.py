@@ -12,6 +12,8 @@ __all__ = [
     "JSON_BYTES",
     "JSON_DEPTH",
     "LIST_BYTES",
+    "MODEL_BYTES",
+    "OPERATORS",
     "RECIPE_BYTES",
     "SHOWN_CHARS",
     "SOURCE_BYTES",
@@ -34,6 +36,12 @@ RECIPE_BYTES = 2**20
 
 #: A list of images: 50,000 lines of 120 bytes have 6 MB.
 LIST_BYTES = 32 * 2**20
+
+#: A TFLite file that is read whole; the largest, ResNet50 in floats, has 102 MB.
+MODEL_BYTES = 2**30
+
+#: Operators of a TFLite file; the largest graphs that converters make have a few thousand.
+OPERATORS = 20_000
 
 #: A source whose size the recipe does not state; ResNet50's weights have 103 MB.
 SOURCE_BYTES = 8 * 2**30

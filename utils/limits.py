@@ -20,6 +20,7 @@ __all__ = [
     "STALL_BYTES",
     "STALL_S",
     "UNPACKED_BYTES",
+    "VELA_BYTES",
 ]
 
 #: A JSON document; the largest of ours, ``release.json`` of the whole zoo, has 60 kB.
@@ -52,6 +53,9 @@ STALL_S = 60.0
 
 #: All files of an archive together.
 UNPACKED_BYTES = 8 * 2**30
+
+#: Each table of Vela's, and what it says: 500 operators have 200 kB.
+VELA_BYTES = 64 * 2**20
 
 #: What a board may say in one session: a report has 20 kB a model.
 BOARD_OUTPUT_BYTES = 32 * 2**20

@@ -52,7 +52,7 @@ class Operator:
     """One node of a graph.
 
     Attributes:
-        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator, fit for a terminal.
+        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator as a plain word.
         version: as the converter set it.
         inputs: indices of the graph's tensors (-1: left out).
         outputs: indices of the graph's tensors.
@@ -226,8 +226,8 @@ def _graph(model: Any, where: str) -> Graph:
 
 
 def _custom_name(code: bytes | None) -> str:
-    """What a custom operator is called; never as one of TFLite's own, which are in capitals."""
-    name = as_text(code or b"", 80) or "custom"
+    """What a custom operator is called, as a plain word; never as one of TFLite's own, which are in capitals."""
+    name = re.sub(r"[^\w.-]", "_", (code or b"").decode(errors="replace"), flags=re.ASCII)[:80] or "custom"
     return name if name != name.upper() else f"{name} (custom)"
 
 

@@ -262,7 +262,7 @@ def _not_as_said(rng: random.Random, whole: Path, place: Path) -> Iterator[Case]
 
     def run() -> Outcome:
         _copy(whole, place)
-        if (place / MODEL).read_bytes() == data:
+        if data in [file.read_bytes() for file in place.glob("*.tflite")]:  # the edit changed nothing
             return Outcome.RIGHT
         (place / MODEL).write_bytes(data)
         return _example(place, "-m", MODEL, right=False)

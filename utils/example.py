@@ -1405,12 +1405,8 @@ def assume(path: str, model: Model) -> Known:
             task = "classification"
     spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
     why = "as is usual"
-    given = [*content.mean, *content.std]
-    if task and len(content.mean) == len(content.std) in (1, shape[3]) and all(abs(value) < 1e30 for value in given):
-        usable = min(content.std) > 0
-    else:
-        usable = False
-    if usable:
+    ours = task and len(content.mean) == len(content.std) in (1, shape[3])
+    if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
         spec.update(mean=content.mean, std=content.std)
         why = "by its metadata"
     elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0] > 1e-30:

@@ -17,9 +17,12 @@ i.MX 93), looked for in LD_LIBRARY_PATH and the system's library folders; the pa
 without it, "auto": the NPU that the board has, else the CPU, and it says which. What ran on an NPU is always checked.
 A .tflite file that no model.json names runs too: what it means is then read from its tensors and metadata, and said.
 
+A model file whose sha256 is not in model.json runs in a process of its own, with bounds on time (--timeout), memory and
+output. So a file that makes the runtime crash ends in a message. That process is no sandbox: it has your user's rights.
+
 Exit codes, of several the highest: 0 all is well; 2 wrong use, or a model or input file that cannot be read; 3 no
 runtime here can run the model; 4 a verdict is not PASS; 5 the delegate cannot be loaded, refuses the model or fails;
-6 an NPU was asked for, and the CPU ran the model.
+6 an NPU was asked for, and the CPU ran the model; 7 the model made the runtime crash, or exceeded a bound.
 
 The verdict compares the outputs for the golden inputs with those of the reference kernels at build time, and with
 --compare those of the NPU with those of the CPU:
@@ -51,22 +54,28 @@ import argparse
 import ctypes
 import hashlib
 import importlib
+import io
 import json
 import mmap
 import os
+import re
+import select
+import signal
 import struct
 import sys
 import time
+import unicodedata
+import warnings
 import zipfile
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 try:
     import numpy as np
 except ImportError:  # said in main(), after --help
     np = None  # type: ignore[assignment]
 
-USAGE, RUNTIME, VERDICT, DELEGATE, ON_CPU = 2, 3, 4, 5, 6
+USAGE, RUNTIME, VERDICT, DELEGATE, ON_CPU, BOUNDS = 2, 3, 4, 5, 6, 7
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -75,8 +84,133 @@ class Problem(Exception):
     """Something a person has to mend; carries the exit code."""
 
     def __init__(self, message: str, remedy: str = "", code: int = USAGE) -> None:
-        super().__init__(message + ("\n  -> " + remedy if remedy else ""))
-        self.message, self.remedy, self.code = message, remedy, code
+        self.message, self.remedy, self.code = as_text(message, 2000), as_text(remedy, 2000), code
+        super().__init__(self.message + ("\n  -> " + self.remedy if remedy else ""))
+
+
+# --- what comes from outside: read with bounds, shown without harm -------------------------------------------------
+
+#: model.json and vela.json; ours have 10 kB, and 10 brackets in brackets.
+JSON_BYTES, JSON_DEPTH = 1 << 20, 32
+
+#: A file of labels; the 1001 of ImageNet have 12 kB.
+LABEL_BYTES = 1 << 20
+
+#: An image file, and its pixels: cameras make 50 million.
+IMAGE_BYTES, PIXELS = 1 << 28, 1 << 26
+
+#: An array of an .npz file; the largest of ours, 300 photographs, has 45 MB.
+ARRAY_BYTES = 1 << 29
+
+#: What a model that no model.json names may take more than the program itself, and may print.
+MEMORY, OUTPUT_BYTES = 4 << 30, 1 << 25
+
+
+def as_text(text: object, limit: int = 500) -> str:
+    """A stranger's text on one line for a terminal: control and direction codes are spelt out, the rest is cut."""
+    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    shown = spell(" ".join(words[: 4 * limit].split()))
+    return shown if len(shown) <= limit and len(words) <= 4 * limit else shown[: limit - 3] + "..."
+
+
+def spell(text: str) -> str:
+    """The text with the code points of the characters that would act on a terminal, line ends among them."""
+    return text if text.isprintable() else "".join(_spelt(char) for char in text)
+
+
+def _spelt(char: str) -> str:
+    if char == " " or unicodedata.category(char)[0] not in "CZ":
+        return char
+    return "\\u%04x" % ord(char) if ord(char) > 0xFF else "\\x%02x" % ord(char)
+
+
+def read_bounded(path: str, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; else ValueError or OSError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("it is no regular file")
+    with open(path, "rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError("it has more than %d bytes" % limit)
+    return data
+
+
+def read_json(path: str, table: Any) -> Any:
+    """Read a JSON file of bounded size and depth, and look at its types.
+
+    Args:
+        path: the file, in UTF-8.
+        table: what it has to hold: the allowed types of a value; a list with the table of each entry; a dictionary
+            with the table of each key, where ``key?`` may be missing and ``*`` is every key.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not as the table says; names the key.
+    """
+    text = read_bounded(path, JSON_BYTES).decode("utf-8")
+    depth = 0
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text, re.DOTALL):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
+        if depth > JSON_DEPTH:  # json.loads would go down before it can be stopped
+            raise ValueError("more than %d brackets deep" % JSON_DEPTH)
+    value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    _fit_table(value, table, "")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 18:
+        raise ValueError("a number of %d digits" % len(text))
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not abs(float(text)) < 1e300:
+        raise ValueError("%s is too large" % text[:40])
+    return float(text)
+
+
+def _fit_table(value: Any, table: Any, where: str) -> None:
+    if isinstance(table, dict):
+        if not isinstance(value, dict):
+            raise ValueError("%s is no object" % (where or "it"))  # noqa: TRY004  # as of any other wrong content
+        for key, inner in table.items():
+            name = key.rstrip("?")
+            for each in value if key == "*" else [name]:
+                if each in value:
+                    _fit_table(value[each], inner, (where and where + ".") + each)
+                elif key == name:
+                    raise ValueError("%s is missing" % ((where and where + ".") + name))
+    elif isinstance(table, list):
+        if not isinstance(value, list):
+            raise ValueError("%s is no list" % where)  # noqa: TRY004
+        for each in value:
+            _fit_table(each, table[0], "an entry of " + where)
+    elif type(value) not in table:
+        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in table)
+        raise ValueError("%s is %s, not %s" % (where, type(value).__name__, wanted))
+
+
+def read_array(stream: Any, most_bytes: int) -> np.ndarray:
+    """Read an array of .npy's format; its header is looked at before memory is taken for what it promises."""
+    version, shapes = np.lib.format.read_magic(stream), np.lib.format
+    read = {(1, 0): shapes.read_array_header_1_0, (2, 0): shapes.read_array_header_2_0}.get(version)
+    size = stream.read(2 * version[0])
+    length = struct.unpack("<H" if len(size) == 2 else "<I", size)[0] if read else 0
+    if read is None or length > 4096:
+        raise ValueError("its header is of no known kind")
+    shape, by_column, dtype = read(io.BytesIO(size + stream.read(length)))
+    count = 1
+    for side in shape:
+        count *= side
+    if dtype.kind not in "biuf":
+        raise ValueError("it holds no numbers, but %s" % as_text(dtype, 80))
+    if count < 0 or len(shape) > 8 or count * dtype.itemsize > most_bytes:
+        raise ValueError("its shape takes more than %d bytes" % most_bytes)
+    data = stream.read(count * dtype.itemsize)
+    if len(data) != count * dtype.itemsize or stream.read(1):  # with its end, an archive checks its sum
+        raise ValueError("it is not as long as its shape says")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 # --- one preprocessing: calibration and evaluation of the build call these very functions --------------------------
@@ -116,7 +250,13 @@ def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
             "pip install pillow, or give an .npy file of pixels",
         ) from None
     try:
+        if os.path.getsize(path) > IMAGE_BYTES:
+            raise ValueError("it has more than %d bytes" % IMAGE_BYTES)
         with Image.open(path) as opened:
+            if opened.format not in FORMATS:  # Pillow reads formats, too, that run other programs
+                raise ValueError("%s files are not read here" % opened.format)
+            if opened.size[0] * opened.size[1] > PIXELS:
+                raise ValueError("decompression bomb")
             image = ImageOps.exif_transpose(opened) or opened
             image.load()
             return use(image)
@@ -125,7 +265,7 @@ def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
         if "cannot identify" in reason:
             reason = "not an image"
         elif "bomb" in reason:
-            reason, remedy = "more pixels than Pillow opens", "make it smaller"
+            reason, remedy = "it has more than %d pixels" % PIXELS, "make it smaller"
         raise Problem("%s cannot be read: %s" % (path, reason), remedy) from None
 
 
@@ -133,14 +273,14 @@ def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
     height, width, channels = spec["shape"][1:]
     try:
         with open(path, "rb") as stream:
-            pixels = np.load(stream, allow_pickle=False)
-        scaled = np.issubdtype(np.asarray(pixels).dtype, np.floating) and 0 < np.max(pixels) <= 1
-        pixels = np.asarray(pixels).reshape(height, width, channels).astype(np.float64, casting="same_kind")
+            found = read_array(stream, 16 * height * width * channels)
+        pixels = found.reshape(height, width, channels).astype(np.float64)
+        scaled = np.issubdtype(found.dtype, np.floating) and 0 < np.max(pixels) <= 1
         if not np.isfinite(pixels).all():
             raise ValueError("it holds numbers that are none")
         if scaled:
             raise ValueError("it holds values up to 1, not up to 255: model.json says how pixels are scaled")
-    except Exception as error:  # OSError, ValueError, TypeError, EOFError, and BadZipFile for an .npz in disguise
+    except Exception as error:  # OSError, ValueError, and what numpy makes of a damaged header
         raise Problem(
             "%s cannot be read: %s" % (path, error),
             "give pixel values 0..255 of shape (%d, %d, %d)" % (height, width, channels),
@@ -151,19 +291,22 @@ def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
 def _read_png(path: str, spec: Dict[str, Any]) -> Optional[np.ndarray]:
     """Without Pillow: an 8-bit PNG that has the graph's size and colours already; None if it is any other file."""
     height, width, channels = spec["shape"][1:]
-    header, packed, at = b"", b"", 8
+    header, packed, at = b"", [], 8
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
+        data = read_bounded(path, IMAGE_BYTES)
         while at + 12 <= len(data):
             size, kind = struct.unpack_from(">I4s", data, at)
             content = data[at + 8 : at + 8 + size]
             header = content if kind == b"IHDR" else header
-            packed += content if kind == b"IDAT" else b""
+            packed += [content] if kind == b"IDAT" else []
             at += 12 + size
         if header != struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0):
             return None
-        rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + width * channels)
+        size = height * (1 + width * channels)
+        rows = np.frombuffer(zlib.decompressobj().decompress(b"".join(packed), size), np.uint8)
+        rows = rows.reshape(height, 1 + width * channels)
+        if rows[:, 0].max() > 4:
+            return None
     except (OSError, ValueError, struct.error, zlib.error):
         return None
     image = np.zeros((1 + height, channels + width * channels), np.uint8)  # with a border of zeros above and left
@@ -283,7 +426,7 @@ def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> A
         font: Any = ImageFont.load_default(size=line * 0.7)
     except (TypeError, ImportError, OSError):  # Pillow < 10.1, or one built without FreeType: one small size
         font = ImageFont.load_default()
-    texts = [(label, "%s %.1f %%" % (label, share)) for label, share in shares(classes, labels)]
+    texts = [(label, "%s %.1f %%" % (as_text(label, 60), share)) for label, share in shares(classes, labels)]
     wide = max([font.getmask(text).size[0] for _, text in texts] or [0]) + 3 * line
     high = max(picture.shape[0], line * (len(texts) + 1))
     image = Image.new("RGB", (picture.shape[1] + wide, high), (255, 255, 255))
@@ -316,9 +459,10 @@ def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[n
         image = _with_picture(path, colours)
     left, upper, right, lower = (round(edge) for edge in _seen(image.size, spec))
     nearest = getattr(Image, "Resampling", Image).NEAREST
-    part = Image.fromarray(classes.astype(np.int32)).resize((right - left, lower - upper), nearest)
     whole = np.full((image.height, image.width), -1, np.int32)
-    whole[upper:lower, left:right] = np.asarray(part)
+    if right > left and lower > upper:  # of a picture of one row, the part that the graph saw may be none
+        part = Image.fromarray(classes.astype(np.int32)).resize((right - left, lower - upper), nearest)
+        whole[upper:lower, left:right] = np.asarray(part)
     return np.asarray(image, np.uint8), whole
 
 
@@ -469,6 +613,204 @@ BSPS = (
 )
 
 
+#: Bytes of one element of a tensor, by the number of its type; of the others, strings among them, nothing is said.
+ELEMENT = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
+
+#: Operators that run subgraphs: the type of their options, and how many subgraphs these name.
+CALLS = {118: (92, 2), 119: (93, 2), 129: (103, 1), 31: (16, 1)}  # IF, WHILE, CALL_ONCE, CALL
+CUSTOM = 32
+
+
+class _Parts:
+    """The tables and vectors of a flatbuffer, looked at before they are read; together not larger than the file."""
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.left = data, 2 * len(data) + 4096
+
+    def take(self, kind: str, at: int, what: str) -> Tuple[Any, ...]:
+        size = struct.calcsize(kind)
+        self.left -= size
+        if at < 4 or at + size > len(self.data):
+            raise ValueError("%s lies outside of the file" % what)
+        if self.left < 0:
+            raise ValueError("%s overlaps with other parts" % what)
+        return struct.unpack_from(kind, self.data, at)
+
+    def table(self, at: int, what: str) -> List[int]:
+        """Where the first 13 fields of a table are; 0 for one that it has not."""
+        names = at - self.take("<i", at, what)[0]
+        size, length = self.take("<HH", names, what)
+        slots = self.take("<%dH" % max(0, min(13, size // 2 - 2)), names + 4, what)
+        if size < 4 or any(slot >= length for slot in slots) or at + length > len(self.data):
+            raise ValueError("%s lies outside of the file" % what)
+        return [slot and at + slot for slot in slots] + [0] * (13 - len(slots))
+
+    def number(self, kind: str, at: int, what: str, otherwise: int = 0) -> int:
+        return int(self.take(kind, at, what)[0]) if at else otherwise
+
+    def vector(self, kind: str, at: int, what: str) -> Tuple[Any, ...]:
+        """The numbers of a vector; of one of bytes ("") its length alone."""
+        if not at:
+            return () if kind else (0,)
+        begin = at + self.take("<I", at, what)[0]
+        count = self.take("<I", begin, what)[0]
+        if count > len(self.data):
+            raise ValueError("%s has more entries than the file has bytes" % what)
+        self.left -= 0 if kind else count
+        return self.take("<%d%s" % (count, kind), begin + 4, what) if kind else self.inside(begin + 4, count, what)
+
+    def inside(self, at: int, size: int, what: str) -> Tuple[int]:
+        if at + size > len(self.data):
+            raise ValueError("%s lies outside of the file" % what)
+        return (size,)
+
+    def tables(self, at: int, what: str) -> List[List[int]]:
+        """The fields of each table of a vector."""
+        if not at:
+            return []
+        offsets = self.vector("I", at, what + "s")
+        first = at + struct.unpack_from("<I", self.data, at)[0] + 4
+        return [
+            self.table(first + 4 * number + offset, "%s %d" % (what, number)) for number, offset in enumerate(offsets)
+        ]
+
+
+def check_structure(data: Any) -> None:
+    """Look at every index, offset and length of a .tflite file that runtimes and schema readers trust.
+
+    Args:
+        data: the file's bytes.
+
+    Raises:
+        ValueError: one of them points to what is not there; says which.
+    """
+    parts = _Parts(data)
+    if len(data) < 8:
+        raise ValueError("it has no root")
+    model = parts.table(struct.unpack_from("<I", data, 0)[0], "the model")
+    codes = []
+    for number, code in enumerate(parts.tables(model[1], "operator code")):
+        what = "operator code %d" % number
+        parts.vector("", code[1], what)
+        codes.append(max(parts.number("<b", code[0], what), parts.number("<i", code[3], what)))
+    buffers = []
+    for number, buffer in enumerate(parts.tables(model[4], "buffer")):
+        what = "buffer %d" % number
+        begin, size = (parts.number("<Q", at, what) for at in buffer[1:3])
+        parts.inside(begin if begin > 1 else 0, size if begin > 1 else 0, what)
+        buffers.append(parts.vector("", buffer[0], what)[0] or (size if begin > 1 else 0))
+    for number, entry in enumerate(parts.tables(model[6], "metadata entry")):
+        parts.vector("", entry[0], "metadata entry %d" % number)
+        _index(parts.number("<I", entry[1], "metadata entry"), len(buffers), "metadata entry %d: buffer" % number)
+    graphs = parts.tables(model[2], "subgraph")
+    if not graphs:
+        raise ValueError("it has no subgraph")
+    tensors = [
+        _check_graph(parts, graph, codes, buffers, len(graphs), "subgraph %d" % number)
+        for number, graph in enumerate(graphs)
+    ]
+    _check_calls([calls for _, calls in tensors])
+    for number, entry in enumerate(parts.tables(model[7], "signature")):
+        what = "signature %d" % number
+        graph = _index(parts.number("<I", entry[4], what), len(graphs), what + ": subgraph")
+        parts.vector("", entry[2], what)
+        for named in parts.tables(entry[0], what + ": input") + parts.tables(entry[1], what + ": output"):
+            parts.vector("", named[0], what)
+            _index(parts.number("<I", named[1], what), tensors[graph][0], what + ": tensor")
+
+
+def _index(number: int, count: int, what: str, least: int = 0) -> int:
+    if not least <= number < count:
+        raise ValueError("%s %d of %d" % (what, number, count))
+    return number
+
+
+def _check_graph(
+    parts: _Parts, graph: List[int], codes: List[int], buffers: List[int], graphs: int, what: str
+) -> Tuple[int, List[int]]:
+    """How many tensors a subgraph has, and the subgraphs that it calls."""
+    tensors = parts.tables(graph[0], what + ": tensor")
+    filled = [_check_tensor(parts, tensor, buffers, "%s: tensor %d" % (what, n)) for n, tensor in enumerate(tensors)]
+    parts.vector("", graph[4], what)
+    ends = [parts.vector("i", at, what + ": its ends") for at in graph[1:3]]
+    for index in ends[0] + ends[1]:
+        _index(index, len(tensors), what + ": input or output: tensor")
+    ready, calls = set(ends[0]), []
+    for number, operator in enumerate(parts.tables(graph[3], what + ": operator")):
+        name = "%s: operator %d" % (what, number)
+        code = codes[_index(parts.number("<I", operator[0], name), len(codes), name + ": operator code")]
+        inputs, outputs, inside = (parts.vector("i", operator[slot], name) for slot in (1, 2, 8))
+        parts.vector("", operator[5], name)
+        for index in inputs + outputs + inside:
+            _index(index, len(tensors), name + ": tensor", -1)
+        for index in inputs:
+            if index >= 0 and not filled[index] and index not in ready and code != CUSTOM:
+                raise ValueError("%s: tensor %d is read before it is written" % (name, index))
+        for index in outputs:
+            if index >= 0 and filled[index] == CONSTANT:
+                raise ValueError("%s: writes the constant tensor %d" % (name, index))
+        ready.update(outputs)
+        if code in CALLS:
+            kind, count = CALLS[code]
+            if parts.number("<B", operator[3], name) != kind or not operator[4]:
+                raise ValueError("%s: does not say which subgraph it calls" % name)
+            options = parts.table(operator[4] + parts.take("<I", operator[4], name)[0], name)
+            for at in options[:count]:
+                calls.append(_index(parts.number("<i", at, name), graphs, name + ": subgraph"))
+    for index in ends[1]:
+        if not filled[index] and index not in ready:
+            raise ValueError("%s: output: tensor %d is never written" % (what, index))
+    return len(tensors), calls
+
+
+CONSTANT, STATE = 1, 2
+
+
+def _check_tensor(parts: _Parts, tensor: List[int], buffers: List[int], what: str) -> int:
+    """CONSTANT, STATE, or 0 where it is computed."""
+    shape, quantisation = parts.vector("i", tensor[0], what), tensor[4]
+    parts.vector("", tensor[3], what)
+    kind = parts.number("<b", tensor[1], what)
+    bytes_here = buffers[_index(parts.number("<I", tensor[2], what), len(buffers), what + ": buffer")]
+    count = 1
+    for side in shape[:9]:
+        count *= abs(side)
+    if len(shape) > 8 or min(shape, default=0) < -1 or count * ELEMENT.get(kind, 1) >= 1 << 31:
+        raise ValueError("%s: shape %s" % (what, as_text(list(shape[:9]), 100)))
+    if bytes_here and not tensor[6] and bytes_here < count * ELEMENT.get(kind, 0):
+        raise ValueError("%s: %d bytes for shape %s" % (what, bytes_here, list(shape)))
+    if quantisation:
+        fields = parts.table(quantisation + parts.take("<I", quantisation, what)[0], what)
+        scales, zeros = parts.vector("f", fields[2], what), parts.vector("q", fields[3], what)
+        channel = parts.number("<i", fields[6], what)
+        wanted = shape[channel] if 0 <= channel < len(shape) else 1
+        if len(scales) not in (0, 1, wanted) or len(zeros) not in (0, len(scales)):
+            raise ValueError("%s: %d scales and %d zero points" % (what, len(scales), len(zeros)))
+        if not all(0 <= scale < float("inf") for scale in scales):
+            raise ValueError("%s: a scale that is negative, NaN or infinity" % what)
+    if tensor[6]:
+        sparsity = parts.table(tensor[6] + parts.take("<I", tensor[6], what)[0], what)
+        parts.tables(sparsity[2], what + ": dimension")
+    for variant in parts.tables(tensor[9], what + ": variant"):
+        parts.vector("i", variant[0], what)
+    if bytes_here:
+        return CONSTANT
+    holds_nothing = kind not in ELEMENT or not count
+    return STATE if holds_nothing or parts.number("<B", tensor[5], what) else 0
+
+
+def _check_calls(calls: List[List[int]]) -> None:
+    """No subgraph calls itself, also by way of others."""
+    ends: List[int] = []
+    left = {number: set(called) for number, called in enumerate(calls)}
+    while left:
+        ends = [number for number, called in left.items() if not called & set(left)]
+        if not ends:
+            raise ValueError("subgraph %d calls itself" % min(left))
+        for number in ends:
+            del left[number]
+
+
 class Content(NamedTuple):
     """What a .tflite file says of itself, read without any library but Python's own."""
 
@@ -477,7 +819,7 @@ class Content(NamedTuple):
     mean: List[float]  # of TFLite's metadata: (pixel - mean) / std; empty without
     std: List[float]
     labels: List[List[str]]  # of each text file that is packed to its end
-    whole: bool  # all its parts lie within it
+    wrong: str  # what points to what is not there; "" if nothing does
 
     @property
     def is_vela(self) -> bool:
@@ -486,29 +828,30 @@ class Content(NamedTuple):
 
 
 def read_content(path: str) -> Content:
-    """Read the flatbuffer's few fields that matter here; what is damaged or missing is empty."""
+    """Look at the flatbuffer's structure and read the few fields that matter here; what is missing is empty."""
     customs: List[str] = []
     found: Dict[str, bytes] = {}
     mean: List[float] = []
     std: List[float] = []
     labels: List[List[str]] = []
-    whole = False
+    wrong = ""
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check_structure(data)
             root = _follow(data, 0)
-            customs = [_bytes(data, _field(data, code, 1)).decode() for code in _tables(data, _field(data, root, 1))]
+            customs = [_text(data, _field(data, code, 1)) for code in _tables(data, _field(data, root, 1))]
             buffers = _tables(data, _field(data, root, 4))
-            whole = bool(buffers) and all(_end(data, _field(data, buffer, 0)) <= len(data) for buffer in buffers)
             for entry in _tables(data, _field(data, root, 6)):
-                at = _field(data, entry, 1)
-                buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
-                found[_bytes(data, _field(data, entry, 0)).decode()] = _bytes(data, _field(data, buffer, 0))
-    except (struct.error, IndexError, ValueError, OSError):
-        whole = False
+                at, name = _field(data, entry, 1), _text(data, _field(data, entry, 0))
+                if name in ("TFLITE_METADATA", "min_runtime_version") and name not in found:
+                    buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
+                    found[name] = _bytes(data, _field(data, buffer, 0))
+    except (struct.error, IndexError, ValueError, OSError) as error:
+        wrong = as_text(error) or "unknown"
     facts = found.get("TFLITE_METADATA", b"")
     try:  # ModelMetadata > subgraph_metadata > input_tensor_metadata > process_units > NormalizationOptions
         graph = _tables(facts, _field(facts, _follow(facts, 0), 3))[0]
-        for unit in _tables(facts, _field(facts, _tables(facts, _field(facts, graph, 2))[0], 4)):
+        for unit in _tables(facts, _field(facts, _tables(facts, _field(facts, graph, 2))[0], 4))[:16]:
             kind, options = _field(facts, unit, 0), _field(facts, unit, 1)
             if kind and facts[kind] == 1 and options:
                 mean, std = (_floats(facts, _field(facts, _follow(facts, options), field)) for field in (0, 1))
@@ -516,12 +859,17 @@ def read_content(path: str) -> Content:
         pass  # no metadata, or none of that kind
     try:
         with zipfile.ZipFile(path) as packed:
-            names = [entry for entry in packed.infolist() if entry.filename.endswith(".txt") and entry.file_size < 1e6]
-            labels = [packed.read(entry).decode().splitlines() for entry in names]
+            names = [entry for entry in packed.infolist() if entry.filename.endswith(".txt")]
+            names = [entry for entry in names if entry.file_size < LABEL_BYTES and entry.compress_type in PACKINGS]
+            labels = [packed.read(entry).decode().splitlines() for entry in names[:4]]
     except Exception:  # nothing packed to its end, or damaged: BadZipFile, zlib.error, NotImplementedError, ...
         labels = []
-    version = found.get("min_runtime_version", b"").rstrip(b"\0").decode(errors="replace")
-    return Content([name for name in customs if name], version, mean, std, labels, whole)
+    version = as_text(found.get("min_runtime_version", b"").rstrip(b"\0"), 40)
+    return Content([name for name in customs if name], version, mean, std, labels, wrong)
+
+
+#: How the members of archives may be packed: the others may take gigabytes to unpack a byte.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def _follow(data: Any, at: int) -> int:
@@ -538,19 +886,23 @@ def _field(data: Any, table: int, number: int) -> int:
     return table + int(offset) if offset else 0
 
 
-def _end(data: Any, at: int) -> int:
-    return _follow(data, _follow(data, at)) + 4 if at else 0
-
-
 def _bytes(data: Any, at: int) -> bytes:
-    return bytes(data[_follow(data, at) + 4 : _end(data, at)]) if at else b""
+    if not at:
+        return b""
+    begin = _follow(data, at)
+    return bytes(data[begin + 4 : begin + 4 + struct.unpack_from("<I", data, begin)[0]])
+
+
+def _text(data: Any, at: int) -> str:
+    return _bytes(data, at).decode(errors="replace")
 
 
 def _floats(data: Any, at: int) -> List[float]:
     if not at:
         return []
     begin = _follow(data, at)
-    return list(struct.unpack_from("<%df" % struct.unpack_from("<I", data, begin)[0], data, begin + 4))
+    count = struct.unpack_from("<I", data, begin)[0]
+    return list(struct.unpack_from("<%df" % min(count, 4), data, begin + 4))  # one a channel
 
 
 def _tables(data: Any, at: int) -> List[int]:
@@ -595,6 +947,7 @@ class Model:
             kernels = getattr(runtime.module, "OpResolverType", None) or runtime.module.experimental.OpResolverType
             options["experimental_op_resolver_type"] = kernels.BUILTIN_REF
         self._path, self._delegated = path, bool(delegates)
+        self._watch()
         self.nodes: Optional[Dict[str, Optional[int]]] = None
         self.operators: List[str] = []
         try:
@@ -602,11 +955,22 @@ class Model:
             if delegates:
                 self._look_at_nodes()  # before allocate_tensors: there the runtime adds its own delegate, XNNPACK
             self._interpreter.allocate_tensors()
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, SystemError, ImportError, AttributeError, TypeError) as error:
             raise self._why_not(error, runtime) from None
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        for what, details in (("input", inputs), ("output", outputs)):
+            if not details or any(np.dtype(detail["dtype"]).kind not in "biuf" for detail in details[:1]):
+                problem = "%s has no %s of numbers" % (path, what)
+                raise Problem(problem, "give a model that takes and gives tensors of numbers", RUNTIME)
         self.inputs, self.outputs = inputs, outputs
         self.input, self.output = inputs[0], outputs[0]
+
+    #: Seconds that loading, and each run, may take: the process is ended then; 0: as long as they like.
+    seconds = 0
+
+    def _watch(self) -> None:
+        if self.seconds:
+            signal.alarm(self.seconds)
 
     def _look_at_nodes(self) -> None:
         """Count the graph's nodes, and those that the delegates took."""
@@ -665,7 +1029,7 @@ class Model:
         if not np.issubdtype(dtype, np.integer):
             return values.astype(dtype)
         scale, zero_point = self.input["quantization"]
-        return quantise(values, scale, zero_point, dtype)
+        return quantise(values, scale or 1.0, zero_point, dtype)  # without a scale, the integers are the values
 
     def dequantise(self, raw: np.ndarray) -> np.ndarray:
         """The output tensor's values as real numbers, float32."""
@@ -675,15 +1039,16 @@ class Model:
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """The raw output for a raw input tensor."""
-        self._interpreter.set_tensor(self.input["index"], tensor)
+        self._watch()
         try:
+            self._interpreter.set_tensor(self.input["index"], tensor)
             self._interpreter.invoke()
-        except RuntimeError as error:
+            return np.asarray(self._interpreter.get_tensor(self.output["index"]))
+        except (RuntimeError, ValueError) as error:  # ValueError: a tensor of another shape, or one without memory
             what = "the delegate fails in" if self._delegated else "the runtime fails in"
             problem = "%s %s: %s" % (what, self._path, _reason(error))
             remedy = "run it with -d cpu, and look into dmesg" if self._delegated else "copy the bundle again"
             raise Problem(problem, remedy, DELEGATE if self._delegated else RUNTIME) from None
-        return np.asarray(self._interpreter.get_tensor(self.output["index"]))
 
     def close(self) -> None:
         """Give its memory back."""
@@ -742,6 +1107,9 @@ def judge(
     Returns:
         the "check" object of --json.
     """
+    if outputs.shape != golden.shape or not golden.size:
+        what = "the outputs have shape %s, not %s" % (list(outputs.shape[1:]), list(golden.shape[1:]))
+        raise Problem(what, "copy the whole bundle again", RUNTIME)
     unit = "steps" if np.issubdtype(golden.dtype, np.integer) else "absolute"
     noise = 1.0 if unit == "steps" else tolerance  # what rounding alone may move one value by
     if unit == "steps":
@@ -798,7 +1166,7 @@ def judge(
 
 def _positions(values: np.ndarray) -> np.ndarray:
     """One output as float32 of shape (positions, classes): one position, or one a pixel."""
-    return np.asarray(values.reshape(-1, values.shape[-1]), np.float32)
+    return np.asarray(values.reshape(-1, values.shape[-1] if values.ndim else 1), np.float32)
 
 
 def _remedy(verdict: str, body: Dict[str, Any], delegate: str) -> str:
@@ -824,14 +1192,70 @@ def _remedy(verdict: str, body: Dict[str, Any], delegate: str) -> str:
 #: What a model may be for; both answer with scores over the classes, the last axis of the output.
 TASKS = ("classification", "segmentation")
 
-#: What the program takes from model.json. Optional beside it: "body"; "golden_stride" of "output": the golden outputs
-#: of a segmentation hold every so manieth row and column; of a variant, "tolerance", which wins over the general one,
-#: and "aliases": other names that users know its file by.
+_TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float)
+
+#: What the program takes from model.json, as read_json() wants it. "golden_stride": the golden outputs of a
+#: segmentation hold every so manieth row and column; of a variant, "tolerance" wins over the general one, and
+#: "aliases" are other names that users know its file by.
 FACTS = {
-    "input": ("name", "shape", "colour", "resize", "fit", "mean", "std"),
-    "output": ("name", "shape"),
-    "tolerance": ("int8_steps", "float32"),
+    "format": _WHOLE,
+    "task": _TEXT,
+    "labels": _TEXT,
+    "samples": (str, type(None)),
+    "body?": (dict, type(None)),
+    "input": {
+        "name": _TEXT,
+        "shape": [_WHOLE],
+        "colour": _TEXT,
+        "resize": _TEXT,
+        "fit": _TEXT,
+        "mean": [_NUMBER],
+        "std": [_NUMBER],
+    },
+    "output": {"name": _TEXT, "shape": [_WHOLE], "golden_stride?": _WHOLE},
+    "tolerance": {"int8_steps": _NUMBER, "float32": _NUMBER},
+    "variants": {
+        "*": {
+            "file": _TEXT,
+            "size": _WHOLE,
+            "sha256": _TEXT,
+            "golden": _TEXT,
+            "tolerance?": _NUMBER,
+            "aliases?": [_TEXT],
+        }
+    },
 }
+
+#: What Pillow calls the ways to change a picture's size, in small letters.
+KERNELS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+def _check_facts(facts: Dict[str, Any]) -> None:
+    """Look at the values of model.json; ValueError names one that cannot be."""
+    given, answer, variants = facts["input"], facts["output"], facts["variants"].values()
+    names = [facts["labels"], facts["samples"] or "none"]
+    names += [entry[key] for entry in variants for key in ("file", "golden")]
+    sizes = given["shape"] + answer["shape"]
+    channels = given["shape"][-1:]
+    tolerances = [*facts["tolerance"].values(), *(entry.get("tolerance", 0) for entry in variants)]
+    for right, what in (
+        (facts["format"] == 1, "format is %d, not 1" % facts["format"]),
+        (facts["task"] in TASKS, "task is not one of " + ", ".join(TASKS)),
+        (variants, "there are no variants"),
+        (len(given["shape"]) == 4 and given["shape"][0] == 1, "input.shape is not 1, height, width, channels"),
+        (channels in ([1], [3]), "input.shape: of 1 channel or 3"),
+        (answer["shape"] and all(0 < size <= 1 << 16 for size in sizes), "a shape has numbers that are no sizes"),
+        (all(len(given[key]) in (1, *channels) for key in ("mean", "std")), "input.mean and input.std: one a channel"),
+        (all(value > 0 for value in given["std"]), "input.std has a number that is not above 0"),
+        (given["resize"] in KERNELS, "input.resize is not one of " + ", ".join(KERNELS)),
+        (given["fit"] in ("crop", "stretch"), "input.fit is neither crop nor stretch"),
+        (answer.get("golden_stride", 1) > 0, "output.golden_stride is not above 0"),
+        (all(value >= 0 for value in tolerances if type(value) in _NUMBER), "a tolerance is below 0"),
+        (not any(re.search(r"[/\\\0]|^\.*$", name) for name in names), "a file's name is no plain name"),
+    ):
+        if not right:
+            raise ValueError(what)
+
 
 #: How far NPU and CPU may be apart where no model.json says it; for floats, of the largest value.
 ASSUMED_TOLERANCE = {"int8_steps": 20.0, "float32": 0.01}
@@ -861,6 +1285,17 @@ class Known(NamedTuple):
         return model.quantise(normalise(read_image(path, self.input), self.input)[np.newaxis])
 
 
+class ModelFile(NamedTuple):
+    """A TFLite file to run, and what a bundle's model.json knows of it."""
+
+    path: str
+    sha256: str
+    #: Whose golden tensors are its own; None: no variant of the bundle's.
+    variant: Optional[str]
+    #: model.json has its very sha256; what else is run, is run apart.
+    is_vouched_for: bool
+
+
 class Bundle:
     """model.json and the files that it names."""
 
@@ -868,43 +1303,42 @@ class Bundle:
         self.folder = folder
         path = os.path.join(folder, "model.json")
         try:
-            with open(path, encoding="utf-8") as stream:
-                self.facts = json.load(stream)
-            self.files = {entry["file"]: (variant, entry) for variant, entry in self.facts["variants"].items()}
-            self.aliases = {name: file for file, (_, entry) in self.files.items() for name in entry.get("aliases", ())}
-            whole = [self.facts[key] for key in ("task", "labels", "samples")]
-            whole += [self.facts[table][key] for table, keys in FACTS.items() for key in keys]
-            whole += [entry[key] for _, entry in self.files.values() for key in ("size", "sha256", "golden")]
-            if self.facts["format"] != 1 or not self.files or self.facts["task"] not in TASKS:
-                raise ValueError
+            self.facts = read_json(path, FACTS)
+            _check_facts(self.facts)
         except FileNotFoundError:
             raise Problem(
                 "there is no model.json in %s" % folder, "copy the whole bundle, or name a model with -m"
             ) from None
         except OSError as error:
             raise Problem("%s cannot be read: %s" % (path, error.strerror), "make it readable for this user") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Problem("%s is damaged" % path, "copy the whole bundle again") from None
+        except (ValueError, RecursionError) as error:
+            raise Problem("%s is damaged: %s" % (path, error), "copy the whole bundle again") from None
+        self.files = {entry["file"]: (variant, entry) for variant, entry in self.facts["variants"].items()}
+        self.aliases = {name: file for file, (_, entry) in self.files.items() for name in entry.get("aliases", ())}
 
-    def variant_of(self, path: str, digest: str) -> Optional[str]:
-        """Which variant a file is, its bytes checked: a runtime may crash on half a file. None: not of this bundle."""
-        size = os.path.getsize(path)
+    def find(self, path: str) -> "ModelFile":
+        """What model.json says of a file.
+
+        Raises:
+            Problem: its name is one of ours, and its bytes are not.
+        """
+        size, digest = os.path.getsize(path), _sha256(path)
         for variant, entry in self.files.values():
             if digest == entry["sha256"]:
-                return str(variant)
+                return ModelFile(path, digest, str(variant), True)
         variant, entry = self.files.get(os.path.basename(path), (None, None))
         if entry and size != entry["size"]:
             raise Problem("%s is %d bytes, not %d: truncated?" % (path, size, entry["size"]), "copy it again")
         if entry:
             raise Problem("%s is damaged: its sha256 is not that of model.json" % path, "copy it again")
-        return self._compiled_from(path)
+        return ModelFile(path, digest, self._compiled_from(path), False)
 
     def _compiled_from(self, path: str) -> Optional[str]:
         """Which variant Vela compiled a file from: its golden tensors are those of that variant. None: of none."""
         try:
-            with open(os.path.join(os.path.dirname(path), "vela.json"), encoding="utf-8") as stream:
-                origin = json.load(stream)["input"]["sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+            table = {"input": {"sha256": _TEXT}}
+            origin = read_json(os.path.join(os.path.dirname(path), "vela.json"), table)["input"]["sha256"]
+        except (OSError, ValueError, RecursionError):
             return None
         for variant, entry in self.files.values():
             if path.endswith("_vela.tflite") and origin == entry["sha256"]:
@@ -915,6 +1349,11 @@ class Bundle:
         """What model.json says of a variant; binds the model to the tensors it names."""
         facts, entry = self.facts, self.facts["variants"][variant]
         model.bind(facts["input"]["name"], facts["output"]["name"])
+        for side, detail in (("input", model.input), ("output", model.output)):
+            if [int(size) for size in detail["shape"]] != facts[side]["shape"]:
+                what = "%s has %s shape %s, model.json says %s"
+                sizes = [int(size) for size in detail["shape"]], facts[side]["shape"]
+                raise Problem(what % (entry["file"], side, *sizes), "copy the whole bundle again")
         steps = np.issubdtype(model.output["dtype"], np.integer)
         inputs, outputs = self.arrays(entry["golden"], "input", "output")
         known = Known(
@@ -940,17 +1379,29 @@ class Bundle:
 
     def arrays(self, name: str, *keys: str) -> List[np.ndarray]:
         """The named arrays, equally long, of an .npz file of the bundle."""
+        path = os.path.join(self.folder, name)
         try:
-            with open(os.path.join(self.folder, name), "rb") as stream:
-                file = np.load(stream, allow_pickle=False)
-                found = [np.asarray(file[key]) for key in keys]
-            if not len(found[0]) or any(len(array) != len(found[0]) for array in found):
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ValueError("it is no regular file")
+            with zipfile.ZipFile(path) as packed:
+                found = [self._array(packed, key + ".npy") for key in keys]
+            if any(array.ndim < 1 or len(array) != len(found[0]) for array in found) or not len(found[0]):
                 raise ValueError("its arrays are not equally long")
+            if not all(np.isfinite(array).all() for array in found):
+                raise ValueError("it holds NaN or infinity")
             return found
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except OSError as error:
             raise Problem("%s cannot be read: %s" % (name, error), "copy the whole bundle again") from None
-        except Exception as error:  # zipfile.BadZipFile has no common base with the others
+        except Exception as error:  # BadZipFile, zlib.error and what numpy raises have no common base
             raise Problem("%s is damaged: %s" % (name, error), "copy the whole bundle again") from None
+
+    @staticmethod
+    def _array(packed: zipfile.ZipFile, member: str) -> np.ndarray:
+        entry = packed.getinfo(member)
+        if entry.compress_type not in PACKINGS:
+            raise ValueError("%s is packed in a way that numpy does not write" % member)
+        with packed.open(entry) as stream:
+            return read_array(stream, ARRAY_BYTES)
 
 
 def assume(path: str, model: Model) -> Known:
@@ -969,12 +1420,13 @@ def assume(path: str, model: Model) -> Known:
             task = "classification"
     spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
     why = "as is usual"
-    if content.mean and len(content.mean) == len(content.std) and 0 not in content.std:
+    ours = task and len(content.mean) == len(content.std) in (1, shape[3])
+    if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
         spec.update(mean=content.mean, std=content.std)
         why = "by its metadata"
-    elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0]:
+    elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0] > 1e-30:
         ends = np.iinfo(model.input["dtype"])  # the pixels 0..255 fill what the tensor can hold
-        low, high = dequantise(np.asarray([ends.min, ends.max]), *model.input["quantization"])
+        low, high = (float(end) for end in dequantise(np.asarray([ends.min, ends.max]), *model.input["quantization"]))
         spec.update(std=[float(255 / (high - low))], mean=[float(-low * 255 / (high - low)) + 0.0])  # no -0
         why = "by its quantisation"
     elif shape[-1:] == [1]:
@@ -1054,8 +1506,7 @@ def _labels(known: Known, path: Optional[str]) -> List[str]:
     if path is None:
         return list(known.labels or ("class %d" % number for number in range(wanted)))
     try:
-        with open(path, encoding="utf-8") as stream:
-            labels = stream.read().splitlines()
+        labels = read_bounded(path, LABEL_BYTES).decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise Problem("%s cannot be read: %s" % (path, error), "give a text file of labels with --labels") from None
     if len(labels) != wanted:
@@ -1083,14 +1534,14 @@ def time_runs(model: Model, tensor: np.ndarray, runs: int) -> Tuple[float, Dict[
 
 
 def run_model(
-    bundle: Optional[Bundle], path: str, runtime: Runtime, delegate: Delegate, options: argparse.Namespace
+    bundle: Optional[Bundle], file: ModelFile, runtime: Runtime, delegate: Delegate, options: argparse.Namespace
 ) -> Dict[str, Any]:
     """Everything that was asked of one model: an entry of "models" in --json."""
-    digest = _sha256(path)
-    variant = bundle.variant_of(path, digest) if bundle else None
-    if variant is None and not read_content(path).whole:
-        raise Problem("%s is damaged or truncated" % path, "copy it again")
-    report: Dict[str, Any] = {"file": os.path.basename(path), "sha256": digest, "variant": variant}
+    path = file.path
+    wrong = read_content(path).wrong
+    if wrong:
+        raise Problem("%s is damaged or truncated: %s" % (path, wrong), "copy it again")
+    report: Dict[str, Any] = {"file": os.path.basename(path), "sha256": file.sha256, "variant": file.variant}
     report["delegate"] = delegate.name
     notes: List[str] = []
     try:
@@ -1099,7 +1550,7 @@ def run_model(
         if problem.code != DELEGATE:
             raise
         return {**report, **_failure(problem)}
-    known = bundle.known(variant, model) if bundle and variant else assume(path, model)
+    known = bundle.known(file.variant, model) if bundle and file.variant else assume(path, model)
     notes[:0] = known.notes
     report["delegate"] = delegate.name
     if model.nodes:
@@ -1204,6 +1655,9 @@ def _measure(
         mark = "_cpu" if compare and name == "cpu" else ""
         for path in options.input:
             raw = model.run(known.tensor(model, path))
+            if list(raw.shape) != known.output["shape"]:
+                what = "the output has shape %s, not %s" % (list(raw.shape), known.output["shape"])
+                raise Problem(what, "-i is for models whose output has one shape", RUNTIME)
             outputs += [known.strided(raw)] if compare else []
             if known.task == "segmentation":
                 prediction = _segments(path, known.input, raw, labels, options, mark)
@@ -1222,7 +1676,8 @@ def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[s
             "give images of your own with -i",
         )
     images, truth = options.bundle.arrays(known.samples, "images", "labels")
-    if images.shape[1:] != tuple(known.input["shape"][1:]):
+    right = (images.dtype, images.shape[1:], truth.dtype.kind in "iu", truth.ndim)
+    if right != (np.uint8, tuple(known.input["shape"][1:]), True, 1):
         raise Problem("%s belongs to another model" % known.samples, "copy the bundle again")
     tensors = (model.quantise(normalise(image, known.input)[np.newaxis]) for image in images)
     correct = int(np.sum(np.asarray([int(model.run(tensor).argmax()) for tensor in tensors]) == truth))
@@ -1262,9 +1717,9 @@ def _segments(
 
 def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
     """The report of one model, for people."""
-    print("%s on %s (%s %s)" % (report["file"], report["delegate"], runtime.name, runtime.version))
+    print("%s on %s (%s %s)" % (as_text(report["file"]), as_text(report["delegate"]), runtime.name, runtime.version))
     for note in report.get("notes", []):
-        print("  note      %s" % note)
+        print("  note      %s" % as_text(note))
     if "nodes" in report:
         nodes = report["nodes"]
         took = "an unknown number of nodes (this runtime does not tell)"
@@ -1302,7 +1757,7 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
 
 def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], name: str) -> None:
     """The answers for one input; with the CPU's beside them, the labels of both."""
-    print("  %s%s" % (prediction["input"], ": %s, and beside it cpu" % name if cpu else ""))
+    print("  %s%s" % (as_text(prediction["input"]), ": %s, and beside it cpu" % as_text(name) if cpu else ""))
     key = "top" if "top" in prediction else "classes"
     number = {"top": "score", "classes": "share"}[key]
     ours = {line["label"]: line[number] for line in prediction[key]}
@@ -1321,10 +1776,10 @@ def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], 
             texts[-1] += " of the pixels"
         elif isinstance(ours.get(label), float):
             texts.append("#" * round(30 * ours[label]))
-        print(("    %-20s %s" % (label, "  ".join(texts))).rstrip())
+        print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
     for path in (prediction.get("overlay"), cpu and cpu.get("overlay")):
         if path:
-            print("    -> %s" % path)
+            print("    -> %s" % as_text(path))
 
 
 #: How the name of an overlay ends.
@@ -1332,6 +1787,10 @@ OVERLAY = "_overlay.png"
 
 #: What counts as an image in a folder of inputs.
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+#: What Pillow calls the formats of such files, and of the JPEGs of phones.
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def _inputs(given: Sequence[str]) -> List[str]:
@@ -1375,6 +1834,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-o", "--output", metavar="DIR", help="segmentation: write INPUT_overlay.png there")
     parser.add_argument("-n", "--runs", type=_positive, default=20, help="timed runs after the first (default: 20)")
     parser.add_argument("-t", "--threads", type=_positive, help="CPU threads (default: the runtime's)")
+    parser.add_argument(
+        "--timeout",
+        type=_positive,
+        default=300,
+        metavar="SECONDS",
+        help="what loading, and each run, of a model that no model.json names may take (default: 300)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)
 
@@ -1418,14 +1884,24 @@ def main(arguments: Sequence[str]) -> int:
         raise Problem("one overlay would be written over another", "name one model with -m, inputs of different names")
     if options.delegate_option and options.delegate == "cpu":
         raise Problem("--delegate-option is for a delegate, and -d cpu has none", "leave one of them out")
+    found = [bundle.find(path) if bundle else ModelFile(path, _sha256(path), None, False) for path in models]
+
+    def work() -> int:
+        return run_models(bundle, found, options)
+
+    return work() if all(file.is_vouched_for for file in found) else run_apart(work, options.timeout)
+
+
+def run_models(bundle: Optional[Bundle], models: List[ModelFile], options: argparse.Namespace) -> int:
+    """Do what was asked of each model, and print it; returns the exit code."""
     runtime = load_runtime()
     delegate = choose_delegate(options.delegate, options.delegate_option, runtime)
-    reports = [run_model(bundle, path, runtime, delegate, options) for path in models]
+    reports = [run_model(bundle, file, runtime, delegate, options) for file in models]
     if options.json:
         print(json.dumps(_everything(runtime, delegate, reports), indent=2, sort_keys=True))
     else:
         if delegate.note or delegate.library:
-            print("delegate: %s" % delegate.name + (" (%s)" % (delegate.note or delegate.library)))
+            print("delegate: %s (%s)" % (as_text(delegate.name), as_text(delegate.note or delegate.library)))
         for report in reports:
             show(report, runtime, delegate)
     codes = [0]
@@ -1454,15 +1930,126 @@ def _everything(runtime: Runtime, delegate: Delegate, reports: List[Dict[str, An
     }
 
 
-def _stop(problem: Problem) -> NoReturn:
-    sys.stderr.write("example.py: %s\n" % problem)
-    sys.exit(problem.code)
+# --- a process of its own, for files that nothing vouches for ------------------------------------------------------
+
+
+def run_apart(work: Callable[[], int], seconds: int) -> int:
+    """Run ``work`` in a child process with bounds; print what it printed, and return its exit code.
+
+    The child begins before a runtime or a delegate is loaded: these live in it alone. A crash of the child, or a
+    bound that it exceeded, is a Problem; nothing that it printed to stdout is shown then.
+    """
+    if not hasattr(os, "fork"):  # no board is without it
+        return work()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pipes = [os.pipe(), os.pipe()]
+    with warnings.catch_warnings():  # Python warns of numpy's threads; they sleep, and the child needs none of them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            for number, (_, end) in enumerate(pipes, 1):
+                os.dup2(end, number)
+            _set_bounds(seconds)
+            code = exit_code(work)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)  # without the cleaning up of the runtime, which may crash
+    for _, end in pipes:
+        os.close(end)
+    try:
+        out, err = _collect([begin for begin, _ in pipes])
+        status = os.waitpid(child, 0)[1]
+        child = 0
+    finally:
+        if child:  # Ctrl-C, or too much output
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        sys.stdout.write(_lines(out))
+        sys.stdout.flush()
+    sys.stderr.write(_lines(err))
+    if os.WIFEXITED(status):
+        return os.WEXITSTATUS(status)
+    number = os.WTERMSIG(status)
+    if number == signal.SIGALRM:
+        what, remedy = "loading or running the model took longer than %d s" % seconds, "give it more with --timeout"
+    else:
+        names = {int(found): found.name for found in signal.Signals}
+        what = "the model made the runtime crash (signal %d, %s)" % (number, names.get(number, "unknown"))
+        remedy = "the file is damaged or hostile, or needs more than %d MiB: get it again from its maker"
+        remedy %= MEMORY >> 20
+    raise Problem(what, remedy, BOUNDS)
+
+
+def _set_bounds(seconds: int) -> None:
+    """Give this process bounds on memory and time, and let it end with its parent."""
+    import resource
+
+    Model.seconds = seconds
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+    np.seterr(all="ignore")  # what is NaN or infinity is said in the verdict
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, of Linux
+        with open("/proc/self/statm") as stream:
+            used = int(stream.read().split()[0]) * resource.getpagesize()
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        wanted = used + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError, AttributeError):
+        pass  # not Linux: the bound on time is there
+
+
+def _collect(ends: List[int]) -> List[bytes]:
+    """What comes out of the pipes, each to its end."""
+    found = {end: bytearray() for end in ends}
+    left = list(ends)
+    while left:
+        for end in select.select(left, [], [])[0]:
+            block = os.read(end, 1 << 16)
+            found[end] += block
+            if not block:
+                left.remove(end)
+                os.close(end)
+        if sum(map(len, found.values())) > OUTPUT_BYTES:
+            what = "the model made the runtime print more than %d bytes" % OUTPUT_BYTES
+            raise Problem(what, "get the file again from its maker, or give fewer images", BOUNDS)
+    return [bytes(found[end]) for end in ends]
+
+
+def _lines(data: bytes) -> str:
+    """A process's output with nothing in it that acts on the terminal."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    return "\n".join(spell(line) for line in lines)
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Run ``work``; say what has to be mended in place of a traceback; returns the exit code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except Problem as problem:
+        sys.stderr.write("example.py: %s\n" % problem)
+        return problem.code
+    except MemoryError:
+        what = "there is not enough memory for the model or the input"
+        sys.stderr.write("example.py: %s\n  -> give a smaller one\n" % what)
+        return BOUNDS
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Problem as problem:
-        _stop(problem)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    for terminal in (sys.stdout, sys.stderr):
+        getattr(terminal, "reconfigure", dict)(errors="backslashreplace")  # it may not know every letter
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

@@ -30,6 +30,8 @@ __all__ = [
     "JSON_DEPTH",
     "LIST_BYTES",
     "MASK_PIXELS",
+    "MODEL_BYTES",
+    "OPERATORS",
     "RECIPE_BYTES",
     "RECIPE_DEPTH",
     "RECIPE_FINDINGS",
@@ -43,6 +45,7 @@ __all__ = [
     "STALL_S",
     "UNPACKED_BYTES",
     "UPLOAD_BYTES_S",
+    "VELA_BYTES",
     "VERSION_CHARS",
 ]
 
@@ -75,6 +78,11 @@ IDX_BYTES = 2**30
 
 #: Pixels of a segmentation's mask; the largest of PASCAL VOC have 250,000.
 MASK_PIXELS = 64 * 2**20
+#: A TFLite file that is read whole; the largest, ResNet50 in floats, has 102 MB.
+MODEL_BYTES = 2**30
+
+#: Operators of a TFLite file; the largest graphs that converters make have a few thousand.
+OPERATORS = 20_000
 
 #: A source whose size the recipe does not state; ResNet50's weights have 103 MB.
 SOURCE_BYTES = 8 * 2**30
@@ -93,6 +101,8 @@ ARCHIVE_MEMBERS = 10_000
 #: What an archive says about one member (its name, its links), and about all of them: it is read into memory.
 ARCHIVE_HEADER_BYTES = 2**20
 ARCHIVE_HEADERS_BYTES = 16 * 2**20
+#: Each table of Vela's, and what it says: 500 operators have 200 kB.
+VELA_BYTES = 64 * 2**20
 
 #: What a board may say in one session: a report has 20 kB a model.
 BOARD_OUTPUT_BYTES = 32 * 2**20

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from utils import example, limits
 from utils.errors import DataError
+from utils.untrusted import as_text
 
 __all__ = ["Graph", "Operator", "Tensor", "integer_io", "read", "tidy"]
 
@@ -49,7 +52,7 @@ class Operator:
     """One node of a graph.
 
     Attributes:
-        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator.
+        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator as a plain word.
         version: as the converter set it.
         inputs: indices of the graph's tensors (-1: left out).
         outputs: indices of the graph's tensors.
@@ -96,17 +99,23 @@ class Graph:
         named = {self.tensors[index].name: index for index in (*self.inputs, *self.outputs)}
         return self.tensors[(named | self.signature)[name]]
 
+    def shape(self, indices: tuple[int, ...], place: int) -> tuple[int, ...]:
+        """The shape of one of an operator's tensors; empty where the file leaves it out."""
+        index = indices[place] if place < len(indices) else -1
+        return self.tensors[index].shape if index >= 0 else ()
+
     def macs(self) -> int:
         """Multiply-accumulates of one inference: of convolutions and dense layers, as papers count them."""
         total = 0
         for operator in self.operators:
             if operator.name not in _MULTIPLY:
                 continue
-            weights, out = self.tensors[operator.inputs[1]].shape, self.tensors[operator.outputs[0]].shape
+            weights, out = self.shape(operator.inputs, 1), self.shape(operator.outputs, 0)
             if operator.name == "TRANSPOSE_CONV":  # every input value meets every weight
-                out = (*self.tensors[operator.inputs[2]].shape[:-1], weights[0])
+                out = (*self.shape(operator.inputs, 2)[:-1], *weights[:1])
             # what is summed up for one output value: all weights but the axis that makes the outputs
-            total += math.prod(out) * math.prod(weights) // weights[_MULTIPLY[operator.name]]
+            made = weights[_MULTIPLY[operator.name] :][:1]
+            total += math.prod(out) * math.prod(weights) // made[0] if made and made[0] else 0
         return total
 
     def parameters(self) -> int:
@@ -120,10 +129,15 @@ def _model(data: bytes, where: str) -> Any:
 
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise DataError("not a TFLite file", where=where, hint="give a .tflite file")
-    try:
+    try:  # the generated reader trusts its input, and would take memory for what a few bytes promise
+        example.check_structure(data)
         return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
-    except Exception as error:  # the generated reader trusts its input: struct.error, IndexError, ...
-        raise DataError(f"a damaged TFLite file ({error})", where=where, hint="make or copy it again") from None
+    except Exception as error:  # of options, which only the reader knows: struct.error, IndexError, ...
+        raise _damaged(error, where) from None
+
+
+def _damaged(error: object, where: str) -> DataError:
+    return DataError(f"a damaged TFLite file ({as_text(error)})", where=where, hint="make or copy it again")
 
 
 @cache
@@ -142,14 +156,23 @@ def read(file: Path) -> Graph:
     Raises:
         DataError: not a TFLite file, a damaged one, or one with several subgraphs.
     """
-    model = _model(file.read_bytes(), file.name)
+    where = as_text(file.name)
     try:
-        return _graph(model, file.name)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an index or a number of the file
-        raise DataError(f"a damaged TFLite file ({error})", where=file.name, hint="make or copy it again") from None
+        if file.stat().st_size > limits.MODEL_BYTES:
+            raise DataError(f"has more than {limits.MODEL_BYTES:,} bytes", where=where, hint="give a smaller model")
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", where=where, hint="give a .tflite file") from None
+    model = _model(data, where)
+    try:
+        return _graph(model, where)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # a part or an enumerator is missing
+        raise _damaged(error, where) from None
 
 
 def _graph(model: Any, where: str) -> Graph:
+    if len(model.subgraphs[0].operators or []) > limits.OPERATORS:
+        raise DataError(f"has more than {limits.OPERATORS:,} operators", where=where, hint="give a smaller model")
     if len(model.subgraphs) != 1:
         raise DataError(f"has {len(model.subgraphs)} subgraphs, not one", where=where, hint="convert it again")
     operators, types = _names()
@@ -162,7 +185,7 @@ def _graph(model: Any, where: str) -> Graph:
         entry = model.operatorCodes[index]
         number = max(entry.builtinCode, entry.deprecatedBuiltinCode)
         name = operators[number]
-        return (entry.customCode or b"CUSTOM").decode() if name == "CUSTOM" else name, entry.version
+        return _custom_name(entry.customCode) if name == "CUSTOM" else name, entry.version
 
     def tensor(entry: Any) -> Tensor:
         data = model.buffers[entry.buffer].data
@@ -178,12 +201,15 @@ def _graph(model: Any, where: str) -> Graph:
 
     def operator(entry: Any) -> Operator:
         name, version = code(entry.opcodeIndex)
+        if version < 1:
+            raise ValueError(f"{as_text(name)} of version {version}")
         options = vars(entry.builtinOptions) if entry.builtinOptions else {}
         plain = {key: value for key, value in options.items() if isinstance(value, bool | int | float)}
         return Operator(name, version, numbers(entry.inputs), numbers(entry.outputs), plain)
 
     signature = (model.signatureDefs or [None])[0]
-    metadata = {entry.name: bytes(model.buffers[entry.buffer].data) for entry in model.metadata or []}
+    runtime = next((entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"), None)
+    least = b"" if runtime is None else bytes(model.buffers[runtime.buffer].data)
     return Graph(
         tensors=tuple(tensor(entry) for entry in graph.tensors),
         operators=tuple(operator(entry) for entry in graph.operators),
@@ -195,8 +221,20 @@ def _graph(model: Any, where: str) -> Graph:
         }
         if signature
         else {},
-        min_runtime=metadata.get(b"min_runtime_version", b"").rstrip(b"\0").decode(),
+        min_runtime=_version(least.rstrip(b"\0").decode()),
     )
+
+
+def _custom_name(code: bytes | None) -> str:
+    """What a custom operator is called, as a plain word; never as one of TFLite's own, which are in capitals."""
+    name = re.sub(r"[^\w.-]", "_", (code or b"").decode(errors="replace"), flags=re.ASCII)[:80] or "custom"
+    return name if name != name.upper() else f"{name} (custom)"
+
+
+def _version(text: str) -> str:
+    if text and not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}[-.a-z0-9]{0,20}", text):
+        raise ValueError(f"min_runtime_version is {as_text(text, 40)}")
+    return text
 
 
 def integer_io(data: bytes) -> bytes:
@@ -208,6 +246,14 @@ def integer_io(data: bytes) -> bytes:
         DataError: the graph has no such operators at its ends.
     """
     model = _model(data, "the published model")
+    try:
+        _take_ends(model)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # a part is missing
+        raise _damaged(error, "the published model") from None
+    return _pack(model, len(data))
+
+
+def _take_ends(model: Any) -> None:
     graph = model.subgraphs[0]
     operators, _ = _names()
     named = [entry for found in model.signatureDefs or [] for entry in (*found.inputs, *found.outputs)]
@@ -223,7 +269,7 @@ def integer_io(data: bytes) -> bytes:
             touching = [o for o in graph.operators if end in list(o.inputs) + list(o.outputs)]
             if len(touching) != 1 or not outer(touching[0], name) or list(getattr(touching[0], ours)) != [end]:
                 raise DataError(
-                    f"no {name} between {graph.tensors[end].name.decode()!r} and the rest of the graph",
+                    f"no {name} between {as_text(graph.tensors[end].name)!r} and the rest of the graph",
                     where="the published model",
                     hint="it has integer input and output already, or a float part",
                 )
@@ -236,7 +282,6 @@ def integer_io(data: bytes) -> bytes:
 
     graph.inputs = replace(list(graph.inputs), "QUANTIZE", "inputs", "outputs")
     graph.outputs = replace(list(graph.outputs), "DEQUANTIZE", "outputs", "inputs")
-    return _pack(model, len(data))
 
 
 def tidy(data: bytes) -> bytes:
@@ -245,6 +290,14 @@ def tidy(data: bytes) -> bytes:
     The converter's own metadata goes; fused tensors keep the first of their names. Weights stay aligned.
     """
     model = _model(data, "the converted model")
+    try:
+        _name_and_strip(model)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # a part is missing
+        raise _damaged(error, "the converted model") from None
+    return _pack(model, len(data))
+
+
+def _name_and_strip(model: Any) -> None:
     graph = model.subgraphs[0]
     for tensor in graph.tensors:
         if tensor.name:
@@ -257,7 +310,6 @@ def tidy(data: bytes) -> bytes:
         if entry not in kept:
             model.buffers[entry.buffer].data = None
     model.metadata = kept
-    return _pack(model, len(data))
 
 
 def _pack(model: Any, size: int) -> bytes:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as closed
 
-from utils import files, tflite
+from utils import files, tflite, untrusted
 from utils.errors import DataError
 from utils.npu import vela
 from utils.npu.bsp import Bsp, load_bsps, parse_version
@@ -134,15 +134,14 @@ def _half_pixel(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
     return bool(operator.options.get("halfPixelCenters"))
 
 
-def _sides(graph: tflite.Graph, operator: tflite.Operator) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Height and width before and after."""
-    before, after = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
-    return (before[1], before[2]), (after[1], after[2])
+def _sides(graph: tflite.Graph, operator: tflite.Operator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Height and width before and after; none where the file leaves them out."""
+    return graph.shape(operator.inputs, 0)[1:3], graph.shape(operator.outputs, 0)[1:3]
 
 
 def _half_pixel_not_double(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     before, after = _sides(graph, operator)
-    return _half_pixel(graph, operator) and before != (1, 1) and after != (2 * before[0], 2 * before[1])
+    return _half_pixel(graph, operator) and before != (1, 1) and after != tuple(2 * side for side in before)
 
 
 def _odd_factor(graph: tflite.Graph, operator: tflite.Operator) -> bool:
@@ -150,11 +149,12 @@ def _odd_factor(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     if before in ((1, 1), after):
         return False
     less = int(bool(operator.options.get("alignCorners")))
-    return not any(all(b - less == factor * (a - less) for a, b in zip(before, after)) for factor in (2, 4, 8))  # noqa: B905  # both have two
+    pairs = list(zip(before, after, strict=False))
+    return not any(all(b - less == factor * (a - less) for a, b in pairs) for factor in (2, 4, 8))
 
 
 def _per_channel(graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    return len(operator.inputs) > 1 and len(graph.tensors[operator.inputs[1]].scales) > 1
+    return any(len(graph.tensors[index].scales) > 1 for index in operator.inputs[1:2] if index >= 0)
 
 
 def _float(graph: tflite.Graph, operator: tflite.Operator) -> bool:
@@ -182,12 +182,12 @@ def _type_unknown_to_ethos_u(graph: tflite.Graph, operator: tflite.Operator) -> 
 
 
 def _type_unknown_to_vx(graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    written = [graph.tensors[index].dtype for index in operator.outputs]
+    written = [graph.tensors[index].dtype for index in operator.outputs if index >= 0]
     return "INT16" in written or any(tensor.dtype in ("INT64", "STRING") for tensor in _tensors(graph, operator))
 
 
 def _batch(graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    return graph.tensors[operator.inputs[0]].shape[0] != 1
+    return graph.shape(operator.inputs, 0)[:1] not in ((), (1,))
 
 
 def _over_four_dimensions(graph: tflite.Graph, operator: tflite.Operator) -> bool:
@@ -336,7 +336,7 @@ def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
     """The report about a file for a person."""
     graph = _read(file)
     least, unknown = required_runtime(graph)
-    lines = [f"{file.name}: {len(graph.operators)} operators, needs TFLite {least}"]
+    lines = [f"{untrusted.as_text(file.name)}: {len(graph.operators)} operators, needs TFLite {least}"]
     if unknown:
         lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/npu/operators.csv")
     for verdict in report(graph, bsps):
@@ -358,5 +358,7 @@ def _read(file: Path) -> tflite.Graph:
     """
     graph = tflite.read(file)
     if vela.CUSTOM in graph.count():
-        raise DataError("is compiled by Vela", where=file.name, hint="give the model that it was made from")
+        raise DataError(
+            "is compiled by Vela", where=untrusted.as_text(file.name), hint="give the model that it was made from"
+        )
     return graph

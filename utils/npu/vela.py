@@ -12,6 +12,7 @@ in seconds, and no version's estimate may be compared with another's.
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 import subprocess
@@ -21,9 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from utils import environment, files, paths, tflite
+from utils import environment, files, limits, paths, tflite
 from utils.errors import BuildError, DataError, GateError
 from utils.npu.bsp import Bsp, load_bsps, parse_version
+from utils.untrusted import as_text
 
 __all__ = [
     "CUSTOM",
@@ -214,8 +216,8 @@ def compile_model(model: Path, bsp: Bsp, to: Path, timeout_s: float = TIMEOUT_S)
             summary = _summary(Path(folder) / f"{model.stem}_summary_{SYSTEM}.csv", bsp.vela)
             layers = _layers(Path(folder) / f"{model.stem}_per-layer.csv")
             compiled = tflite.read(made)
-        except (OSError, KeyError, ValueError, StopIteration) as error:
-            raise _failed(f"left no result that can be read ({error})", bsp.vela, said) from None
+        except (OSError, KeyError, ValueError, TypeError, OverflowError, StopIteration, csv.Error, DataError) as error:
+            raise _failed(f"left no result that can be read ({as_text(error)})", bsp.vela, said) from None
         on_cpu = _cpu_operators(graph, compiled, _reasons(said))
         made.replace(to)
     return Compiled(summary, _placement(graph, on_cpu), on_cpu, layers)
@@ -225,32 +227,36 @@ def _input(model: Path) -> tflite.Graph:
     graph = tflite.read(model)
     if CUSTOM in graph.count():
         hint = "give the model that it was made from"
-        raise DataError("is compiled by Vela already", where=model.name, hint=hint)
-    types = {graph.tensors[index].dtype for operator in graph.operators for index in operator.outputs}
+        raise DataError("is compiled by Vela already", where=as_text(model.name), hint=hint)
+    types = {graph.tensors[index].dtype for op in graph.operators for index in op.outputs if index >= 0}
     if not types & {"INT8", "UINT8", "INT16"}:
         hint = "give the int8 variant: the NPU computes integers only"
-        raise DataError("has no quantised operator", where=model.name, hint=hint)
+        raise DataError("has no quantised operator", where=as_text(model.name), hint=hint)
     return graph
 
 
 def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str:
-    """What Vela says, whole: its warnings are the only place where it gives reasons."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment.pinned(), timeout=timeout_s, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as expired:
-        said = expired.stdout or b""
-        text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        raise _failed(f"took longer than {timeout_s:g} s", wanted, text) from None
-    if done.returncode:
-        raise _failed(f"failed with exit code {done.returncode}", wanted, done.stdout)
-    return done.stdout
+    """What Vela says, up to ``limits.VELA_BYTES``: its warnings are the only place where it gives reasons."""
+    with tempfile.TemporaryFile(dir=folder) as said:
+
+        def text() -> str:
+            said.seek(0)
+            return said.read(limits.VELA_BYTES).decode(errors="replace").replace("\r\n", "\n")
+
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment.pinned(), timeout=timeout_s, stdin=subprocess.DEVNULL,
+                stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise _failed(f"took longer than {timeout_s:g} s", wanted, text()) from None
+        if done.returncode:
+            raise _failed(f"failed with exit code {done.returncode}", wanted, text())
+        return text()
 
 
 def _failed(what: str, wanted: str, said: str) -> BuildError:
-    last = [line.rstrip()[:200] for line in said.splitlines() if line.strip()][-8:]
+    last = [as_text(line, 200) for line in said.splitlines() if line.strip()][-8:]
     shown = "its last lines:\n  " + "\n  ".join(last) if last else "it said nothing"
     hint = "the lines above name the operator or the cause; another BSP has another Vela (bsp=...)"
     return BuildError(f"Vela {wanted} {what}; {shown}", hint=hint)
@@ -260,8 +266,7 @@ def _failed(what: str, wanted: str, said: str) -> BuildError:
 
 
 def _summary(file: Path, wanted: str) -> Summary:
-    with file.open(encoding="utf-8", newline="") as stream:
-        row = next(csv.DictReader(stream))
+    row = next(csv.DictReader(_rows(file)))
     number = {key: float(row[key]) for key in row if re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", row[key] or "")}
     return Summary(
         vela=wanted,
@@ -279,19 +284,27 @@ def _summary(file: Path, wanted: str) -> Summary:
     )
 
 
+def _rows(file: Path) -> io.StringIO:
+    """The text of a table of Vela's; the names in it are the model's."""
+    with file.open("rb") as stream:
+        data = stream.read(limits.VELA_BYTES + 1)
+    if len(data) > limits.VELA_BYTES:
+        raise ValueError(f"{file.name} has more than {limits.VELA_BYTES:,} bytes")
+    return io.StringIO(data.decode(errors="replace"), newline="")
+
+
 def _layers(file: Path) -> tuple[Layer, ...]:
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["Name"] != "Name"]  # a head for each NPU subgraph
+    rows = [row for row in csv.DictReader(_rows(file)) if row["Name"] != "Name"]  # a head for each NPU subgraph
 
     def either(row: dict[str, str], *names: str) -> str:  # 3.x and 4.x, then 5.x
         return next(row[name] for name in names if name in row)
 
     return tuple(
         Layer(
-            operator=either(row, "TFLite_operator", "Original Operator"),
-            npu_operator=row["NNG Operator"],
-            name=row["Name"],
-            target=row.get("Target", "NPU"),  # 3.x and 4.x list the NPU's alone
+            operator=as_text(either(row, "TFLite_operator", "Original Operator")),
+            npu_operator=as_text(row["NNG Operator"]),
+            name=as_text(row["Name"]),
+            target=as_text(row.get("Target", "NPU")),  # 3.x and 4.x list the NPU's alone
             cycles=float(row["Op Cycles"]),
             macs=round(float(row["MAC Count"])),
             sram_bytes=round(float(either(row, "SRAM Usage", "Staging Usage"))),
@@ -315,7 +328,7 @@ def _reasons(said: str) -> dict[str, str]:
     for line in said.splitlines():
         warning = _WARNING.match(line)
         if warning:
-            lines = found.setdefault(warning["output"] or warning["output5"] or "", [])
+            lines = found.setdefault(as_text(warning["output"] or warning["output5"] or ""), [])
             if "is a CPU only op" in (warning["text"] or ""):
                 lines.append("this Vela has no such NPU operator")
         elif lines and line.startswith("    "):  # goes on
@@ -324,11 +337,11 @@ def _reasons(said: str) -> dict[str, str]:
             lines.append(line.removeprefix("Reason: ").removeprefix(" - ").strip())
         else:
             lines = None
-    return {output: "; ".join(texts) for output, texts in found.items() if texts}
+    return {output: as_text("; ".join(texts)) for output, texts in found.items() if texts}
 
 
 def _outputs(graph: tflite.Graph, operator: tflite.Operator) -> tuple[str, ...]:
-    return tuple(graph.tensors[index].name for index in operator.outputs)
+    return tuple(as_text(graph.tensors[index].name) for index in operator.outputs if index >= 0)
 
 
 def _cpu_operators(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[str, str]) -> tuple[CpuOperator, ...]:
@@ -340,7 +353,7 @@ def _cpu_operators(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[st
         if left[operator.name, outputs]:
             left[operator.name, outputs] -= 1
             reason = next((reasons[name] for name in outputs if name in reasons), "Vela gives no reason")
-            on_cpu.append(CpuOperator(operator.name, outputs[0], reason))
+            on_cpu.append(CpuOperator(operator.name, next(filter(None, outputs), "an unnamed tensor"), reason))
     made = [name for (name, _), count in left.items() for _ in range(count)]
     on_cpu += [CpuOperator(name, "", "not in the input: Vela made it for the CPU") for name in made]
     return tuple(on_cpu)
@@ -375,7 +388,7 @@ def require_npu(found: list[Path]) -> None:
     for file in found:
         run = files.load_json(file)
         where = f"{run['input']['file']}, {run['bsp']['name']}"
-        lines += [f"{where}: {entry['operator']} {entry['output']!r}: {entry['reason']}" for entry in run["cpu"]]
+        lines += [as_text(f"{where}: {e['operator']} {e['output']!r}: {e['reason']}", 2000) for e in run["cpu"]]
     if lines:
         what = f"{len(lines)} operators stay on the CPU" if len(lines) > 1 else "an operator stays on the CPU"
         hint = "change the model, take another BSP, or leave --require-npu out"

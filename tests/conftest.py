@@ -37,11 +37,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--case", metavar="AREA[:N]", help="campaign: one area, or one case of it, alone")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The campaign's marker."""
-    config.addinivalue_line("markers", "campaign: hostile cases for --minutes; never part of another run")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the campaign did."""
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:

@@ -39,19 +39,19 @@ from utils import environment, paths, program
 from utils.graph import layout, plan
 from utils.graph.report import Report
 from utils.graph.step import Step
-from utils.graph.tasks import REQUIRE_NPU, check_npu, compile_task, run_pinned, step_task
+from utils.graph.tasks import REQUIRE_NPU, broken_task, check_npu, compile_task, run_pinned, step_task
 from utils.model import own_weights
 from utils.npu import bsp
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes, refuse_broken
 
 program.prepare(dies_of_closed_pipe=True)
 doit_cmd.traceback = program.DoitTraceback
 try:
     paths.require_plain_root()
-    RECIPES = load_recipes()
-    own_weights.choose(
-        RECIPES, get_var("weights", os.environ.get("ZOO_WEIGHTS") or None), get_var("weights_licence"), sys.argv[1:]
-    )
+    RECIPES, BROKEN = read_recipes()
+    refuse_broken(sys.argv[1:])
+    weights = get_var("weights", os.environ.get("ZOO_WEIGHTS") or None)
+    own_weights.choose(RECIPES, weights, get_var("weights_licence"), sys.argv[1:], BROKEN)
     BSPS = [bsp.find_bsp(name) for name in (get_var("bsp", None) or bsp.find_default_bsp().name).split(",")]
     STEPS = {name: plan.steps_of(found) for name, found in RECIPES.items()}
 except Exception as error:
@@ -59,7 +59,7 @@ except Exception as error:
 
 DOIT_CONFIG = {
     "minversion": "0.37.0",
-    "default_tasks": [name for name, found in RECIPES.items() if found.group == "zoo"],
+    "default_tasks": [name for name, found in (RECIPES | BROKEN).items() if found.group == "zoo"],
     "backend": "sqlite3",
     "dep_file": ":memory:",  # the records of the steps are the truth (utils/graph/record.py)
     "continue": True,  # the models need nothing of each other: what can be built is built
@@ -72,6 +72,8 @@ DOIT_CONFIG = {
 
 def task_models() -> Iterator[dict[str, Any]]:
     """Every model, its steps below it."""
+    for name, broken in BROKEN.items():
+        yield broken_task(name, broken)
     for name, found in RECIPES.items():
         yield {"basename": name, "name": None, "doc": found.summary}
         for step in STEPS[name]:
@@ -80,7 +82,8 @@ def task_models() -> Iterator[dict[str, Any]]:
 
 def task_demo() -> dict[str, Any]:
     """both upsampling models on digits that the pipeline draws: no download"""
-    return {"actions": None, "task_dep": [name for name, found in RECIPES.items() if found.group == "demo"]}
+    models = [name for name, found in (RECIPES | BROKEN).items() if found.group == "demo"]
+    return {"actions": None, "task_dep": models}
 
 
 def task_vela() -> Iterator[Task]:

@@ -31,6 +31,7 @@ __all__ = [
     "LIST_BYTES",
     "MASK_PIXELS",
     "MODEL_BYTES",
+    "NAME_CHARS",
     "OPERATORS",
     "RECIPE_BYTES",
     "RECIPE_DEPTH",
@@ -66,6 +67,9 @@ RECIPE_BYTES = 2**20
 
 #: Tables and lists in each other in a recipe.toml; ours have 4.
 RECIPE_DEPTH = 16
+
+#: The name of a model, which names its task, its files and its folders.
+NAME_CHARS = 40
 
 #: Findings about one recipe in one message.
 RECIPE_FINDINGS = 40

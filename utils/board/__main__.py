@@ -19,7 +19,7 @@ from utils.board.virtual import Virtual
 from utils.bundle.board_report import Report, parse_record
 from utils.errors import BoardError, BuildError, ValidationError, ZooError, storage_error
 from utils.graph import plan
-from utils.recipe.load import find_recipe, load_recipes
+from utils.recipe.load import find_recipe, read_recipes
 from utils.recipe.schema import Recipe
 from utils.untrusted import as_text
 
@@ -40,8 +40,9 @@ def boards(targets: str) -> list[Board]:
 
 def prepare(targets: str) -> None:
     """Say what cannot be, before anything runs."""
-    left_out = [name for name in load_recipes() if not (paths.bundle(name) / "SHA256SUMS").is_file()]
-    if len(left_out) == len(load_recipes()):
+    known = read_recipes()[0]
+    left_out = [name for name in known if not (paths.bundle(name) / "SHA256SUMS").is_file()]
+    if len(left_out) == len(known):
         raise BuildError(
             "there is no bundle", where=paths.relative(paths.ARTIFACTS), hint="build one: doit mnist_bilinear"
         )

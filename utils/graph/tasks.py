@@ -16,8 +16,9 @@ from utils.graph import layout
 from utils.graph.report import Cleaning
 from utils.graph.step import Step
 from utils.npu import vela
+from utils.recipe.load import BrokenModel
 
-__all__ = ["REQUIRE_NPU", "check_npu", "compile_task", "run_pinned", "step_task"]
+__all__ = ["REQUIRE_NPU", "broken_task", "check_npu", "compile_task", "run_pinned", "step_task"]
 
 #: The option of every Vela task.
 REQUIRE_NPU = {
@@ -57,6 +58,15 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         "io": {"capture": False},  # steps speak to the terminal themselves
         "clean": [Cleaning(step.clean, "its files and its record")],
     }
+
+
+def broken_task(name: str, broken: BrokenModel) -> dict[str, Any]:
+    """The task of a model whose recipe does not load: it fails with the reason, and other models build."""
+
+    def fail() -> TaskFailed:
+        return TaskFailed(str(broken.error))
+
+    return {"basename": name, "doc": f"broken: {broken.reason}", "actions": [fail]}
 
 
 def check_npu(steps: Sequence[Step], require_npu: bool) -> TaskFailed | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from utils import limits, paths
 from utils.errors import BuildError, DataError, SourceError, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
+from utils.recipe.load import models_in
 from utils.recipe.schema import LoadTflite, Recipe
 from utils.sources.keep import is_kept, keep_file, take_file
 from utils.untrusted import parse_json, read_bounded
@@ -117,29 +117,35 @@ class OwnWeights:
         return members
 
 
-def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None, words: Sequence[str]) -> None:
+def choose(
+    recipes: Mapping[str, Recipe],
+    path: str | None,
+    licence: str | None,
+    words: Sequence[str],
+    broken: Iterable[str] = (),
+) -> None:
     """Take ``weights=`` and ``weights_licence=`` of the command line over into the environment, for the steps.
 
     Args:
-        recipes: all of them.
+        recipes: all that load.
         path: what stands behind ``weights=``.
         licence: what stands behind ``weights_licence=``.
         words: the command line; it must name one model: as a task, in a task (``vela:NAME``) or in ``models=``.
+        broken: models whose recipe does not load; nothing is said about their weights.
 
     Raises:
         SourceError: it names none or several, ``weights=`` is empty, or an environment variable names a model that is
             none or takes none.
         DataError: the weights cannot be read.
     """
-    named = {f"{_PATH}{name.upper()}": name for name in recipes}
+    named = {f"{_PATH}{name.upper()}": name for name in (*recipes, *broken)}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
             raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
     if path is not None and not path.strip():  # of an unset variable: it does not mean the published ones
         raise SourceError("no weights given", where="weights=", hint="weights=FILE, or leave weights= out")
     if path is not None or licence is not None:
-        named_in = [word.removeprefix("models=") for word in words if "=" not in word or word.startswith("models=")]
-        models = {part for text in named_in for part in re.split("[:, ]", text)} & set(recipes)
+        models = models_in(words, recipes)
         if path is None or len(models) != 1:
             raise SourceError(
                 "weights= is for one model, named beside it",

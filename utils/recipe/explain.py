@@ -61,9 +61,9 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def explain(error: ValidationError) -> list[str]:
-    """Every finding of pydantic as a line, ``key: sentence``, each once."""
+    """Every finding of pydantic as a line, ``key: sentence``, each once; unknown keys first: others miss them."""
     lines = []
-    for item in error.errors(include_url=False):
+    for item in sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"):
         where = _place(item["loc"])
         if item["type"] == "value_error":  # of fields.refuse
             lines += [".".join(filter(None, (where, line))) for line in str(item["ctx"]["error"]).split("\n")]

@@ -1,19 +1,23 @@
 """Recipes, read from ``recipes/<name>/recipe.toml``.
 
-A recipe holds every fact about one model. Where two models share a body, one file serves both: what stands
-above ``[model.NAME]`` is shared, and each ``[model.NAME]`` table is laid over it. A file without
-``[model.*]`` describes one model that has the folder's name.
+A recipe holds every fact about one model. Where models share a network, one file serves all of them: the keys above
+``[model.NAME]`` are shared, and each ``[model.NAME]`` table is laid over them. A file without ``[model.*]`` describes
+one model that has the folder's name.
 
-Unknown keys, wrong types and malformed hashes are refused, all at once, each with the place it stands in.
+Unknown keys, wrong types and malformed hashes are refused, all at once, each with its place. A recipe that does not
+load breaks its own models and no other: :func:`read_recipes` gives both kinds, :func:`load_recipes` needs all to load.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -21,15 +25,60 @@ from utils import limits, paths
 from utils.errors import RecipeError, did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.explain import explain
-from utils.recipe.schema import Recipe
+from utils.recipe.schema import NAME, Recipe
 from utils.untrusted import as_text
 
-__all__ = ["find_recipe", "forget_recipes", "load_recipes"]
+__all__ = [
+    "BrokenModel",
+    "check_name",
+    "find_recipe",
+    "forget_recipes",
+    "load_recipes",
+    "models_in",
+    "read_recipes",
+    "refuse_broken",
+]
 
-#: Names that are taken: tasks beside the models, commands of doit, and the folder build/cache.
-_TASKS = "demo vela board verify lock mirror report release publish compat cache venv"
-_COMMANDS = "auto clean dumpdb forget help ignore info list run strace tabcompletion"
+#: Names that are taken: tasks beside the models, commands of doit, and folders in build/.
+_TASKS = "demo vela board verify lock mirror report release publish refetch compat new cache venv"
+_COMMANDS = "auto clean dumpdb forget help ignore info list reset-dep run strace tabcompletion"
 _TAKEN = frozenset([*_TASKS.split(), *_COMMANDS.split()])
+
+#: The heading of a model's table, in a file that is not valid TOML.
+_HEADING = re.compile(r"^\s*\[+\s*model\s*\.\s*([a-z][a-z0-9_]*)\s*[].]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BrokenModel:
+    """A model whose recipe does not load.
+
+    Attributes:
+        error: all that is wrong.
+        reason: the first thing that is wrong, in one line.
+        group: which group the recipe names; ``zoo`` where that cannot be read.
+    """
+
+    error: RecipeError
+    reason: str
+    group: str
+
+
+class _Recipes(NamedTuple):
+    """What was read: the models that load, those that do not, and an error for each wrong file."""
+
+    found: dict[str, Recipe]
+    broken: dict[str, BrokenModel]
+    errors: list[RecipeError]
+
+
+@dataclass
+class _File:
+    """One recipe.toml: its models that load, and what is wrong with the others."""
+
+    folder: str
+    found: list[Recipe] = field(default_factory=list)
+    broken: dict[str, BrokenModel] = field(default_factory=dict)
+    errors: list[RecipeError] = field(default_factory=list)
 
 
 def _merge(shared: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -81,39 +130,66 @@ def _check_size(value: Any) -> None:
             todo += [(each, depth + 1) for each in (item.values() if isinstance(item, dict) else item)]
 
 
-def _load(file: Path) -> list[Recipe]:
-    """The recipes of a file.
-
-    Raises:
-        RecipeError: something in it is wrong; lists all findings, those that every model has once.
-    """
-    where, models = paths.relative(file), _read(file)
-    recipes = []
-    findings: dict[str, list[str]] = {}  # finding -> the models that have it
+def _load(file: Path) -> _File:
+    """Every model of a file, whether it loads or not."""
+    where, loaded = paths.relative(file), _File(file.parent.relative_to(paths.RECIPES).as_posix())
+    try:
+        models = _read(file)
+    except RecipeError as error:
+        loaded.errors.append(error)
+        loaded.broken = {name: _broken(error) for name in _headings(file) or [file.parent.name]}
+        return loaded
+    findings: dict[str, list[str]] = {}  # of each model
     for name, tables in models.items():
-        identity = {"name": name, "folder": file.parent.relative_to(paths.RECIPES).as_posix()}
         try:
-            recipe = Recipe.model_validate(tables | identity)
+            recipe = Recipe.model_validate(tables | {"name": name, "folder": loaded.folder})
+            if recipe.code_file:
+                _check_code(recipe, recipe.code_file, f"{where}: code")
         except ValidationError as error:
-            for line in explain(error):
-                findings.setdefault(line, []).append(name)
-            continue
-        if recipe.code_file:
-            _check_code(recipe, recipe.code_file, f"{where}: code")
-        recipes.append(recipe)
-    if findings:
-        lines = [
-            line if len(names) == len(models) else f"[model.{names[0]}] {line}" for line, names in findings.items()
-        ]
-        things = "1 thing" if len(lines) == 1 else f"{len(lines)} things"
-        more = [f"and {len(lines) - limits.RECIPE_FINDINGS} more"] if len(lines) > limits.RECIPE_FINDINGS else []
-        shown = [as_text(line) for line in lines[: limits.RECIPE_FINDINGS]]
-        raise RecipeError(
-            "\n  ".join([f"{things} to mend:", *shown, *more]),
-            where=where,
-            hint="utils/recipe/schema.py explains each key, or names the file beside it that does",
-        )
-    return recipes
+            findings[name] = explain(error)
+        except RecipeError as error:
+            loaded.broken[name] = _broken(error, tables.get("group"))
+            if str(error) not in map(str, loaded.errors):
+                loaded.errors.append(error)
+        else:
+            loaded.found.append(recipe)
+    shared = set.intersection(*map(set, findings.values())) if len(findings) == len(models) else set()
+    told: dict[str, list[str]] = {
+        name: [line if line in shared else f"[model.{name}] {line}" for line in lines]
+        for name, lines in findings.items()
+    }
+    for name, lines in told.items():
+        loaded.broken[name] = _broken(_refusal(where, lines), models[name].get("group"))
+    if told:
+        loaded.errors.append(_refusal(where, list(dict.fromkeys(line for lines in told.values() for line in lines))))
+    return loaded
+
+
+def _refusal(where: str, findings: list[str]) -> RecipeError:
+    things = "1 thing" if len(findings) == 1 else f"{len(findings)} things"
+    more = [f"and {len(findings) - limits.RECIPE_FINDINGS} more"] if len(findings) > limits.RECIPE_FINDINGS else []
+    shown = [as_text(line) for line in findings[: limits.RECIPE_FINDINGS]]
+    return RecipeError(
+        "\n  ".join([f"{things} to correct:", *shown, *more]),
+        where=where,
+        hint="correct the recipe; utils/recipe/schema.py and the files that it names describe each key",
+    )
+
+
+def _broken(error: RecipeError, group: object = None) -> BrokenModel:
+    heading, *findings = error.what.split("\n  ")
+    first = findings[0] if findings else heading
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return BrokenModel(error, f"{error.where}: {as_text(first, 200)}{more}", "demo" if group == "demo" else "zoo")
+
+
+def _headings(file: Path) -> list[str]:
+    """The models that a file names which is not valid TOML; none if it cannot be read."""
+    try:
+        text = beside.read_file(file, limits.RECIPE_BYTES, what="the recipe").decode(errors="replace")
+    except RecipeError:
+        return []
+    return list(dict.fromkeys(_HEADING.findall(text)))
 
 
 def _check_code(recipe: Recipe, file: Path, where: str) -> None:
@@ -126,51 +202,114 @@ def _check_code(recipe: Recipe, file: Path, where: str) -> None:
 
 
 @cache
+def _read_all() -> _Recipes:
+    found: dict[str, Recipe] = {}
+    broken: dict[str, BrokenModel] = {}
+    errors: list[RecipeError] = []
+    owners: dict[str, str] = {}  # model -> the folder of its recipe
+    listed = [folder / "recipe.toml" for folder in sorted(paths.RECIPES.glob("*/"))]
+    for file in filter(os.path.lexists, listed):  # a dangling link is a recipe that cannot be read
+        loaded, where = _load(file), paths.relative(file)
+        errors += loaded.errors
+        names = {recipe.name: recipe for recipe in loaded.found}
+        for name in (*names, *loaded.broken):
+            wrong = _name_error(name, where)
+            if name in owners:
+                what = f"two recipes have the name {name!r}: recipes/{owners[name]} and recipes/{loaded.folder}"
+                twice = RecipeError(what, where=where, hint="rename one of them")
+                errors.append(twice)
+                broken[name] = _broken(twice, found.pop(name).group if name in found else broken[name].group)
+            elif wrong:  # it cannot be a task: it is listed by its folder
+                if name in names:
+                    errors.append(wrong)
+                key = "/".join(dict.fromkeys(["recipes", loaded.folder, as_text(name, 80).replace("=", "?")]))
+                broken[key] = _broken(wrong) if name in names else loaded.broken[name]
+            else:
+                owners[name] = loaded.folder
+                if name in names:
+                    found[name] = names[name]
+                else:
+                    broken[name] = loaded.broken[name]
+    return _Recipes(dict(sorted(found.items())), dict(sorted(broken.items())), errors)
+
+
+def _name_error(name: str, where: str) -> RecipeError | None:
+    """Why a model cannot have a name; None if it can."""
+    if name in _TAKEN:
+        what = f"{name!r} is the name of a task, or of a command of doit"
+        return RecipeError(what, where=where, hint="choose another name")
+    if not re.fullmatch(NAME, name) or len(name) > limits.NAME_CHARS:
+        what = f"{as_text(name, 80)!r} cannot be the name of a model"
+        hint = f"use lower-case letters, digits and _, a letter first, at most {limits.NAME_CHARS} characters"
+        return RecipeError(what, where=where, hint=hint)
+    return None
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that no model can have.
+
+    Raises:
+        RecipeError: it is taken by a task, or has other characters than a name may have.
+    """
+    if error := _name_error(name, where):
+        raise error
+
+
+def read_recipes() -> tuple[dict[str, Recipe], dict[str, BrokenModel]]:
+    """The models that load, and those that do not; each by name, sorted.
+
+    A broken model that no task can be named after has its folder as its name (``recipes/demo/Demo``).
+    """
+    return _read_all()[:2]
+
+
 def load_recipes() -> dict[str, Recipe]:
     """Every recipe by model name, sorted.
 
     Raises:
         RecipeError: a recipe is wrong, or two have one name.
     """
-    found: dict[str, Recipe] = {}
-    errors: list[RecipeError] = []
-    listed = [folder / "recipe.toml" for folder in sorted(paths.RECIPES.glob("*/"))]
-    for file in filter(os.path.lexists, listed):  # a link that leads nowhere is a recipe that cannot be read
-        try:
-            recipes = _load(file)
-        except RecipeError as error:
-            errors.append(error)
-            continue
-        for recipe in recipes:
-            if recipe.name in found:
-                twice = f"two recipes have the name {recipe.name!r}: recipes/{found[recipe.name].folder} and "
-                hint = "rename one of them"
-                errors.append(RecipeError(f"{twice}recipes/{recipe.folder}", where=paths.relative(file), hint=hint))
-            elif recipe.name in _TAKEN:
-                what = f"{recipe.name!r} is the name of a task, or of a command of doit"
-                errors.append(RecipeError(what, where=paths.relative(file), hint="choose another name"))
-            found[recipe.name] = recipe
+    found, _, errors = _read_all()
     if errors:
         raise errors[0] if len(errors) == 1 else RecipeError("\n".join(str(error) for error in errors))
-    return dict(sorted(found.items()))
+    return found
+
+
+def models_in(words: Sequence[str], known: Iterable[str]) -> set[str]:
+    """The known models that a command line names: as a task, in a task (``vela:NAME``) or in ``models=``."""
+    named = [word.removeprefix("models=") for word in words if "=" not in word or word.startswith("models=")]
+    return {part for text in named for part in re.split("[:, ]", text)} & set(known)
+
+
+def refuse_broken(words: Sequence[str]) -> None:
+    """Refuse a command line that names a model whose recipe does not load; ``doit list`` shows it.
+
+    Raises:
+        RecipeError: what is wrong with the first such recipe.
+    """
+    broken = read_recipes()[1]
+    for name in sorted(models_in(words, broken)) if words[:1] not in (["list"], ["help"]) else []:
+        raise broken[name].error
 
 
 def forget_recipes() -> None:
     """Read recipes and image lists again: they may have changed."""
-    load_recipes.cache_clear()
+    _read_all.cache_clear()
     lists.read.cache_clear()
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of the model ``name``.
+    """The recipe of the model ``name``; it does not matter whether others load.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: there is none, or it is wrong.
     """
-    recipes = load_recipes()
-    if name not in recipes:
+    found, broken = read_recipes()
+    if name in broken:
+        raise broken[name].error
+    if name not in found:
         raise RecipeError(
-            f"there is no recipe for {as_text(name, 80)!r}{did_you_mean(name, recipes)}",
-            hint="`doit list` shows what there is",
+            f"there is no recipe for {as_text(name, 80)!r}{did_you_mean(name, [*found, *broken])}",
+            hint="`doit list` shows every model",
         )
-    return recipes[name]
+    return found[name]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from utils import limits
 from utils.errors import did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
@@ -35,6 +36,7 @@ from utils.recipe.tables import (
 )
 
 __all__ = [
+    "NAME",
     "Calibration",
     "Evaluation",
     "Example",
@@ -52,7 +54,7 @@ __all__ = [
 ]
 
 #: Names that become task names and folder names.
-_NAME = r"^[a-z][a-z0-9_]*$"
+NAME = r"^[a-z][a-z0-9_]*$"
 
 
 class Recipe(Closed):
@@ -60,7 +62,7 @@ class Recipe(Closed):
 
     format: Literal[1]
     """Version of the recipe format: 1."""
-    name: Annotated[str, Field(pattern=_NAME, max_length=40)]
+    name: Annotated[str, Field(pattern=NAME, max_length=limits.NAME_CHARS)]
     """Name of the model, of its task and of its bundle. It is that of [model.NAME] or of the folder, never a key."""
     folder: str
     """The recipe's folder in recipes/; never a key."""

@@ -13,6 +13,8 @@ doit compat:MODEL        where it will run, and what stands in the way
 doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
 doit clean MODEL         take away what was made of it
 
+doit new name=NAME like=MODEL      write a recipe for a new model, with a comment on each key
+
 doit lock                write what was built into artifacts.lock
 doit verify              build again in a clean folder, compare with artifacts.lock
 doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
@@ -133,6 +135,13 @@ def task_compat() -> Iterator[dict[str, Any]]:
             "actions": [run_pinned(command)],
             "io": {"capture": False},
         }
+
+
+def task_new() -> dict[str, Any]:
+    """write a recipe for a new model: name=NAME like=MODEL"""
+    given = [f"{option}={value}" for option in ("name", "like") if (value := get_var(option)) is not None]
+    command = run_pinned([sys.executable, "-m", "utils.recipe.new", *given])
+    return {"actions": [command], "io": {"capture": False}}
 
 
 def _release(name: str, doc: str, *options: str, forces: bool = False) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from typing import Any
 from utils import files, paths
 from utils.recipe.schema import Recipe
 
-__all__ = ["DIRECTIVE", "SCHEMA", "as_json", "file_schema"]
+__all__ = ["DIRECTIVE", "NOT_KEYS", "SCHEMA", "as_json", "file_schema"]
 
 #: The file, and the line by which a recipe names it.
 SCHEMA = paths.RECIPES / "recipe.schema.json"
 DIRECTIVE = f"#:schema ../{SCHEMA.name}"
 
 #: Fields of a Recipe that the loader sets.
-_NOT_KEYS = ("name", "folder")
+NOT_KEYS = ("name", "folder")
 _MODEL = "The keys of one model, laid over those that the file's models share; each [model.NAME] is a model."
 
 
@@ -31,7 +31,7 @@ def file_schema() -> dict[str, Any]:
     """
     whole = _without_noise(Recipe.model_json_schema(ref_template="#/definitions/{model}"))
     tables = whole.pop("$defs")
-    keys = {name: part for name, part in whole["properties"].items() if name not in _NOT_KEYS}
+    keys = {name: part for name, part in whole["properties"].items() if name not in NOT_KEYS}
     name = whole["properties"]["name"]
     complete = {
         "required": [key for key in whole["required"] if key in keys],

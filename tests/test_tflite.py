@@ -144,7 +144,7 @@ def test_not_tflite(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("size", [8, 9, 20, 200, 1000])
 def test_truncated(raw: Path, tmp_path: Path, size: int) -> None:
     (tmp_path / "m.tflite").write_bytes(raw.read_bytes()[:size])
-    with pytest.raises(DataError, match=r"m.tflite: a damaged TFLite file \(.*\)\n  -> make or copy it again"):
+    with pytest.raises(DataError, match=r"m.tflite: a damaged TFLite file \(.*\)\n  -> build or copy it again"):
         tflite.read(tmp_path / "m.tflite")
 
 
@@ -294,7 +294,7 @@ def test_integer_io_is_for_float_input_alone(network: Path, variant: str) -> Non
 
 def test_integer_io_twice(network: Path) -> None:
     made = tflite.integer_io((network / "float_io.tflite").read_bytes())
-    with pytest.raises(DataError, match="it has integer input and output already, or a float part"):
+    with pytest.raises(DataError, match="its input and output are integers already, or a part of it computes in float"):
         tflite.integer_io(made)
 
 

@@ -1,4 +1,4 @@
-"""What a step runs in: the pins that make its bytes repeatable, and the facts a manifest records.
+"""The environment of a step: the pins that make its bytes reproducible, and the facts that a manifest records.
 
 The same training gave five different hashes under one core, two cores, AVX2 and oneDNN on or off; with all of these
 pins the bytes were equal on an AVX-512 machine and on emulated AVX2 ones. The promise is for x86-64 with AVX2.
@@ -38,7 +38,7 @@ __all__ = [
 PINS = {
     "PYTHONHASHSEED": "0",
     "PYTHONNOUSERSITE": "1",
-    "TF_ENABLE_ONEDNN_OPTS": "1",  # said aloud: the default depends on the CPU
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # set explicitly: the default depends on the CPU
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # an AVX-512 machine sums in another order
     "OMP_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -46,7 +46,7 @@ PINS = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
     "MPLBACKEND": "Agg",
-    "MALLOC_MMAP_THRESHOLD_": "1048576",  # glibc gives large blocks back at once: ResNet50 takes a third less memory
+    "MALLOC_MMAP_THRESHOLD_": "1048576",  # glibc frees large blocks at once: ResNet50 takes a third less memory
     "MALLOC_TRIM_THRESHOLD_": "1048576",
     "MALLOC_ARENA_MAX": "2",
     "LC_ALL": "C.UTF-8",
@@ -57,22 +57,22 @@ PINS = {
 #: are built side by side instead (`doit -n`).
 THREADS = 1
 
-#: The packages whose versions decide what an artifact looks like.
+#: The packages whose versions decide an artifact's bytes.
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "flatbuffers", "numpy", "pillow", "matplotlib", "jinja2")
 
 
 def cores() -> int:
-    """Steps to run side by side when nobody says: the cores that this process may use, at most 4."""
+    """How many steps run side by side by default: the cores that this process may use, at most 4."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, 4)
 
 
-#: Variables that would reach the numbers, by how they begin; those of the user's shell stay outside.
+#: Prefixes of variables that could change the numbers; those of the user's shell are dropped.
 STRAY = ("MALLOC_", "TF_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NPY_", "OMP_", "MKL_", "OPENBLAS_", "PYTHON")
 
 
 def pinned() -> dict[str, str]:
-    """The environment for a step: this one with the pins laid over it."""
+    """The environment of a step: this one, overridden by the pins."""
     return {key: value for key, value in os.environ.items() if not key.startswith(STRAY)} | PINS
 
 
@@ -85,11 +85,11 @@ def pin_tensorflow(seed: int) -> Any:
     """Import TensorFlow with one thread, deterministic kernels and all seeds set; returns the module."""
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # of SavedModels of TensorFlow 1 it says at length that they are old
+    tf.get_logger().setLevel("ERROR")  # it warns at length that SavedModels of TensorFlow 1 are old
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.config.experimental.enable_op_determinism()
-    tf.keras.config.set_floatx("float32")  # the user's ~/.keras/keras.json may say otherwise
+    tf.keras.config.set_floatx("float32")  # the user's ~/.keras/keras.json may set another one
     tf.keras.config.set_epsilon(1e-7)
     tf.keras.config.set_image_data_format("channels_last")
     tf.keras.utils.set_random_seed(seed)
@@ -97,7 +97,7 @@ def pin_tensorflow(seed: int) -> Any:
 
 
 def free_memory() -> None:
-    """Give memory that nothing holds back to the system."""
+    """Return unused memory to the system."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
@@ -109,10 +109,10 @@ def lock_sha256() -> str:
 
 
 def require_lock() -> None:
-    """Refuse to build with packages that the checkout's lock does not name.
+    """Refuse to build with packages from another lock than the checkout's.
 
-    The image and the local venv leave the sha256 of the lock they were made from in ``zoo-lock.sha256``. Without that
-    file (a developer's own environment) nothing is promised, and the manifest says so.
+    The image and the local venv keep the sha256 of their lock in ``zoo-lock.sha256``. Without that
+    file (a developer's own environment) identical bytes are not promised, and the manifest says so.
 
     Raises:
         BuildError: this environment was made from another lock.
@@ -123,9 +123,9 @@ def require_lock() -> None:
         raise BuildError("the locked requirements are missing", where=where, hint=f"git checkout {where}")
     if made_from and made_from != lock_sha256():
         raise BuildError(
-            "this environment was made from other locked requirements than the checkout's",
+            "this environment was built from other locked requirements than the checkout's",
             where=paths.relative(paths.LOCK),
-            hint="docker/run makes it again by itself; else `docker build -t nxp-model-zoo -f docker/Dockerfile .`",
+            hint="use docker/run, which rebuilds it, or run `docker build -t nxp-model-zoo -f docker/Dockerfile .`",
         )
 
 
@@ -143,7 +143,7 @@ def _has_avx2() -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide what an artifact looks like."""
+    """Versions of the packages that decide an artifact's bytes."""
     found = {}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):
@@ -156,11 +156,11 @@ def versions() -> dict[str, str]:
 
 
 def describe() -> dict[str, Any]:
-    """What a manifest says of the environment: nothing in it differs from one x86-64 host to the next."""
+    """The facts about the environment for a manifest; they are equal on all x86-64 hosts."""
     promise = platform.machine() == "x86_64" and _has_avx2() and _made_from() is not None
     return {
         "machine": platform.machine(),
-        "bit_identical": promise,  # aarch64 hosts and home-made environments build without the promise
+        "bit_identical": promise,  # no promise on aarch64 hosts or in a developer's own environment
         "pins": PINS,
         "threads": THREADS,
         "requirements_sha256": lock_sha256(),

@@ -1,10 +1,10 @@
-"""Every error a person can meet, as one small tree.
+"""Every error that a user can meet, as one small tree.
 
 ::
 
     ZooError                 exit code 2   (the base; never raised itself)
     ├── RecipeError          exit code 3   a recipe.toml is wrong
-    ├── SourceError          exit code 4   a source cannot be had, or is not what it should be
+    ├── SourceError          exit code 4   a source cannot be fetched, or is not what it should be
     │   ├── OfflineError                   sources are missing and the network is off
     │   └── CorruptError                   bytes do not match their size or hash
     ├── DataError            exit code 5   a data file cannot be read or does not fit (idx, image, archive, weights)
@@ -12,12 +12,12 @@
     ├── GateError            exit code 7   a measured number is outside what the recipe allows
     ├── ValidationError      exit code 8   example.py found the bundle wrong
     ├── StorageError         exit code 9   disk full, read-only folder, no permission
-    ├── ReleaseError         exit code 10  a release is refused, or is not what it says
-    ├── PublishError         exit code 11  the place to publish to cannot be reached, or refuses
+    ├── ReleaseError         exit code 10  a release is refused, or differs from its own records
+    ├── PublishError         exit code 11  the destination of a publish cannot be reached, or refuses
     └── BoardError           exit code 12  a board cannot be reached, or lacks something
 
 A message says what happened, where (recipe, file, key) and what to do now. Exit code 0 is success,
-1 is a defect of ours (it comes with a traceback), 130 is Ctrl-C.
+1 is a bug in the zoo (it comes with a traceback), 130 is Ctrl-C.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import errno
 from collections.abc import Iterable
 from typing import ClassVar
 
-#: What a disk says that is full, read-only, broken or another's, or that has something else where a folder belongs.
+#: Errors of a disk that is full, read-only, broken or not ours, or that has a file where a folder belongs.
 STORAGE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class ZooError(Exception):
-    """An error with a message for a person.
+    """An error with a message for the user.
 
     Args:
         what: what happened, in one sentence.
@@ -84,7 +84,7 @@ class RecipeError(ZooError):
 
 
 class SourceError(ZooError):
-    """A source cannot be had: every address failed."""
+    """A source cannot be fetched: every address failed."""
 
     exit_code = 4
 
@@ -128,34 +128,34 @@ class StorageError(ZooError):
 
 
 class ReleaseError(ZooError):
-    """A release is refused (the message lists every reason), or a finished one is not what it says."""
+    """A release is refused (the message lists every reason), or a finished one differs from its own records."""
 
     exit_code = 10
 
 
 class PublishError(ZooError):
-    """The place to publish to cannot be reached, or refuses."""
+    """The destination of a publish cannot be reached, or refuses."""
 
     exit_code = 11
 
 
 class BoardError(ZooError):
-    """A board cannot be reached, or lacks what a bundle needs; or the virtual one cannot be made here."""
+    """A board cannot be reached, or lacks what a bundle needs; or the virtual board cannot be set up here."""
 
     exit_code = 12
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest of the known names, to be put behind the sentence that refuses ``word``; empty if none is near."""
+    """Suggest the nearest known name, as the end of a message that refuses ``word``; empty if none is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def storage_error(error: OSError, where: str = "") -> StorageError:
-    """Turn an OSError met while writing into the sentence a person needs.
+    """Turn an OSError of a write into a message that says what to do.
 
     Args:
-        error: what the operating system said.
+        error: the operating system's error.
         where: the file; ``error.filename`` when empty.
     """
     where = where or str(error.filename or "")
@@ -163,13 +163,13 @@ def storage_error(error: OSError, where: str = "") -> StorageError:
         return StorageError(
             "no space left on the disk",
             where=where,
-            hint="free some space (build/ holds what can be made again), then run doit again",
+            hint="free some space (build/ can be rebuilt), then run doit again",
         )
     if error.errno == errno.EFBIG:
         return StorageError(
             "the file would be larger than this process may write",
             where=where,
-            hint="raise the limit (ulimit -f unlimited), or take a disk that holds larger files; then run doit again",
+            hint="raise the limit (ulimit -f unlimited) or use a disk that holds larger files, then run doit again",
         )
     if error.errno == errno.EROFS:
         return StorageError(
@@ -181,10 +181,10 @@ def storage_error(error: OSError, where: str = "") -> StorageError:
         return StorageError(
             "no permission to write",
             where=where,
-            hint="make the folder writable for this user (ls -ld shows whose it is), then run doit again",
+            hint="make the folder writable for this user (ls -ld shows its owner), then run doit again",
         )
     return StorageError(
         f"cannot be read or written: {error.strerror or error}",
         where=where,
-        hint="mend what is there (ls -ld shows it), or take it away; then run doit again",
+        hint="repair or remove what is there (ls -ld shows it), then run doit again",
     )

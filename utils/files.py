@@ -1,7 +1,7 @@
-"""Files by content, JSON whose bytes say nothing but its values, and files and folders that appear whole or not at all.
+"""Hashes of files, JSON with reproducible bytes, and files and folders that appear whole or not at all.
 
-A reader meets the old file or folder, or the new one, also after a kill. A writer holds a lock (flock) on what it
-writes into, and the kernel frees the lock of a dead process: so what a killed one left is told from live work.
+A reader sees the old file or folder, or the new one, even after a kill. A writer holds a lock (flock) on what it
+writes into, and the kernel frees the lock of a dead process: so the remains of a kill can be told from live work.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
     "writing_whole",
 ]
 
-#: The file of a folder that has the sha256 of all others, as ``sha256sum -c`` reads it.
+#: The file that lists the sha256 of all other files in its folder, in the form that ``sha256sum -c`` reads.
 SUMS = "SHA256SUMS"
 
 _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
@@ -59,7 +59,7 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
 def sha256(file: Path) -> str:
     """The sha256 of a regular file, in hex."""
     status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
         raise OSError(errno.EISDIR, "is not a regular file", str(file))
     return _sha256(str(file), status.st_size, status.st_mtime_ns, status.st_ino)
 
@@ -76,18 +76,18 @@ def describe_file(file: Path) -> dict[str, Any]:
 
 
 def dump_json(value: Any) -> str:
-    """JSON as this project writes it: sorted, indented, one newline at the end; the same bytes for the same value."""
+    """Write a value as JSON: sorted, indented, one newline at the end; equal values give equal bytes."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def load_json(file: Path) -> dict[str, Any]:
-    """The object that ``dump_json`` wrote.
+    """Read an object that ``dump_json`` wrote.
 
     Raises:
-        DataError: the file holds none.
+        DataError: the file holds no JSON object.
         OSError: it cannot be read.
     """
-    hint = "take the file away, then run doit again"
+    hint = "delete the file, then run doit again"
     where = paths.relative(file)
     value = parse_json(read_bounded(file, limits.JSON_BYTES), where=where, error=DataError, hint=hint)
     if not isinstance(value, dict):
@@ -95,20 +95,20 @@ def load_json(file: Path) -> dict[str, Any]:
     return value
 
 
-# Check sums
+# Checksums
 
 
 def make_sums(folder: Path) -> str:
-    """The text of the folder's SHA256SUMS: every other file in it, sorted."""
+    """Make the text of a folder's SHA256SUMS: a line for each other file, sorted."""
     summed = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SUMS)
     return "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
 
 
 def parse_sums(text: str, *, skip_malformed: bool = False) -> dict[str, str]:
-    """File name -> sha256, from the text of a SHA256SUMS.
+    """Parse the text of a SHA256SUMS into file name -> sha256.
 
     Raises:
-        ValueError: a line is malformed, or names what is no plain path inside, and ``skip_malformed`` is not set.
+        ValueError: a line is malformed or its path leaves the folder, and ``skip_malformed`` is not set.
     """
     found = {}
     for line in text.splitlines():
@@ -120,7 +120,7 @@ def parse_sums(text: str, *, skip_malformed: bool = False) -> dict[str, str]:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a relative path that stays inside: no ``..``, no backslash, nothing that a terminal acts on."""
+    """Whether a name is a relative path inside its folder, without ``..``, backslashes or control characters."""
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
@@ -138,7 +138,7 @@ def sums_hold(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def writing_whole(file: Path) -> Iterator[BinaryIO]:
-    """Write a file, in one rename when all of it is on the disk; two writers of one file take turns."""
+    """Write a file, then rename it into place once it is on the disk; two writers of one file take turns."""
     with _open_claimed(file.with_name(f".{file.name}.new")) as stream:
         new = Path(stream.name)
         try:
@@ -154,9 +154,9 @@ def writing_whole(file: Path) -> Iterator[BinaryIO]:
 
 def _open_claimed(new: Path) -> BinaryIO:
     while True:
-        stream = new.open("ab")  # what a killed writer left is taken over
+        stream = new.open("ab")  # the remains of a killed writer are overwritten
         try:
-            if take_lock(stream.fileno(), new, wait=True) is None:  # no locks here: another may write to it too
+            if take_lock(stream.fileno(), new, wait=True) is None:  # no locks here: another process may write to it too
                 new.unlink(missing_ok=True)
                 stream.close()
                 return new.with_name(f"{new.name}.{uuid.uuid4().hex}").open("xb")
@@ -169,7 +169,7 @@ def _open_claimed(new: Path) -> BinaryIO:
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write a file, in one rename when all of it is on the disk."""
+    """Write a file, then rename it into place once it is on the disk."""
     with writing_whole(file) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
@@ -179,12 +179,12 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 @dataclass
 class Staging:
-    """A folder of one process, beside the place where its contents will be.
+    """A folder that one process fills, beside the place where its contents will go.
 
     Attributes:
         folder: where to write.
-        lock: a file descriptor; a child process that gets it too keeps the folder alive.
-        keep: set it to leave the folder behind, until the next process that stages here.
+        lock: a file descriptor; a child process that inherits it keeps the folder alive.
+        keep: set it to keep the folder until the next process stages here.
     """
 
     folder: Path
@@ -194,7 +194,7 @@ class Staging:
 
 @contextlib.contextmanager
 def staging(parent: Path, prefix: str) -> Iterator[Staging]:
-    """Make a folder ``<prefix>XXXXXXXX`` in ``parent``; take away those whose process is dead, and no other."""
+    """Make a folder ``<prefix>XXXXXXXX`` in ``parent``, and remove those whose process is dead."""
     parent.mkdir(parents=True, exist_ok=True)
     for other in parent.glob(f"{prefix}*/"):
         _remove_dead(other)
@@ -211,7 +211,7 @@ def staging(parent: Path, prefix: str) -> Iterator[Staging]:
 def _new_staging(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with contextlib.suppress(FileNotFoundError):  # another process took it for a dead one's, before the lock
+        with contextlib.suppress(FileNotFoundError):  # before it was locked, another process took its owner for dead
             lock = os.open(folder, os.O_RDONLY)
             try:
                 if _claims(lock, folder):
@@ -225,7 +225,7 @@ def _new_staging(parent: Path, prefix: str) -> tuple[Path, int]:
 
 @contextlib.contextmanager
 def locked_folder(folder: Path, waits: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Let one process at a time put things into ``folder``.
+    """Let one process at a time write into ``folder``.
 
     Args:
         folder: an existing one.
@@ -242,9 +242,9 @@ def locked_folder(folder: Path, waits: Callable[[], object] = lambda: None) -> I
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Put a finished folder in its place, also on another file system; what was there goes when the new one stands.
+    """Move a finished folder into place, even from another file system; the old folder goes once the new one is there.
 
-    Where the system cannot exchange two folders in one move, the old one stands aside as ``.<name>.old`` for a moment;
+    Where the system cannot swap two folders atomically, the old one is ``.<name>.old`` for a moment, and
     ``restore_folder`` brings it back if the process dies in that moment.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -258,13 +258,13 @@ def replace_folder(new: Path, final: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with staging(final.parent, f".{final.name}.new.") as near:  # a mount of its own: the copy is made inside it
+        with staging(final.parent, f".{final.name}.new.") as near:  # a mount point: copy inside it
             copy_folder(new, near.folder / final.name)
             replace_folder(near.folder / final.name, final)
 
 
 def copy_folder(folder: Path, to: Path) -> None:
-    """Copy a folder's files and folders; says what the disk says, where ``shutil.copytree`` collects it as text."""
+    """Copy a folder; errors of the disk stay OSErrors, which ``shutil.copytree`` would turn into text."""
     to.mkdir()
     for item in folder.iterdir():
         if item.is_dir():
@@ -274,7 +274,7 @@ def copy_folder(folder: Path, to: Path) -> None:
 
 
 def restore_folder(final: Path) -> None:
-    """Bring back the folder that a killed ``replace_folder`` left standing aside; do nothing if there is none."""
+    """Bring back the folder that a killed ``replace_folder`` left aside; do nothing if there is none."""
     aside = _aside(final)
     if os.path.lexists(aside):
         if os.path.lexists(final):
@@ -284,7 +284,7 @@ def restore_folder(final: Path) -> None:
 
 
 def restore_folders(parent: Path) -> None:
-    """Bring back every folder in ``parent`` that a killed ``replace_folder`` left standing aside."""
+    """Bring back every folder in ``parent`` that a killed ``replace_folder`` left aside."""
     for aside in parent.glob(".*.old"):
         restore_folder(parent / aside.name.removeprefix(".").removesuffix(".old"))
 
@@ -317,7 +317,7 @@ def _remove(path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one move; False where the system or the file system cannot (Linux only)."""
+    """Swap two paths atomically; False where the system or the file system cannot (Linux only)."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -333,14 +333,14 @@ def _exchange(one: Path, other: Path) -> bool:
 # Locks
 
 
-#: What flock says on a file system without locks. NFS says EBADF of a folder: it locks only what is open for writing.
+#: Errors of flock on a file system without locks. NFS gives EBADF for a folder: it locks only what is open for writing.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 
 def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> bool | None:
     """Lock an open file or folder for this process, until the descriptor is closed or the process is dead.
 
-    Where the file system has no locks, the work goes on without: one process alone needs none.
+    Where the file system has no locks, the work goes on without one: a single process needs none.
 
     Args:
         descriptor: of ``path``.
@@ -348,7 +348,7 @@ def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> bool | None
         wait: until another process frees the lock.
 
     Returns:
-        True if the lock is ours; False if another has it; None if there are no locks, and nobody knows who is at work.
+        True if the lock is ours, False if another process has it, None if the file system has no locks.
 
     Raises:
         StorageError: the disk or the network of the file system fails.
@@ -365,7 +365,7 @@ def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> bool | None
 
 
 def _claims(descriptor: int, path: Path) -> bool:
-    """Lock what is open; whether the path still leads to it, or another process took it away before."""
+    """Lock an open file; whether the path still names it, or another process removed it first."""
     take_lock(descriptor, path, wait=True)
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
@@ -374,10 +374,10 @@ def _claims(descriptor: int, path: Path) -> bool:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Take a staging folder away whose lock nobody holds; where there are no locks, nobody can know, and it stays."""
+    """Remove a staging folder that no process has locked; where the file system has no locks, it stays."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # gone by now, or another user's
+    except OSError:  # gone already, or another user's
         return
     try:
         if take_lock(descriptor, folder):

@@ -1,4 +1,4 @@
-"""Where everything is; `utils/graph/plan.py` names the files of each step in it."""
+"""The project's folders and files; `utils/graph/plan.py` names the files of each step."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RECIPES = ROOT / "recipes"
 DOCKER = ROOT / "docker"
 UTILS = ROOT / "utils"
 
-#: What a user takes away: one bundle a model.
+#: What users take: one bundle for each model.
 ARTIFACTS = ROOT / "artifacts"
 
-#: What every artifact has to be, in git.
+#: The expected hash of every artifact, in git.
 ARTIFACTS_LOCK = ROOT / "artifacts.lock"
 
-#: Finished releases, one folder a version; git-ignored.
+#: Finished releases, one folder for each version; git-ignored.
 RELEASES = ROOT / "release"
 
-#: What can be made again; git-ignored as a whole.
+#: Everything that can be rebuilt; git-ignored.
 BUILD = ROOT / "build"
 
 #: The hash-locked requirements of the image and of the local venv.
 LOCK = DOCKER / "requirements.txt"
 
-#: The one program that leaves for the board.
+#: The program that runs on the board.
 EXAMPLE = UTILS / "example.py"
 
 
@@ -50,7 +50,7 @@ def bundle(model: str) -> Path:
 
 
 def relative(path: Path) -> str:
-    """``path`` as a person would type it from the project's root."""
+    """``path`` relative to the project's root, as a user would type it."""
     try:
         return path.relative_to(ROOT).as_posix()
     except ValueError:
@@ -58,7 +58,7 @@ def relative(path: Path) -> str:
 
 
 def require_plain_root() -> None:
-    """Refuse a checkout whose path no build can use: some tools take paths as lines, and all files say them in UTF-8.
+    """Refuse a checkout whose path breaks tools: some read paths as lines, and files store them as UTF-8.
 
     Raises:
         StorageError: the path has a control character, or is not UTF-8.

@@ -1,4 +1,4 @@
-"""What every program of ours shares: how it begins, and how it ends when something is wrong."""
+"""What all programs of the zoo share: how they start, and how they end when something is wrong."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from utils.untrusted import as_lines
 
 __all__ = ["DoitTraceback", "as_zoo_error", "end", "end_quietly", "prepare"]
 
-#: Exit code of a program whose reader has gone, as the shell counts a SIGPIPE.
+#: Exit code of a program whose reader has closed the pipe, as the shell reports a SIGPIPE.
 _NO_READER = 141
 
 
 def prepare(*, dies_of_closed_pipe: bool = False) -> None:
-    """Make the process fit to work, whatever it was started from: umask, characters of the terminal.
+    """Set up the process, whatever started it: umask, encoding errors, closed streams.
 
     Args:
-        dies_of_closed_pipe: end silently when the reader of its output goes, as ``| head`` does; not for a program
+        dies_of_closed_pipe: end silently when the reader of its output closes it, as ``| head`` does; not for a program
             with sockets, which break in the same way.
     """
     os.umask(os.umask(0o077) & 0o077)  # it must be able to read what it writes
@@ -43,7 +43,7 @@ def prepare(*, dies_of_closed_pipe: bool = False) -> None:
 
 
 def _flush() -> None:
-    """Say it where the last words cannot be written; Python would name the stream, and exit with 120."""
+    """Report that the last output cannot be written; Python alone would name the stream and exit with 120."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -59,11 +59,11 @@ def _drop_output() -> None:
 
 
 def as_zoo_error(error: BaseException) -> ZooError | None:
-    """The error as a person can use it; None if it is a defect of ours, whose traceback is wanted."""
+    """The error as a message for the user; None if it is a bug, whose traceback is needed."""
     if isinstance(error, ZooError):
         return error
     if isinstance(error, MemoryError):
-        return BuildError("not enough memory", hint="give it more, or run one step at a time: doit -n 1")
+        return BuildError("not enough memory", hint="give it more memory, or run one step at a time: doit -n 1")
     if isinstance(error, FileNotFoundError) and error.filename is None:  # of tempfile
         return StorageError(error.strerror or str(error), hint="set TMPDIR to a folder that this user may write")
     if isinstance(error, OSError) and error.errno in STORAGE:
@@ -72,12 +72,12 @@ def as_zoo_error(error: BaseException) -> ZooError | None:
 
 
 def end(error: BaseException, name: str = "", note: Callable[[ZooError], object] = lambda _: None) -> NoReturn:
-    """End the process for an error: a message and its exit code, or quietly; a defect is raised again.
+    """End the process after an error, with a message and an exit code, or quietly; a bug is raised again.
 
     Args:
         error: what happened.
-        name: of what failed, for the message.
-        note: called with the error that is told.
+        name: what failed, for the message.
+        note: called with the error that is shown.
     """
     if isinstance(error, SystemExit):
         raise error
@@ -92,23 +92,23 @@ def end(error: BaseException, name: str = "", note: Callable[[ZooError], object]
     note(known)
     try:
         sys.stdout.flush()
-    except (OSError, AttributeError):  # that may be what is told
+    except (OSError, AttributeError):  # this may be the error itself
         _drop_output()
     sys.exit(known.exit_code)
 
 
 def _tell(error: ZooError, name: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody may be listening
+    with contextlib.suppress(OSError, ValueError):  # the reader may be gone
         sys.stderr.write(as_lines(f"\nerror: {name}: {error}\n" if name else f"error: {error}\n"))
         sys.stderr.flush()
 
 
 class DoitTraceback:
-    """In the place of the module ``traceback`` in doit, which shows one for a full disk as for a defect."""
+    """Replaces the module ``traceback`` in doit, which would show one for a full disk as it does for a bug."""
 
     @staticmethod
     def format_exc() -> str:
-        """The traceback of a defect; for what a person can mend, the program ends."""
+        """The traceback of a bug; an error that the user can correct ends the program with its message."""
         error = sys.exc_info()[1]
         if error is not None and (isinstance(error, BrokenPipeError) or as_zoo_error(error) is not None):
             end(error)
@@ -116,5 +116,5 @@ class DoitTraceback:
 
 
 def end_quietly() -> NoReturn:
-    """End because the reader of the output has gone: there is nobody to tell."""
-    os._exit(_NO_READER)  # no flushing, which would fail again
+    """End without a message: the reader of the output is gone."""
+    os._exit(_NO_READER)  # without a flush, which would fail again

@@ -1,4 +1,4 @@
-"""TFLite files, read and tidied, on the flatbuffer schema that ai-edge-litert ships."""
+"""Read and tidy TFLite files, by the flatbuffer schema that ai-edge-litert ships."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from utils.untrusted import as_text
 
 __all__ = ["Graph", "Operator", "Tensor", "integer_io", "read", "tidy"]
 
-#: Weights begin at multiples of this many bytes, as the schema's force_align asks.
+#: Weights begin at multiples of this many bytes: the schema's force_align.
 ALIGNMENT = 16
 
 
-#: Operators that multiply -> the axis of their weights that makes the outputs.
+#: Operators that multiply -> the output axis of their weights.
 _MULTIPLY = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 
 
@@ -29,12 +29,12 @@ class Tensor:
     """One tensor of a graph.
 
     Attributes:
-        name: as the file has it.
+        name: as in the file.
         shape: dimensions; empty for a scalar.
-        dtype: ``FLOAT32``, ``INT8``, ... as the schema calls it.
-        scales: quantisation scales: none, one, or one a channel.
-        zero_points: as many as scales.
-        data: bytes of the constant it holds; 0 where it is computed.
+        dtype: ``FLOAT32``, ``INT8``, ... as in the schema.
+        scales: quantisation scales: none, one, or one for each channel.
+        zero_points: one for each scale.
+        data: size of its constant in bytes; 0 if it is computed.
         dynamic: whether a dimension is known only at run time; ``shape`` has 1 there.
     """
 
@@ -52,11 +52,11 @@ class Operator:
     """One node of a graph.
 
     Attributes:
-        name: of the schema's enumeration, ``CONV_2D``, or the code of a custom operator as a plain word.
-        version: as the converter set it.
-        inputs: indices of the graph's tensors (-1: left out).
+        name: in the schema's enumeration, such as ``CONV_2D``, or the code of a custom operator as a plain word.
+        version: set by the converter.
+        inputs: indices of the graph's tensors (-1: absent).
         outputs: indices of the graph's tensors.
-        options: its plain options, named as in the schema's Python: ``halfPixelCenters``, ``strideW``, ...
+        options: its scalar options, named as in the schema's Python code: ``halfPixelCenters``, ``strideW``, ...
     """
 
     name: str
@@ -72,11 +72,11 @@ class Graph:
 
     Attributes:
         tensors: all of them.
-        operators: in the order they run.
+        operators: in execution order.
         inputs: indices of the graph's inputs.
         outputs: indices of the graph's outputs.
         signature: names of the first signature's inputs and outputs -> tensor index; empty without one.
-        min_runtime: the lowest TFLite version that knows every operator version, by the converter's own account.
+        min_runtime: lowest TFLite version that knows every operator version, as the converter recorded it.
     """
 
     tensors: tuple[Tensor, ...]
@@ -87,11 +87,11 @@ class Graph:
     min_runtime: str
 
     def count(self) -> dict[str, int]:
-        """Operator name -> how many there are, sorted by name."""
+        """Count the operators: name -> count, sorted by name."""
         return dict(sorted(Counter(operator.name for operator in self.operators).items()))
 
     def tensor(self, name: str) -> Tensor:
-        """The input or output of that name: of the signature, or, without one, of the tensor.
+        """Find an input or output by its name in the signature, or without one by the tensor's name.
 
         Raises:
             KeyError: there is none.
@@ -100,26 +100,26 @@ class Graph:
         return self.tensors[(named | self.signature)[name]]
 
     def shape(self, indices: tuple[int, ...], place: int) -> tuple[int, ...]:
-        """The shape of one of an operator's tensors; empty where the file leaves it out."""
+        """The shape of one of an operator's tensors; empty if the file has none."""
         index = indices[place] if place < len(indices) else -1
         return self.tensors[index].shape if index >= 0 else ()
 
     def macs(self) -> int:
-        """Multiply-accumulates of one inference: of convolutions and dense layers, as papers count them."""
+        """Multiply-accumulates of one inference, in convolutions and dense layers, as papers count them."""
         total = 0
         for operator in self.operators:
             if operator.name not in _MULTIPLY:
                 continue
             weights, out = self.shape(operator.inputs, 1), self.shape(operator.outputs, 0)
-            if operator.name == "TRANSPOSE_CONV":  # every input value meets every weight
+            if operator.name == "TRANSPOSE_CONV":  # every input value is multiplied with every weight
                 out = (*self.shape(operator.inputs, 2)[:-1], *weights[:1])
-            # what is summed up for one output value: all weights but the axis that makes the outputs
+            # products summed for one output value: all axes of the weights but the output axis
             made = weights[_MULTIPLY[operator.name] :][:1]
             total += math.prod(out) * math.prod(weights) // made[0] if made and made[0] else 0
         return total
 
     def parameters(self) -> int:
-        """Numbers that were learnt, as far as the file shows them: the weights of the layers, biases among them."""
+        """Learnt numbers, as far as the file shows them: weights and biases of the layers."""
         learnt = {index for operator in self.operators if operator.name in _MULTIPLY for index in operator.inputs[1:]}
         return sum(math.prod(self.tensors[index].shape) for index in learnt if index >= 0 and self.tensors[index].data)
 
@@ -129,15 +129,15 @@ def _model(data: bytes, where: str) -> Any:
 
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise DataError("not a TFLite file", where=where, hint="give a .tflite file")
-    try:  # the generated reader trusts its input, and would take memory for what a few bytes promise
+    try:  # the generated reader trusts its input: a few bytes could make it allocate any amount of memory
         example.check_structure(data)
         return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
-    except Exception as error:  # of options, which only the reader knows: struct.error, IndexError, ...
+    except Exception as error:  # from options, which only the reader knows: struct.error, IndexError, ...
         raise _damaged(error, where) from None
 
 
 def _damaged(error: object, where: str) -> DataError:
-    return DataError(f"a damaged TFLite file ({as_text(error)})", where=where, hint="make or copy it again")
+    return DataError(f"a damaged TFLite file ({as_text(error)})", where=where, hint="build or copy it again")
 
 
 @cache
@@ -226,7 +226,7 @@ def _graph(model: Any, where: str) -> Graph:
 
 
 def _custom_name(code: bytes | None) -> str:
-    """What a custom operator is called, as a plain word; never as one of TFLite's own, which are in capitals."""
+    """The name of a custom operator as a plain word, never like one of TFLite's own, which are in capitals."""
     name = re.sub(r"[^\w.-]", "_", (code or b"").decode(errors="replace"), flags=re.ASCII)[:80] or "custom"
     return name if name != name.upper() else f"{name} (custom)"
 
@@ -238,9 +238,9 @@ def _version(text: str) -> str:
 
 
 def integer_io(data: bytes) -> bytes:
-    """Take the QUANTIZE behind each float input and the DEQUANTIZE before each float output out of a graph.
+    """Remove the QUANTIZE after each float input and the DEQUANTIZE before each float output.
 
-    What is left computes the same, on integers from end to end; inputs and outputs keep their names.
+    The graph computes the same, in integers from end to end; inputs and outputs keep their names.
 
     Raises:
         DataError: the graph has no such operators at its ends.
@@ -263,7 +263,7 @@ def _take_ends(model: Any) -> None:
         return operators[max(code.builtinCode, code.deprecatedBuiltinCode)] == name
 
     def replace(ends: list[int], name: str, ours: str, theirs: str) -> list[int]:
-        """Each of ``ends`` -> the tensor on the other side of its only operator, which goes."""
+        """Map each of ``ends`` to the tensor on the other side of its only operator, and remove that operator."""
         inner = []
         for end in ends:
             touching = [o for o in graph.operators if end in list(o.inputs) + list(o.outputs)]
@@ -271,7 +271,7 @@ def _take_ends(model: Any) -> None:
                 raise DataError(
                     f"no {name} between {as_text(graph.tensors[end].name)!r} and the rest of the graph",
                     where="the published model",
-                    hint="it has integer input and output already, or a float part",
+                    hint="its input and output are integers already, or a part of it computes in float",
                 )
             graph.operators.remove(touching[0])
             inner.append(int(getattr(touching[0], theirs)[0]))
@@ -285,9 +285,9 @@ def _take_ends(model: Any) -> None:
 
 
 def tidy(data: bytes) -> bytes:
-    """Leave out what a board never reads, and give inputs and outputs the names of the signature.
+    """Remove what a board never reads, and name inputs and outputs as the signature does.
 
-    The converter's own metadata goes; fused tensors keep the first of their names. Weights stay aligned.
+    The converter's metadata goes; fused tensors keep the first of their names. Weights stay aligned.
     """
     model = _model(data, "the converted model")
     try:
@@ -313,12 +313,12 @@ def _name_and_strip(model: Any) -> None:
 
 
 def _pack(model: Any, size: int) -> bytes:
-    """The model as bytes, about ``size`` of them."""
+    """Serialise the model, to about ``size`` bytes."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     class Aligned(schema.BufferT):  # type: ignore[misc]  # generated, untyped
-        """A buffer whose bytes begin where the schema asks; Python's own writer forgets it."""
+        """A buffer whose bytes are aligned as the schema asks; the Python writer of flatbuffers ignores that."""
 
         def Pack(self, builder: Any) -> Any:  # noqa: N802  # the name that the generated code calls
             vector = None

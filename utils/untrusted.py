@@ -1,4 +1,4 @@
-"""What comes from outside (boards, registries, servers, model files): parsed with bounds, and shown without harm."""
+"""Untrusted data (from boards, registries, servers, model files): parsed within bounds, and escaped for output."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-#: What Markdown and HTML read as more than text.
+#: Characters with a meaning in Markdown or HTML.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 
-#: What backslashes do not stop: tags and entities, and addresses that GitHub makes links of.
+#: What a backslash does not escape: tags, entities, and addresses that GitHub turns into links.
 _ENTITIES = {"\\<": "&lt;", "\\>": "&gt;", "\\&": "&amp;", "://": ":&#47;&#47;", "www.": "www&#46;"}
 
-#: Strings, so that brackets in them do not count, and brackets.
+#: Strings (brackets in them do not count) and brackets.
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 def as_text(text: object, limit: int = limits.SHOWN_CHARS) -> str:
-    """A stranger's text on one line for a terminal: control and direction codes are spelt out, the rest is cut.
+    """Escape untrusted text for one line of a terminal: control and direction codes are spelt out, long text is cut.
 
     Args:
         text: anything; bytes are read as UTF-8.
-        limit: characters to show at most.
+        limit: most characters to show.
     """
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     shown = "".join(_spelt(char) for char in " ".join(words[: 4 * limit].split()))
@@ -43,12 +43,12 @@ def as_text(text: object, limit: int = limits.SHOWN_CHARS) -> str:
 
 
 def as_lines(text: str) -> str:
-    """A message of ours for a terminal, its lines as they are: what else would act in it is spelt out."""
+    """Escape a message for a terminal: its lines stay, other control codes are spelt out."""
     return "".join(char if char == "\n" else _spelt(char) for char in text)
 
 
 def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
-    """A stranger's text for Markdown, also in a table: it is shown as it stands, and nothing in it acts."""
+    """Escape untrusted text for Markdown, tables included: it is shown literally, and nothing in it is markup."""
     shown = _MARKUP.sub(r"\\\1", as_text(text, limit))
     for acts, entity in _ENTITIES.items():
         shown = shown.replace(acts, entity)
@@ -63,31 +63,31 @@ def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: st
         where: for the message.
         error: what to raise.
         hint: what to do now.
-        takes_nan: take NaN and Infinity too, as Keras writes them.
+        takes_nan: also accept NaN and Infinity, which Keras writes.
 
     Raises:
-        error: it is too large, too deep, or no JSON.
+        error: it is too large, nested too deep, or not JSON.
     """
     if len(data) > limits.JSON_BYTES:
         raise error(f"has more than {limits.JSON_BYTES:,} bytes", where=where, hint=hint)
     try:
         text = data.decode() if isinstance(data, bytes) else data
         depth = deepest = 0
-        for found in _BRACKETS.finditer(text):  # json.loads would go down before it can be stopped
+        for found in _BRACKETS.finditer(text):  # json.loads would exhaust the stack
             depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
             deepest = max(depth, deepest)
         if deepest > limits.JSON_DEPTH:
             raise ValueError(f"more than {limits.JSON_DEPTH} brackets deep")
         return json.loads(text, parse_constant=None if takes_nan else _refuse_constant)
-    except (ValueError, RecursionError) as problem:  # also of UTF-8, and numbers of thousands of digits
+    except (ValueError, RecursionError) as problem:  # also invalid UTF-8, and numbers with thousands of digits
         raise error(f"is not JSON: {as_text(problem)}", where=where, hint=hint) from None
 
 
 def parse_as(schema: type[Schema], data: bytes | str, *, where: str, error: type[ZooError], hint: str = "") -> Schema:
-    """Parse a JSON document as a schema says; the message names the first key that does not fit.
+    """Parse a JSON document by a schema; the message names the first key that does not fit.
 
     Raises:
-        error: as of :func:`parse_json`, or a key is missing, unknown or of another type.
+        error: as for :func:`parse_json`, or a key is missing, unknown or of another type.
     """
     found = parse_json(data, where=where, error=error, hint=hint)
     try:
@@ -100,10 +100,10 @@ def parse_as(schema: type[Schema], data: bytes | str, *, where: str, error: type
 
 
 def read_bounded(file: Path, most: int) -> bytes:
-    """The bytes of a regular file that has at most so many: a pipe would wait for ever, a device never end.
+    """Read a regular file of bounded size: a pipe would block, a device would never end.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger; also for a name that no file can have.
+        OSError: it cannot be read, is not a regular file, or is larger; also for a name that no file can have.
     """
     try:
         _require_regular(file.stat(), file)
@@ -111,7 +111,7 @@ def read_bounded(file: Path, most: int) -> bytes:
     except ValueError as error:  # NUL, or characters that have no bytes
         raise OSError(errno.EINVAL, f"no file can have this name: {error}", ascii(str(file))) from None
     with os.fdopen(descriptor, "rb") as stream:
-        _require_regular(os.fstat(descriptor), file)  # it may have become another file by now
+        _require_regular(os.fstat(descriptor), file)  # it may be another file by now
         content = stream.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EOVERFLOW, f"has more than {most:,} bytes", str(file))
@@ -121,10 +121,10 @@ def read_bounded(file: Path, most: int) -> bytes:
 def read_untrusted(
     file: Path, *, where: str, error: type[ZooError], hint: str = "", most: int = limits.JSON_BYTES
 ) -> bytes:
-    """The bytes of a stranger's file; :func:`read_bounded` with an error for people.
+    """Read an untrusted file: :func:`read_bounded` with an error for users.
 
     Raises:
-        error: it is larger than ``most``, no regular file, or cannot be read.
+        error: it is larger than ``most``, not a regular file, or cannot be read.
     """
     try:
         return read_bounded(file, most)
@@ -143,11 +143,11 @@ def _require_regular(status: os.stat_result, file: Path) -> None:
 
 
 def _spelt(char: str) -> str:
-    """The character, or its code point where it would act on the terminal."""
+    """The character, or its code point where a terminal would interpret it."""
     if char == " " or unicodedata.category(char)[0] not in "CZ":
         return char
     return f"\\u{ord(char):04x}" if ord(char) > 0xFF else f"\\x{ord(char):02x}"
 
 
 def _refuse_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not in JSON")
+    raise ValueError(f"{word} is not allowed in JSON")

@@ -1,4 +1,4 @@
-"""The files that a recipe is and names: none that waits for ever, never ends or is outside of recipes/ is read."""
+"""The files of a recipe: one that blocks, never ends or is outside recipes/ is not read."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_only_regular_files_of_bounded_size_in_recipes_are_read(recipes: Path, f
         path.symlink_to(outside)
     said = refused()
     assert {
-        "pipe": "is not a regular file", "device": "is outside of recipes/", "folder": "is not a regular file",
-        "link out": "is outside of recipes/", "large": "bytes", "circle": "",
+        "pipe": "is not a regular file", "device": "is outside recipes/", "folder": "is not a regular file",
+        "link out": "is outside recipes/", "large": "bytes", "circle": "",
     }[kind] in said  # fmt: skip
     assert "\n  -> " in said
 
@@ -85,8 +85,8 @@ def test_only_regular_files_of_bounded_size_in_recipes_are_read(recipes: Path, f
         (r'"\u0000.py"', "'\\x00.py' cannot be a file"),
         (f'"{"x" * 300}.py"', "name too long"),
         ('"recipe.toml"', "is not a .py file"),
-        ('"../../utils/example.py"', "is outside of recipes/"),
-        ('"/etc/passwd"', "is outside of recipes/"),
+        ('"../../utils/example.py"', "is outside recipes/"),
+        ('"/etc/passwd"', "is outside recipes/"),
     ],
 )
 def test_code_that_is_no_file_of_the_recipes(recipes: Path, name: str, said: str) -> None:

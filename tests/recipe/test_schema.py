@@ -91,7 +91,7 @@ def test_models_of_one_file_share_what_stands_above_them() -> None:
             'int9"]',
             "variants.1: input should be 'float32', 'int8' or",
         ),
-        (DEMO, '"float32", "int8"]', '"int8", "int8"]', "variants: one is named twice"),
+        (DEMO, '"float32", "int8"]', '"int8", "int8"]', "variants: the same one twice"),
         (DEMO, "format = 1", "format = 2", "format: input should be 1 (this is 2)"),
         (MNIST, 'sha256 = "440f', 'sha256 = "440g', "sources.train_images.sha256: '440gcabf"),
         (MNIST, 'sha256 = "440f', 'sha256 = "0440f', "does not fit ^[0-9a-f]{64}$"),
@@ -142,8 +142,8 @@ VOC = 'file = "../lists/voc_sample.csv"'
     ("file", "old", "new", "said"),
     [
         # trained or loaded
-        (KERAS, LOAD, LOAD + TRAIN, "load: a model is trained or loaded: give [train] or [load], not both"),
-        (KERAS, LOAD, "", "load: a model is trained or loaded: give [train] or [load]"),
+        (KERAS, LOAD, LOAD + TRAIN, "load: give [train] or [load], and not both"),
+        (KERAS, LOAD, "", "load: give [train] or [load]"),
         (KERAS, LOAD, '[load]\nkind = "karas"\nsource = "weights"\n', "load: input tag 'karas' found"),
         (KERAS, LOAD, '[load]\nsource = "weights"\n', "load: kind is missing"),
         (KERAS, LOAD, '[load]\nkind = "keras"\nsuorce = "x"\n', "load.suorce: unknown key (did you mean 'source'?)"),
@@ -209,7 +209,7 @@ VOC = 'file = "../lists/voc_sample.csv"'
             KERAS,
             'label = "boxer" }',
             'label = "boxer", share = [1.0, 2.0] }',
-            "examples.0.share: is of a label, in a segmentation",
+            "examples.0.share: needs a label, and a segmentation",
         ),
     ],
 )

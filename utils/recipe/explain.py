@@ -1,4 +1,4 @@
-"""What pydantic found wrong in a recipe, told to people: the key as the file has it, and one sentence."""
+"""Turn the errors that pydantic finds in a recipe into messages: the key as in the file, and one sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from utils.recipe.schema import Recipe
 
 __all__ = ["explain"]
 
-#: What pydantic puts into a location for keys that take one value or a list.
+#: Tags that pydantic adds to the location of keys that take one value or a list.
 _TAGS = (LIST.tag, ONE.tag)
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the schema knows beside the last part of ``location``."""
+    """The keys that the schema has in the table of ``location``'s last part."""
     model: Any = Recipe
     for part in location[:-1]:
         if part in _TAGS:
@@ -49,7 +49,7 @@ def _flatten(annotation: Any) -> list[Any]:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """The key as the file has it: without what pydantic adds for the members of a union."""
+    """The key as in the file, without the tags that pydantic adds for members of a union."""
     location = tuple(part for part in location if part not in _TAGS)
     if location[:1] == ("datasets",):
         location = location[:2] + location[3:]
@@ -61,11 +61,11 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def explain(error: ValidationError) -> list[str]:
-    """Every finding of pydantic as a line, ``key: sentence``, each once; unknown keys first: others miss them."""
+    """List every finding of pydantic once, as ``key: sentence``; unknown keys come first: they explain missing ones."""
     lines = []
     for item in sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"):
         where = _place(item["loc"])
-        if item["type"] == "value_error":  # of fields.refuse
+        if item["type"] == "value_error":  # raised by fields.refuse
             lines += [".".join(filter(None, (where, line))) for line in str(item["ctx"]["error"]).split("\n")]
             continue
         message = item["msg"]

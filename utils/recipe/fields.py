@@ -1,4 +1,4 @@
-"""What the tables of a recipe are made of: the closed base model, and the types that several tables share."""
+"""Building blocks of a recipe's tables: the closed base model, and the types that several tables share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 __all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Percent", "Variant", "refuse"]
 
-#: int8_float_io: int8 inside, float32 input and output, as some publish their models.
+#: int8_float_io: int8 inside, float32 input and output, as some models are published.
 Variant = Literal["float32", "int8", "int8_float_io"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
-#: For keys that take one value or a list: what is said of a wrong one is said of the kind that stands there.
+#: For keys that take one value or a list: an error names the kind that the file has.
 LIST, ONE = Tag("<list>"), Tag("<one>")
 EITHER = Discriminator(lambda value: LIST.tag if isinstance(value, list) else ONE.tag)
 
-#: An exact number, or [least, most] where upstream publishes a rounded one.
+#: An exact number, or [lowest, highest] where upstream publishes a rounded one.
 Count = Annotated[
     Annotated[int, Field(gt=0), ONE]
     | Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2), LIST],
@@ -36,6 +36,6 @@ class Closed(BaseModel):
 
 
 def refuse(findings: list[str]) -> None:
-    """Raise all findings about several keys, a line each: key (from the model that checks), colon, sentence."""
+    """Raise all findings at once, one a line: key (relative to the table that checks), colon, sentence."""
     if findings:
         raise ValueError("\n".join(findings))

@@ -1,7 +1,7 @@
 """Image lists: the CSV files in ``recipes/lists/`` that name every image of a data set, with its hash.
 
-A row holds ``file,sha256,size`` and what is known of the image: ``label``, an index into the recipe's labels, or, for
-segmentation, ``mask,mask_sha256,mask_size``, a PNG whose palette indices are labels (255: not counted).
+A row has ``file,sha256,size`` and either ``label``, an index into the recipe's labels, or, for segmentation,
+``mask,mask_sha256,mask_size``, a PNG whose palette indices are labels (255: not counted).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from utils.untrusted import as_text
 
 __all__ = ["Row", "read"]
 
-#: The columns of a list: the first and one of the others.
+#: The columns of a list: the first set, and one of the other two.
 _ALWAYS, _LABELLED, _MASKED = {"file", "sha256", "size"}, {"label"}, {"mask", "mask_sha256", "mask_size"}
 _COLUMNS = "a list has file,sha256,size and label, or mask,mask_sha256,mask_size"
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._'-]*")
@@ -40,7 +40,7 @@ class Row:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """What has to be fetched."""
+        """The files to fetch."""
         return (self.source, self.mask) if self.mask else (self.source,)
 
 
@@ -55,7 +55,7 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
         what: of every image.
 
     Raises:
-        RecipeError: not there, a wrong column, a hash or number that is none, an image twice.
+        RecipeError: a missing file, a wrong column, a malformed hash or number, an image listed twice.
     """
     where = paths.relative(file)
     try:
@@ -65,7 +65,7 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
         columns = set(table.fieldnames or ())
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecipeError(
-            f"the list cannot be read: {error}", where=where, hint="mend it, or the recipe that names it"
+            f"the list cannot be read: {error}", where=where, hint="correct the list, or the recipe that names it"
         ) from None
     if not columns:
         raise RecipeError("the list is empty", where=where, hint=_COLUMNS)
@@ -75,15 +75,17 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
     seen: dict[str, int] = {}  # sha256 of an image, or name of a file -> its line
     for line, row in enumerate(found, start=2):
         place = f"{where}, line {line}"
-        if None in row or None in row.values():  # where csv puts what is too much and what is missing
+        if None in row or None in row.values():  # csv puts surplus values under None, and None for missing ones
             many = "more" if None in row else "fewer"
-            raise RecipeError(f"the line has {many} values than there are columns", where=place, hint="mend the line")
+            raise RecipeError(
+                f"the line has {many} values than the header has columns", where=place, hint="correct the line"
+            )
 
         def source(key: str, row: dict[str, str] = row, place: str = place) -> Source:
             prefix = "" if key == "file" else f"{key}_"
             name, sha256, size = row[key], row[f"{prefix}sha256"], row[f"{prefix}size"]
             if not (_FILE.fullmatch(name) and _HASH.fullmatch(sha256)):
-                raise RecipeError("no file name, or a sha256 that is none", where=place, hint="mend the line")
+                raise RecipeError("a malformed file name or sha256", where=place, hint="correct the line")
             addresses = tuple(url.replace("{file}", quote(name)) for url in urls)
             return Source(name, addresses, _number(size, place), sha256, None, licence, what)
 
@@ -92,14 +94,14 @@ def read(file: Path, urls: tuple[str, ...], licence: str, what: str) -> tuple[Ro
         names = [("file name", taken.name) for taken in rows[-1].sources]
         for kind, mark in [("image", rows[-1].source.sha256 or ""), *names]:
             if mark in seen:
-                raise RecipeError(f"the same {kind} as in line {seen[mark]}", where=place, hint="take one out")
+                raise RecipeError(f"the same {kind} as in line {seen[mark]}", where=place, hint="remove one of them")
             seen[mark] = line
     if not rows:
-        raise RecipeError("the list has no images", where=where, hint="add some")
+        raise RecipeError("the list has no images", where=where, hint="add images")
     return tuple(rows)
 
 
 def _number(text: str, where: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise RecipeError(f"{as_text(text, 40)!r} is not a whole number", where=where, hint="mend the line")
+        raise RecipeError(f"{as_text(text, 40)!r} is not a whole number", where=where, hint="correct the line")
     return int(text)

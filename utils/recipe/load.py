@@ -82,7 +82,7 @@ class _File:
 
 
 def _merge(shared: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """One table laid over another, to any depth; a list takes the place of a list."""
+    """Lay one table over another, to any depth; a list replaces a list."""
     merged = dict(shared)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -91,18 +91,18 @@ def _merge(shared: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
-    """The tables of each model in a file, with what they share, by the model's name.
+    """Read the tables of each model in a file, shared keys included, by the model's name.
 
     Raises:
-        RecipeError: the file cannot be read, is not TOML, or names its models in another way.
+        RecipeError: the file cannot be read, is not TOML, or its ``model`` is not a table of tables.
     """
     where = paths.relative(file)
     content = beside.read_file(file, limits.RECIPE_BYTES, what="the recipe")
     try:
         shared = tomllib.loads(content.decode("utf-8-sig"))
         _check_size(shared)
-    except (ValueError, RecursionError) as error:  # also of UTF-8, and of numbers with thousands of digits
-        raise RecipeError(f"not valid TOML: {as_text(error)}", where=where, hint="mend the line it names") from None
+    except (ValueError, RecursionError) as error:  # also invalid UTF-8, and numbers with thousands of digits
+        raise RecipeError(f"not valid TOML: {as_text(error)}", where=where, hint="correct the line it names") from None
     models = shared.pop("model", None)
     if models is None:
         models = {file.parent.name: {}}
@@ -118,12 +118,12 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_size(value: Any) -> None:
-    """Refuse what TOML has no room for, and what no recipe is; raises ValueError."""
+    """Refuse numbers over 64 bits and deep nesting; raises ValueError."""
     todo: list[tuple[Any, int]] = [(value, 0)]
     while todo:
         item, depth = todo.pop()
         if depth > limits.RECIPE_DEPTH:
-            raise ValueError(f"tables and lists are more than {limits.RECIPE_DEPTH} deep in each other")
+            raise ValueError(f"tables and lists are more than {limits.RECIPE_DEPTH} deep")
         if isinstance(item, int) and not -(2**63) <= item < 2**63:
             raise ValueError("a whole number has more than 64 bits")
         if isinstance(item, dict | list):
@@ -193,10 +193,10 @@ def _headings(file: Path) -> list[str]:
 
 
 def _check_code(recipe: Recipe, file: Path, where: str) -> None:
-    """Refuse code that is no Python file; what stands in it, the step that runs it says."""
+    """Refuse code that is not a Python file; errors in it show in the step that runs it."""
     name = repr(as_text(recipe.code, 80))
     if file.suffix != ".py":
-        hint = "name the Python file that builds the network, seen from the recipe's folder"
+        hint = "name the Python file that builds the network, relative to the recipe's folder"
         raise RecipeError(f"{name} is not a .py file", where=where, hint=hint)
     beside.read_file(file, limits.RECIPE_BYTES, what=name, where=where)
 
@@ -293,7 +293,7 @@ def refuse_broken(words: Sequence[str]) -> None:
 
 
 def forget_recipes() -> None:
-    """Read recipes and image lists again: they may have changed."""
+    """Forget the recipes and image lists that were read: they may have changed."""
     _read_all.cache_clear()
     lists.read.cache_clear()
 

@@ -123,7 +123,7 @@ class Recipe(Closed):
     def _references(self) -> Recipe:
         findings = []
         if (self.train is None) == (self.load is None):
-            findings.append("load: a model is trained or loaded: give [train] or [load], not both")
+            findings.append("load: give [train] or [load], and not both")
         if (self.code is None) != isinstance(self.load, LoadSavedModel | LoadTflite):
             findings.append(
                 "code: names the file that builds the network; a SavedModel or a TFLite file brings its own"
@@ -146,7 +146,7 @@ class Recipe(Closed):
         refuse(findings)
         findings += self._overlaps()
         if len(set(self.variants)) != len(self.variants):
-            findings.append("variants: one is named twice")
+            findings.append("variants: the same one twice")
         findings += [
             f"evaluation.gate.{variant}: is missing"
             for variant in self.variants
@@ -158,16 +158,18 @@ class Recipe(Closed):
         return self
 
     def _published(self) -> list[str]:
-        """Variants that cannot be made of what is loaded."""
+        """Find variants that cannot be made from what is loaded."""
         published = isinstance(self.load, LoadTflite)
         if "int8_float_io" in self.variants and not published:
-            return ["variants: int8_float_io is only for a published TFLite file; what is made here has int8 I/O"]
+            return [
+                "variants: int8_float_io is only for a published TFLite file; the zoo's own conversions have int8 I/O"
+            ]
         if published and self.variants[1:] and self.variants != ["int8_float_io", "int8"]:
-            return ["variants: the first is the published file; only int8 can be made, and only of int8_float_io"]
+            return ["variants: the first is the published file; only int8 can be made, and only from int8_float_io"]
         return []
 
     def _of_the_task(self) -> list[str]:
-        """What does not suit a classification, or a segmentation."""
+        """Find what does not suit a classification, or a segmentation."""
         findings = []
         segments = self.task == "segmentation"
         if segments and self.input.fit != "stretch":
@@ -178,16 +180,16 @@ class Recipe(Closed):
             if entry.label and isinstance(self.labels, list) and entry.label not in self.labels:
                 findings.append(f"examples.{number}.label: no such label{did_you_mean(entry.label, self.labels)}")
             if entry.share and not (segments and entry.label):
-                findings.append(f"examples.{number}.share: is of a label, in a segmentation")
+                findings.append(f"examples.{number}.share: needs a label, and a segmentation")
         if segments and isinstance(self.examples, int):
-            findings.append("examples: a segmentation is shown on pictures: name their sources")
+            findings.append("examples: a segmentation needs pictures: name their sources")
         return findings
 
     def _calibrates(self) -> bool:
         return "int8" in self.variants and not isinstance(self.load, LoadTflite)
 
     def _named_sources(self) -> list[tuple[str, str]]:
-        """Every place that names a source, and the name."""
+        """List every place that names a source, with the name."""
         found = [
             (f"datasets.{key}.{field}", getattr(dataset, field))
             for key, dataset in self.datasets.items()
@@ -203,7 +205,7 @@ class Recipe(Closed):
         return found
 
     def _overlaps(self) -> list[str]:
-        """Evaluation images that the model is trained or calibrated on, which would flatter it."""
+        """Find evaluation images that the model is trained or calibrated on: its accuracy would look too high."""
         findings = []
         measured = self._images(self.evaluation.dataset)
         for key in ("train", "calibration"):
@@ -217,7 +219,7 @@ class Recipe(Closed):
         return findings
 
     def _images(self, name: str) -> dict[str, str]:
-        """What the images of a data set are told apart by -> how to call it in a message."""
+        """Map what identifies each image of a data set to its name in a message."""
         dataset = self.datasets[name]
         if isinstance(dataset, ImageSet):
             return {row.source.sha256 or "": row.source.name for row in self.rows(name)}
@@ -241,7 +243,7 @@ class Recipe(Closed):
         return beside.find_file(self.folder, found.file) if isinstance(found, ImageSet) else None
 
     def rows(self, dataset: str) -> tuple[lists.Row, ...]:
-        """The images that a data set of single files lists: empty for another kind.
+        """List the images of a data set of single files; empty for another kind.
 
         Raises:
             RecipeError: the list is wrong.
@@ -261,6 +263,6 @@ class Recipe(Closed):
         return {key: self.sources[key] for key in keys}
 
     def part(self, *keys: str) -> dict[str, Any]:
-        """What a step's result depends on, as plain JSON values: tables, or keys of one (``expected.parameters``)."""
+        """Get the facts that a step depends on as JSON values: tables, or keys in one (``expected.parameters``)."""
         whole = self.model_dump(mode="json")
         return {key: functools.reduce(operator.getitem, key.split("."), whole) for key in keys}

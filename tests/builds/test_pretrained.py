@@ -475,7 +475,7 @@ def test_a_saved_model_without_the_signature(
     pretrained.localise(project, upstream, "mnasnet", upstream_files("mnasnet", "predict"))
     done = project.doit("mnasnet", env=ENV)
     assert done.returncode in FAILED
-    assert "mnasnet-a1-075.tgz: no signature 'classify' (it has predict)\n  -> mend load.signature" in done.stderr
+    assert "mnasnet-a1-075.tgz: no signature 'classify' (it has predict)\n  -> correct load.signature" in done.stderr
     assert "Traceback" not in done.stderr
     assert "FAILED mnasnet:load: exit code 6" in done.stdout
     assert not (project.root / "artifacts/mnasnet").exists()

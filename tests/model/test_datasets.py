@@ -75,12 +75,12 @@ GOOD = gzip.compress(idx(IMAGES))
         (gzip.compress(idx(IMAGES)[:11]), "images.gz: ends inside the header"),
         (gzip.compress(idx(IMAGES)[:3]), "images.gz: wrong magic"),
         (gzip.compress(b""), "images.gz: wrong magic ''"),
-        (idx(IMAGES), "images.gz: not a whole gzip file"),
-        (GOOD[: len(GOOD) // 2], "images.gz: not a whole gzip file"),
-        (GOOD[:-1], "images.gz: not a whole gzip file"),
-        (GOOD[:100] + bytes([GOOD[100] ^ 0xFF]) + GOOD[101:], "images.gz: not a whole gzip file"),
-        (GOOD[:10] + b"\xff" + GOOD[11:], "images.gz: not a whole gzip file"),
-        (GOOD + b"more", "images.gz: not a whole gzip file"),
+        (idx(IMAGES), "images.gz: not a complete gzip file"),
+        (GOOD[: len(GOOD) // 2], "images.gz: not a complete gzip file"),
+        (GOOD[:-1], "images.gz: not a complete gzip file"),
+        (GOOD[:100] + bytes([GOOD[100] ^ 0xFF]) + GOOD[101:], "images.gz: not a complete gzip file"),
+        (GOOD[:10] + b"\xff" + GOOD[11:], "images.gz: not a complete gzip file"),
+        (GOOD + b"more", "images.gz: not a complete gzip file"),
         (gzip.compress(b"\0\0\x08\x28" + bytes(160)), "1 to 4 dimensions"),  # more than numpy has
         (gzip.compress(b"\0\0\x08\3" + b"\xff" * 12), "more than 1,073,741,824 bytes"),
         (gzip.compress(b"\0\0\x08\3" + bytes(50 << 20)), "the header says (0, 0, 0), 0 bytes, but more follow"),
@@ -353,7 +353,7 @@ def test_a_class_index(listed: Callable[..., Recipe]) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (index(*TWELVE[:11]), "index.json: 11 labels for 12 outputs\n  -> mend labels"),
+        (index(*TWELVE[:11]), "index.json: 11 labels for 12 outputs\n  -> correct labels"),
         (index(*TWELVE, "more"), "index.json: 13 labels for 12 outputs"),
         (b"{}", "index.json: 0 labels for 12 outputs"),
         (b"tench\nshark\n", "index.json: is not JSON"),
@@ -362,8 +362,8 @@ def test_a_class_index(listed: Callable[..., Recipe]) -> None:
         (b'["tench"]', "index.json: not a class index: TypeError"),
         (b'{"1": ["n", "tench"]}', "index.json: not a class index: KeyError '0'"),
         (b'{"0": ["n"]}', "index.json: not a class index: IndexError"),
-        (b'{"0": ["n", "two\\nlines"]}', "'two lines' is no name of a class"),
-        (b'{"0": ["n", 7]}', "'7' is no name of a class"),
+        (b'{"0": ["n", "two\\nlines"]}', "'two lines' is not the name of a class"),
+        (b'{"0": ["n", 7]}', "'7' is not the name of a class"),
         (b"[" * 100_000, "index.json: is not JSON: more than 64 brackets deep"),
         (b"7", "index.json: not a class index: TypeError"),
     ],
@@ -398,5 +398,5 @@ def test_a_picture_of_what_the_model_does_not_know(listed: Callable[..., Recipe]
 
 def test_too_few_images_for_the_examples(listed: Callable[..., Recipe]) -> None:
     found = listed({"a.jpg": JPEG}, examples=2)
-    with pytest.raises(BuildError, match="examples: 2 example inputs wanted, the evaluation set has 1 images"):
+    with pytest.raises(BuildError, match="examples is 2, but the evaluation set has only 1 images"):
         datasets.examples(found)

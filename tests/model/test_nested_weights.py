@@ -183,7 +183,7 @@ def test_an_export_does_not_tell_its_models(tmp_path: Path) -> None:
     """It is one flat list of variables: the message says what to save instead."""
     whole = trained(in_sequential(backbone(top=True), layers.Dense(5, name="mine")))
     path = save("saved_model 3", whole, tmp_path)
-    with pytest.raises(DataError, match=r"holds more than the network.*mine") as caught:
+    with pytest.raises(DataError, match=r"has more layers than the network.*mine") as caught:
         load_into(backbone(top=True), path, "mine")
     assert "get_layer(NAME).save_weights(" in caught.value.hint
 
@@ -235,7 +235,7 @@ def test_an_order_that_the_file_does_not_tell(tmp_path: Path) -> None:
 
     whole = network(("a", "b"))
     flat = keras.Sequential([keras.Input((8, 8, 3)), *(layers.Conv2D(3, 1) for _ in range(3))])
-    with pytest.raises(DataError, match="Conv2D layers in several models, and does not tell their order") as caught:
+    with pytest.raises(DataError, match="Conv2D layers in several models, and does not say their order") as caught:
         load_into(flat, save("weights.h5", whole, tmp_path), "mine")
     assert 'model.save("mine.keras")' in caught.value.hint
     load_into(flat, save("keras", whole, tmp_path), "mine")

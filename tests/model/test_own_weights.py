@@ -82,7 +82,7 @@ def test_chosen_in_the_environment(file: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "licence", "words", "env", "said"),
     [
-        ("mine.h5", None, [], {}, "weights= is for one model, named beside it\n  -> doit mobilenet_v2 weights=FILE"),
+        ("mine.h5", None, [], {}, "weights= needs exactly one model beside it\n  -> doit mobilenet_v2 weights=FILE"),
         ("mine.h5", None, ["list"], {}, "weights= is for one model"),
         ("mine.h5", None, ["mobilenet_v2", "resnet50"], {}, "weights= is for one model"),
         ("mine.h5", None, ["weights=mobilenet_v2"], {}, "weights= is for one model"),
@@ -90,7 +90,13 @@ def test_chosen_in_the_environment(file: Path) -> None:
         ("mine.h5", None, ["mnasnet", "models=resnet50"], {}, "weights= is for one model"),
         (None, "MIT", ["mobilenet_v2"], {}, "weights= is for one model"),
         ("none.h5", None, ["mobilenet_v2"], {}, "ZOO_WEIGHTS_MOBILENET_V2: no such file or folder: "),
-        ("mine.h5", None, ["mnist_nearest"], {}, "mnist_nearest takes no weights: it is trained here\n  -> leave"),
+        (
+            "mine.h5",
+            None,
+            ["mnist_nearest"],
+            {},
+            "mnist_nearest takes no weights: it is trained by the zoo\n  -> leave",
+        ),
         ("mine.h5", None, ["deeplabv3"], {}, "deeplabv3 takes no weights: it is published as a finished TFLite file"),
         (None, None, [], {"ZOO_WEIGHTS_DEMO_NEAREST": "mine.h5"}, "demo_nearest takes no weights: it is trained"),
         (None, None, [], {"ZOO_WEIGHTS_RESNET50": "none.h5"}, "ZOO_WEIGHTS_RESNET50: no such file or folder: none.h5"),
@@ -99,9 +105,9 @@ def test_chosen_in_the_environment(file: Path) -> None:
             None,
             [],
             {"ZOO_WEIGHTS_RESNET": "mine.h5"},
-            "ZOO_WEIGHTS_RESNET belongs to no model\n",
+            "ZOO_WEIGHTS_RESNET names an unknown model\n",
         ),
-        (None, None, [], {"ZOO_WEIGHTS_resnet50": "mine.h5"}, "ZOO_WEIGHTS_resnet50 belongs to no model"),
+        (None, None, [], {"ZOO_WEIGHTS_resnet50": "mine.h5"}, "ZOO_WEIGHTS_resnet50 names an unknown model"),
     ],
 )
 def test_wrongly_chosen(
@@ -207,7 +213,7 @@ def test_an_empty_folder_is_taken_as_a_folder(tmp_path: Path) -> None:
     own.keep()
     home = own.take(tmp_path / "out")
     assert list(home.iterdir()) == []
-    with pytest.raises(DataError, match="is a folder, but no SavedModel"):
+    with pytest.raises(DataError, match="is a folder, but not a SavedModel"):
         next(saved_model_parts(None, home))
 
 
@@ -237,7 +243,7 @@ def test_doit_says_it_without_a_traceback(project: Checkout, arguments: list[str
 def test_doit_names_a_wrong_variable(project: Checkout) -> None:
     done = project.doit("list", env={"ZOO_WEIGHTS_MOBILENETV2": "x"})
     assert done.returncode == SourceError.exit_code
-    assert done.stderr.startswith("error: ZOO_WEIGHTS_MOBILENETV2 belongs to no model")
+    assert done.stderr.startswith("error: ZOO_WEIGHTS_MOBILENETV2 names an unknown model")
     assert issubclass(SourceError, ZooError)
 
 

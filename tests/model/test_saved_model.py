@@ -66,18 +66,21 @@ def test_the_same_numbers(frozen: Results, name: str) -> None:
     [
         (
             "no_signature",
-            "no signature 'classify' (it has serving_default)\n  -> mend load.signature",
+            "no signature 'classify' (it has serving_default)\n  -> correct load.signature",
         ),
-        ("no_output", "signature 'classify' has no output 'probabilities' (it has classes)\n  -> mend output.name"),
-        ("other_size", "takes image: float32(None, 5, 5, 3), not one image [1, 4, 4, 3]\n  -> mend input.shape"),
+        ("no_output", "signature 'classify' has no output 'probabilities' (it has classes)\n  -> correct output.name"),
+        ("other_size", "takes image: float32(None, 5, 5, 3), not one image [1, 4, 4, 3]\n  -> correct input.shape"),
         ("other_batch", "takes image: float32(8, 4, 4, 3), not one image [1, 4, 4, 3]"),
         ("other_dtype", "takes image: float64(None, 4, 4, 3), not one image"),
-        ("other_output", "the output probabilities is [1, 2], not [1, 3]\n  -> mend output.shape in recipes/mnasnet"),
-        ("not_for_serving", "the SavedModel has no graph for serving\n  -> export it with the tag 'serve'"),
+        (
+            "other_output",
+            "the output probabilities is [1, 2], not [1, 3]\n  -> correct output.shape in recipes/mnasnet",
+        ),
+        ("not_for_serving", "the SavedModel has no serving graph\n  -> export it with the tag 'serve'"),
         ("damaged", "saved_model.pb is damaged\n  -> download it again"),
         ("without_variables", "the SavedModel cannot be loaded: "),
         ("damaged_variables", "the SavedModel cannot be loaded: "),
-        ("two", "the archive has 2 SavedModels, not one\n  -> one folder with saved_model.pb"),
+        ("two", "the archive has 2 SavedModels, not one\n  -> use an archive that has one folder with saved_model.pb"),
         ("none", "the archive has 0 SavedModels, not one"),
     ],
 )

@@ -121,9 +121,9 @@ def test_real_mobilenet_v2() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_layer_that_does_not_fit(mine: Callable[[str], Path], kind: str) -> None:
     path = mine(kind)
-    numbers = r"the file has \(6, 3\) for \S+, the network wants \(6, 7\)"
+    numbers = r"the file has \(6, 3\) for \S+, the network needs \(6, 7\)"
     refused(net(classes=7), path, rf'^weights=mine: layer "head" \(Dense\): {numbers}')
-    numbers = r"the file has \(3, 3, 3, 4\) for \S+, the network wants \(3, 3, 3, 8\)"
+    numbers = r"the file has \(3, 3, 3, 4\) for \S+, the network needs \(3, 3, 3, 8\)"
     refused(net(width=8), path, rf'layer "stem" \(Conv2D\): {numbers}')
     refused(net(bias=True), path, r'layer "stem" \(Conv2D\): the file has 1 weights for it .* wants 2 \(kernel, bias\)')
 
@@ -135,7 +135,7 @@ def test_too_few_and_too_many_layers(mine: Callable[[str], Path], tmp_path: Path
     refused(net(extra=True), mine(kind), rf'layer "extra" \(Conv2D\): {missing}')
     longer = save(kind, fill(net(extra=True)), tmp_path)
     many = (
-        "holds more than the network: " if kind in ("weights.h5", "keras") else r'layer "head" \(Dense\): the file has'
+        "has more layers than the network: " if kind in ("weights.h5", "keras") else r'layer "head" \(Dense\): the file has'
     )
     refused(net(), longer, many)
 
@@ -146,7 +146,7 @@ def test_a_layer_less_or_more_at_the_end(tmp_path: Path) -> None:
     )
     model = net()
     headless = keras.Model(model.input, model.get_layer("expand").output)
-    refused(headless, write_legacy(tmp_path / "more", model), 'holds more than the network: "head" fits no layer')
+    refused(headless, write_legacy(tmp_path / "more", model), 'has more layers than the network: "head" fits none')
 
 
 def test_same_shapes_but_other_names(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_same_shapes_but_other_names(tmp_path: Path) -> None:
         root.move("stem_bn/stem_bn/beta:0", "stem_bn/stem_bn/gamma:0")
         names = [name.replace("beta", "gamma") for name in root["stem_bn"].attrs["weight_names"].astype(str)]
         root["stem_bn"].attrs["weight_names"] = [name.encode() for name in names]
-    refused(net(scale=False), path, r'"stem_bn".*the file has "stem_bn/gamma:0" where the network wants "stem_bn/beta"')
+    refused(net(scale=False), path, r'"stem_bn".*the file has "stem_bn/gamma:0" where the network needs "stem_bn/beta"')
 
 
 def test_weights_outside_the_layers(mine: Callable[[str], Path]) -> None:

@@ -170,14 +170,14 @@ SHAPE = (3, 3, 3, 4)
     [
         (
             lambda root: root.create_dataset(KERNEL, SHAPE, "f4", external=[("/etc/hostname", 0, 432)]),
-            "keeps its numbers in another file",
+            "stores its numbers in another file",
         ),
         (
             lambda root: root.create_virtual_dataset(KERNEL, h5py.VirtualLayout(SHAPE, "f4")),
-            "keeps its numbers in another file",
+            "stores its numbers in another file",
         ),
         (lambda root: root.create_dataset(KERNEL, SHAPE, h5py.string_dtype()), "the file has objects for"),
-        (lambda root: root.create_dataset(KERNEL, SHAPE, "i1"), r"has int8 numbers for .* the network wants float32"),
+        (lambda root: root.create_dataset(KERNEL, SHAPE, "i1"), r"has int8 numbers for .* the network needs float32"),
         (lambda root: root.create_dataset(KERNEL, SHAPE, "c8"), "has complex64 numbers for"),
         (
             lambda root: root.create_dataset(KERNEL, (2**40, 2**20), "f4", chunks=(8, 8)),
@@ -303,7 +303,7 @@ def test_damaged_saved_models(mine: Callable[[str], Path], tmp_path: Path, kind:
     data.symlink_to(mine(kind) / "variables" / data.name)
     refused(net(), tmp_path / "mine", "is a symbolic link")
     (copy() / "saved_model.pb").unlink()
-    refused(net(), tmp_path / "mine", "is a folder, but no SavedModel")
+    refused(net(), tmp_path / "mine", "is a folder, but not a SavedModel")
     copy()
     (tmp_path / "mine" / "saved_model.pb").write_bytes(b"not a graph")  # it is never opened
     load_into(net(), tmp_path / "mine", "mine")

@@ -28,7 +28,7 @@ from utils.untrusted import as_text, parse_json, read_bounded
 
 __all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
 
-#: The mask value of pixels that are not counted, in PASCAL VOC's masks.
+#: The mask value of ignored pixels in PASCAL VOC's masks.
 IGNORED = 255
 
 
@@ -38,7 +38,7 @@ class Examples:
 
     Attributes:
         images: uint8, shape (N, height, width, channels), pixel values 0..255, at the graph's size.
-        labels: int64, shape (N,), index into the recipe's labels; shape (0,) where there are masks.
+        labels: int64, shape (N,), index into the recipe's labels; shape (0,) if there are masks.
         masks: uint8, shape (height, width) of the file, each pixel an index into the labels or ``IGNORED``.
     """
 
@@ -48,13 +48,13 @@ class Examples:
 
 
 def labels(recipe: Recipe) -> list[str]:
-    """The names of the outputs, in their order; from the recipe, or from Keras's class index.
+    """Get the names of the classes in the order of the output, from the recipe or from Keras's class index.
 
     That file (https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json) holds
-    ``{"0": ["n01440764", "tench"], ...}``. Words are joined by blanks here, as people write them.
+    ``{"0": ["n01440764", "tench"], ...}``. Underscores become spaces.
 
     Raises:
-        DataError: the source is no class index, or has another number of classes.
+        DataError: the source is not a class index, or has another number of classes.
     """
     if isinstance(recipe.labels, list):
         return recipe.labels
@@ -69,24 +69,24 @@ def labels(recipe: Recipe) -> list[str]:
         raise DataError(what, where=entry.file, hint=hint) from None
     if len(names) != recipe.output.shape[-1]:
         raise DataError(
-            f"{len(names)} labels for {recipe.output.shape[-1]} outputs", where=entry.file, hint="mend labels"
+            f"{len(names)} labels for {recipe.output.shape[-1]} outputs", where=entry.file, hint="correct labels"
         )
     return names
 
 
 def _class_name(name: object) -> str:
-    """A label of a class index; raises ValueError where a line of labels.txt cannot hold it."""
+    """Read a label of a class index; raises ValueError if a line of labels.txt cannot hold it."""
     if not isinstance(name, str) or not name.isprintable():
-        raise ValueError(f"{as_text(name, 80)!r} is no name of a class")
+        raise ValueError(f"{as_text(name, 80)!r} is not the name of a class")
     return name.replace("_", " ")
 
 
 def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
-    """The data set that the recipe calls ``name``, or its first ``count`` images; missing sources are fetched.
+    """Load the data set that the recipe calls ``name``, or its first ``count`` images; missing sources are fetched.
 
     Raises:
         DataError: a file is not what it should be.
-        SourceError: a file cannot be had.
+        SourceError: a file cannot be fetched.
     """
     dataset = recipe.datasets[name]
     where = f"{recipe.where}: datasets.{name}"
@@ -100,7 +100,7 @@ def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
         raise DataError(
             f"images of {examples.images.shape[1:]}, but the graph takes {(height, width, channels)}",
             where=where,
-            hint="mend input.shape, or name another data set",
+            hint="correct input.shape, or name another data set",
         )
     if not len(examples.images):
         raise DataError("has no images", where=where, hint="name another data set")
@@ -109,16 +109,16 @@ def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
         raise DataError(
             f"a label is {examples.labels.max()}, but the recipe has {known} labels",
             where=where,
-            hint="mend labels, or name another data set",
+            hint="correct labels, or name another data set",
         )
     return examples
 
 
 def examples(recipe: Recipe) -> Examples:
-    """The example inputs: the recipe's pictures, or the first image of each label in turn, then the second, ...
+    """Load the example inputs: the recipe's pictures, or the first image of each label, then the second of each, ...
 
     Raises:
-        BuildError: the evaluation set has fewer images than wanted, or a picture's label is none.
+        BuildError: the evaluation set has too few images, or a picture's label is not one of the recipe's.
         DataError: a picture cannot be read.
     """
     if isinstance(recipe.examples, list):
@@ -126,7 +126,7 @@ def examples(recipe: Recipe) -> Examples:
         for number, entry in enumerate(recipe.examples):
             if entry.label and entry.label not in names:
                 raise BuildError(
-                    f"{entry.label!r} is no label",
+                    f"{entry.label!r} is not one of the labels",
                     where=f"{recipe.where}: examples.{number}.label",
                     hint="name one of the labels",
                 )
@@ -138,22 +138,22 @@ def examples(recipe: Recipe) -> Examples:
     chosen = showcase(recipe, found.labels)
     if len(chosen) < recipe.examples:
         raise BuildError(
-            f"{recipe.examples} example inputs wanted, the evaluation set has {len(chosen)} images",
+            f"examples is {recipe.examples}, but the evaluation set has only {len(chosen)} images",
             where=f"{recipe.where}: examples",
-            hint="lower it, or name a larger evaluation set",
+            hint="lower examples, or name a larger evaluation set",
         )
     return Examples(found.images[chosen], found.labels[chosen])
 
 
 def showcase(recipe: Recipe, given: npt.NDArray[np.int64]) -> list[int]:
-    """Indices of the example inputs: the first image of each label in turn, then the second, ..."""
+    """Choose the example inputs, by index: the first image of each label, then the second of each, ..."""
     by_label = [list(np.flatnonzero(given == label)) for label in range(recipe.output.shape[-1])]
     turns = [int(of[turn]) for turn in range(len(given)) for of in by_label if turn < len(of)]
     return turns[: recipe.examples if isinstance(recipe.examples, int) else None]
 
 
 def pictures(recipe: Recipe) -> list[Source]:
-    """The sources of the recipe's own example pictures; empty where examples come from the evaluation set."""
+    """The sources of the recipe's own example pictures; empty if examples come from the evaluation set."""
     chosen = recipe.examples if isinstance(recipe.examples, list) else []
     return [recipe.sources[entry.source].source() for entry in chosen]
 
@@ -164,7 +164,7 @@ def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
     def read(row: lists.Row) -> npt.NDArray[np.uint8]:
         return _pixels(recipe, row.source, found[row.source])
 
-    with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow decodes without Python's lock
+    with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow releases the GIL while it decodes
         images = np.stack(list(pool.map(read, rows)))
     masks = tuple(_mask(recipe, row.mask, found[row.mask]) for row in rows if row.mask)
     return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
@@ -174,8 +174,8 @@ def _pixels(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]
     try:
         return preprocess.read(file, recipe.input)
     except example.Problem as error:
-        what = str(error).splitlines()[0].removeprefix(f"{file} ")  # the cache's own name for it
-        raise DataError(what, where=source.name, hint="name another image, whole and of a usual format") from None
+        what = str(error).splitlines()[0].removeprefix(f"{file} ")  # its name in the cache
+        raise DataError(what, where=source.name, hint="name another image: complete, in a common format") from None
 
 
 def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
@@ -187,7 +187,7 @@ def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
             mode, mask = image.mode, np.asarray(image)
     except DataError:
         raise
-    except Exception as error:  # whatever Pillow says of damaged bytes
+    except Exception as error:  # whatever Pillow raises for damaged bytes
         what = f"cannot be read: {as_text(error) or type(error).__name__}"
         raise DataError(what, where=source.name, hint=hint) from None
     largest = mask[mask != IGNORED].max(initial=0)
@@ -195,7 +195,7 @@ def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
         raise DataError(
             f"not a mask of {recipe.output.shape[-1]} classes: an image of mode {mode}, values up to {largest}",
             where=source.name,
-            hint="a mask is a PNG whose palette indices are labels, 255 for what is not counted",
+            hint="a mask is a PNG whose palette indices are labels, 255 for ignored pixels",
         )
     return np.asarray(mask, np.uint8)
 
@@ -205,7 +205,7 @@ def _idx(recipe: Recipe, dataset: IdxSet) -> Examples:
     labels = read_idx(fetch(recipe.sources[dataset.labels].source()), recipe.sources[dataset.labels].file)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
-            f"images have shape {images.shape} and labels {labels.shape}; (N, height, width) and (N,) belong together",
+            f"images have shape {images.shape} and labels {labels.shape}; they must be (N, height, width) and (N,)",
             where=f"{recipe.sources[dataset.images].file}, {recipe.sources[dataset.labels].file}",
             hint="the recipe names the wrong pair of files",
         )
@@ -219,14 +219,14 @@ def read_idx(file: Path, name: str = "") -> npt.NDArray[np.uint8]:
     dimension as a big-endian int32, then the bytes.
 
     Args:
-        file: where it is.
-        name: what to call it in a message; the file's own name when empty.
+        file: its path.
+        name: its name in a message; the file's own name when empty.
 
     Raises:
-        DataError: not gzip, wrong magic, more than ``limits.IDX_BYTES``, a short or a long body.
+        DataError: not gzip, wrong magic, more than ``limits.IDX_BYTES``, a body that is too short or too long.
     """
     where = name or file.name
-    hint = "the recipe names the wrong file: this one has the hash that the recipe pins"
+    hint = "name another file: this one has the pinned hash, so the recipe names the wrong one"
     try:
         with gzip.open(file) as stream:
             magic = stream.read(4)
@@ -239,11 +239,11 @@ def read_idx(file: Path, name: str = "") -> npt.NDArray[np.uint8]:
             shape = struct.unpack(f">{magic[3]}I", header)
             size = math.prod(shape)
             if size > limits.IDX_BYTES:
-                what = f"the header says {shape}, more than {limits.IDX_BYTES:,} bytes"
+                what = f"the header claims {shape}, more than {limits.IDX_BYTES:,} bytes"
                 raise DataError(what, where=where, hint=hint)
-            body = stream.read(size + 1)  # no more, whatever it would unpack to
+            body = stream.read(size + 1)  # never more, whatever it would unpack to
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        raise DataError(f"not a whole gzip file: {as_text(error)}", where=where, hint=hint) from None
+        raise DataError(f"not a complete gzip file: {as_text(error)}", where=where, hint=hint) from None
     if len(body) != size:
         follow = "more" if len(body) > size else f"{len(body)}"
         raise DataError(f"the header says {shape}, {size} bytes, but {follow} follow", where=where, hint=hint)
@@ -253,15 +253,15 @@ def read_idx(file: Path, name: str = "") -> npt.NDArray[np.uint8]:
 #: The most dimensions of an idx file: images, height, width, channels.
 _RANK = 4
 
-#: Edge of a drawn digit in pixels, and how much larger it is drawn before it is made small.
+#: Edge of a drawn digit in pixels, and how much larger it is drawn before it is scaled down.
 _EDGE, _SCALE = 28, 4
 
 
 def draw(dataset: DrawnSet) -> Examples:
-    """Draw digits with Pillow's built-in font: random size, slant, turn, shift and stroke.
+    """Draw digits with Pillow's built-in font: random size, slant, rotation, shift and stroke.
 
-    They look like MNIST from afar and are none of it: white on black, 28x28, balanced classes. The same seed gives
-    the same bytes.
+    They resemble MNIST (white on black, 28x28, balanced classes) but are not handwriting. The same seed gives the same
+    bytes.
     """
     rng = random.Random(dataset.seed)
     images = np.empty((dataset.count, _EDGE, _EDGE, 1), np.uint8)
@@ -292,7 +292,7 @@ def _digit(text: str, rng: random.Random) -> npt.NDArray[np.uint8]:
     wide, tall = rng.uniform(0.85, 1.2), rng.uniform(0.9, 1.15)
     right, down = (rng.uniform(-2.5, 2.5) * _SCALE for _ in range(2))
     cos, sin = math.cos(turn), math.sin(turn)
-    # the inverse map, from where a pixel goes to where it comes from
+    # the inverse map, from a pixel's destination to its origin
     a, b = wide * cos, wide * sin + slant
     d, e = -tall * sin, tall * cos
     c = middle - a * (middle + right) - b * (middle + down)

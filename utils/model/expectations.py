@@ -1,4 +1,4 @@
-"""What the recipe says a TFLite file must look like, held against what was made: a build that differs fails."""
+"""Check a TFLite file against what its recipe expects; a build that differs fails."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["check_graph"]
 
 
 def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
-    """Hold a TFLite file against ``[expected]``, and its input and output against the recipe's.
+    """Check a TFLite file against ``[expected]``, and its input and output against the recipe's.
 
     Raises:
         DataError: the file cannot be read.
-        GateError: something differs; lists all of it.
+        GateError: something differs; lists all differences.
     """
     graph, expected, wrong = tflite.read(file), recipe.expected, []
     counted = graph.count()
-    if variant == "int8_float_io":  # what is between the float I/O and the graph of the int8 variant
+    if variant == "int8_float_io":  # the operators between the float I/O and the int8 graph
         counted = {name: count - (name in ("QUANTIZE", "DEQUANTIZE")) for name, count in counted.items()}
         counted = {name: count for name, count in counted.items() if count}
     if expected.operators is not None and counted != dict(sorted(expected.operators.items())):
@@ -31,9 +31,9 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
     if isinstance(recipe.load, LoadTflite) and (off := expected.misses("parameters", graph.parameters())):
         wrong.append(off)
     if parse_version(graph.min_runtime) > parse_version(expected.min_runtime):
-        wrong.append(f"min_runtime: the file asks for {graph.min_runtime}, at most {expected.min_runtime} is expected")
+        wrong.append(f"min_runtime: the file needs {graph.min_runtime}, expected at most {expected.min_runtime}")
     if variant != "float32" and file.stat().st_size > expected.int8_bytes:
-        wrong.append(f"int8_bytes: {file.stat().st_size:,}, at most {expected.int8_bytes:,} expected")
+        wrong.append(f"int8_bytes: {file.stat().st_size:,}, expected at most {expected.int8_bytes:,}")
     dtype = "INT8" if variant == "int8" else "FLOAT32"
     for name, shape in ((recipe.input.name, recipe.input.shape), (recipe.output.name, recipe.output.shape)):
         try:
@@ -47,5 +47,5 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
         raise GateError(
             f"the {variant} graph is not what the recipe expects:\n  " + "\n  ".join(wrong),
             where=f"{recipe.where}: expected",
-            hint="mend the network, or the expectation if the change is wanted",
+            hint="correct the network, or [expected] if the change is intended",
         )

@@ -1,4 +1,4 @@
-"""Which weights they are: name, size and sha256 of a weights file, or of the folder of a SavedModel."""
+"""Identify weights: name, size and sha256 of a weights file, or of the folder of a SavedModel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["fingerprint_weights", "list_members", "listing"]
 
 
 def fingerprint_weights(path: Path) -> dict[str, Any]:
-    """``{"name", "size", "sha256"}`` of a weights file or folder, without reading any weight.
+    """Get ``{"name", "size", "sha256"}`` of a weights file or folder, without interpreting any weight.
 
-    A folder's size is that of its files together, its sha256 that of its ``listing``: the same files give the same
-    hash anywhere.
+    A folder's size is the sum of its files, its sha256 that of its ``listing``: the same files give the same hash
+    anywhere.
 
     Raises:
-        DataError: nothing there, not readable, neither file nor folder, or a folder with a symbolic link in it.
+        DataError: it is missing, unreadable, neither file nor folder, or a folder that contains a symbolic link.
     """
     try:
         if path.is_dir():
@@ -32,22 +32,24 @@ def fingerprint_weights(path: Path) -> dict[str, Any]:
             raise DataError("is neither a file nor a folder", where=str(path), hint="give the weights file itself")
         return {"name": path.absolute().name, **files.describe_file(path)}
     except OSError as error:
-        hint = "check the path and who may read it"
+        hint = "check the path and its permissions"
         raise DataError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
 
 
 def listing(digests: dict[str, str]) -> bytes:
-    """A folder as one JSON object, {file, from the folder: sha256}, sorted by name."""
+    """Write a folder as one JSON object, {relative path: sha256}, sorted by name."""
     return files.dump_json(digests).encode("utf-8", "surrogateescape")
 
 
 def list_members(folder: Path) -> dict[str, Path]:
-    """Every file in a folder, by its path from there; raises DataError for what is neither file nor folder."""
+    """List every file in a folder by its relative path; raises DataError for anything but files and folders."""
     found = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
         if file.is_symlink():
-            raise DataError(f"{quote(name)} is a symbolic link", where=str(folder), hint="copy what it points to here")
+            raise DataError(
+                f"{quote(name)} is a symbolic link", where=str(folder), hint="replace it with a copy of its target"
+            )
         if file.is_file():
             found[name] = file
         elif not file.is_dir():

@@ -1,4 +1,4 @@
-"""The config of a Keras model, read as JSON and never given to Keras: does it name code, and how is it built up."""
+"""Read the config of a Keras model as JSON, never through Keras: does it name code, and which layers does it have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.untrusted import parse_json
 
 __all__ = ["inner_layers", "layer_name", "read_config"]
 
-#: What configs of Keras 2 and 3 name beside the public classes of today.
+#: Packages that configs of Keras 2 and 3 name, beside today's public classes.
 _CLASSES = {
     *("Functional", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "TensorShape", "Policy"),
     *("__tuple__", "__tensor__", "__keras_tensor__", "__numpy__", "__ellipsis__"),
@@ -19,7 +19,7 @@ _CLASSES = {
 
 
 def read_config(text: bytes | str) -> Any:
-    """The JSON of a model's config; raises DataError if it names code, or anything that is not of Keras."""
+    """Parse the JSON of a model's config; raises DataError if it names code, or anything that is not part of Keras."""
     import keras
 
     functions = _public(lambda item: not isinstance(item, type), keras.activations, keras.losses, keras.metrics)
@@ -40,10 +40,10 @@ def read_config(text: bytes | str) -> Any:
             kind = str(item.get("config") if function else item["class_name"])
             package = str(item.get("module") or "keras").split(".")[0]
             if kind in ("Lambda", "__lambda__"):
-                raise DataError("its config holds a Lambda layer, which is code", hint=ALONE)
+                raise DataError("its config has a Lambda layer, which is code", hint=ALONE)
             known = kind in (functions if function else classes)
             if not known or package not in ("keras", "tensorflow", "tf_keras", "builtins"):
-                what = f"its config names {quote(kind)} of {quote(package)}, which is not of Keras"
+                what = f"its config names {quote(kind)} of {quote(package)}, which is not part of Keras"
                 raise DataError(f"{what}: it may be code", hint=ALONE)
         todo += item.values() if isinstance(item, dict) else item if isinstance(item, list) else []
     return config
@@ -55,13 +55,13 @@ def _public(wanted: Callable[[Any], bool], *modules: Any) -> set[str]:
 
 
 def inner_layers(config: Any) -> list[Any]:
-    """The configs of the layers of a model, in its order; none if it is a layer."""
+    """List the configs of a model's layers in its order; empty for a layer."""
     inner = config.get("config") if isinstance(config, dict) else None
     found = inner if isinstance(inner, list) else inner.get("layers") if isinstance(inner, dict) else None
-    return found if isinstance(found, list) else []  # Keras 2.2 has the list itself as a Sequential's config
+    return found if isinstance(found, list) else []  # in Keras 2.2, the config of a Sequential is the list itself
 
 
 def layer_name(config: Any) -> str:
-    """The name of a layer or model, from its config."""
+    """Get the name of a layer or model from its config."""
     inner = config["config"]
     return str(inner["name"] if isinstance(inner, dict) else config.get("name", ""))

@@ -1,4 +1,4 @@
-"""The recipe's own code: how a network that TOML cannot describe is built."""
+"""Build a network with the recipe's own code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["build", "check_parameters"]
 
 
 def build(recipe: Recipe) -> Any:
-    """The keras.Model that ``build(parameters, shape)`` of the recipe's code makes, with fresh weights.
+    """Build the keras.Model with ``build(parameters, shape)`` of the recipe's code, with fresh weights.
 
     Raises:
         BuildError: the code has no build(), or the model's shapes are not the recipe's.
@@ -30,7 +30,9 @@ def build(recipe: Recipe) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the recipe's code raises
         raise BuildError(
-            f"cannot be imported: {type(error).__name__}: {str(error).strip()[:500]}", where=where, hint="mend it"
+            f"cannot be imported: {type(error).__name__}: {str(error).strip()[:500]}",
+            where=where,
+            hint="correct the code",
         ) from error
     if not hasattr(module, "build"):
         raise BuildError("has no build(parameters, shape)", where=where, hint="write one that returns a keras.Model")
@@ -41,24 +43,24 @@ def build(recipe: Recipe) -> Any:
         raise BuildError(
             f"build() fails: {type(error).__name__}: {str(error).strip()[:500]}",
             where=f"{where}, with parameters = {dict(recipe.parameters)}",
-            hint=f"mend it, or parameters in {recipe.where}",
+            hint=f"correct the code, or parameters in {recipe.where}",
         ) from error
     for (what, ours), wanted in zip(shapes, (recipe.input.shape, recipe.output.shape), strict=True):
         if ours[1:] != wanted[1:]:
             raise BuildError(
                 f"the network's {what} is {ours[1:]}, the recipe's {what}.shape says {wanted[1:]}",
                 where=where,
-                hint=f"mend the network or {recipe.where}",
+                hint=f"correct the network or {recipe.where}",
             )
     check_parameters(recipe, model.count_params())
     return model
 
 
 def check_parameters(recipe: Recipe, count: int) -> None:
-    """Hold a number of parameters against ``expected.parameters``; raises GateError."""
+    """Check a number of parameters against ``expected.parameters``; raises GateError."""
     if wrong := recipe.expected.misses("parameters", count):
         raise GateError(
             f"the network has {wrong}",
             where=f"{recipe.where}: expected.parameters",
-            hint="mend the network or the expectation",
+            hint="correct the network, or expected.parameters if the change is intended",
         )

@@ -1,7 +1,7 @@
-"""A user's own weights in the place of the published ones: ``weights=FILE``, or ``ZOO_WEIGHTS_<MODEL>``.
+"""User-supplied weights in place of the published ones: ``weights=FILE``, or ``ZOO_WEIGHTS_<MODEL>``.
 
-The download step copies them into the cache, named by their sha256; the load step reads that copy alone. So what was
-checked is what is read, whatever happens to the user's file meanwhile. A folder is kept as its files and its listing.
+The download step copies them into the cache, named by their sha256; the load step reads only that copy. So a build
+reads what was checked, even if the user's file changes meanwhile. A folder is kept as its files and its listing.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _AGAIN = "run doit again, with the same weights="
 
 @dataclass(frozen=True)
 class OwnWeights:
-    """Weights that are the user's, as they were when the path was resolved.
+    """User-supplied weights, as they were when the path was resolved.
 
     Attributes:
         path: a file, or the folder of a SavedModel.
-        is_folder: which of the two.
+        is_folder: whether it is a folder.
         name: the last part of the path.
-        size: bytes; of a folder, those of its files together.
+        size: in bytes; for a folder, the sum of its files.
         sha256: of the file, or of the folder's listing.
-        licence: what the user says it is; empty if nothing.
+        licence: as the user states it; empty if not stated.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class OwnWeights:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``name``, ``size``, ``sha256`` and ``licence``: all that a result may depend on."""
+        """``name``, ``size``, ``sha256`` and ``licence``: the only facts that a result may depend on."""
         return {"name": self.name, "size": self.size, "sha256": self.sha256, "licence": self.licence}
 
     def is_kept(self) -> bool:
@@ -60,7 +60,7 @@ class OwnWeights:
         """Copy them into the cache.
 
         Raises:
-            BuildError: they are not what they were when the path was resolved.
+            BuildError: they changed after the path was resolved.
             DataError: they cannot be read.
             StorageError: the cache cannot be written.
         """
@@ -73,7 +73,7 @@ class OwnWeights:
             else:
                 digest = self._keep_file(self.path)
         except OSError as error:
-            hint = "check the path and who may read it"
+            hint = "check the path and its permissions"
             where = str(error.filename or self.path)
             raise DataError(f"cannot be read: {error.strerror}", where=where, hint=hint) from None
         if digest != self.sha256:
@@ -124,31 +124,31 @@ def choose(
     words: Sequence[str],
     broken: Iterable[str] = (),
 ) -> None:
-    """Take ``weights=`` and ``weights_licence=`` of the command line over into the environment, for the steps.
+    """Put ``weights=`` and ``weights_licence=`` of the command line into the environment, for the steps.
 
     Args:
         recipes: all that load.
-        path: what stands behind ``weights=``.
-        licence: what stands behind ``weights_licence=``.
+        path: the value of ``weights=``.
+        licence: the value of ``weights_licence=``.
         words: the command line; it must name one model: as a task, in a task (``vela:NAME``) or in ``models=``.
-        broken: models whose recipe does not load; nothing is said about their weights.
+        broken: models whose recipe does not load; variables for them are accepted unchecked.
 
     Raises:
-        SourceError: it names none or several, ``weights=`` is empty, or an environment variable names a model that is
-            none or takes none.
+        SourceError: the command line names no model or several, ``weights=`` is empty, or an environment variable names
+            an unknown model, or one that takes no weights.
         DataError: the weights cannot be read.
     """
     named = {f"{_PATH}{name.upper()}": name for name in (*recipes, *broken)}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
-            raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
-    if path is not None and not path.strip():  # of an unset variable: it does not mean the published ones
-        raise SourceError("no weights given", where="weights=", hint="weights=FILE, or leave weights= out")
+            raise SourceError(f"{key} names an unknown model", hint=f"use one of {', '.join(sorted(named))}")
+    if path is not None and not path.strip():  # from an unset variable: the user did not mean the published weights
+        raise SourceError("no weights given", where="weights=", hint="give weights=FILE, or leave weights= out")
     if path is not None or licence is not None:
         models = models_in(words, recipes)
         if path is None or len(models) != 1:
             raise SourceError(
-                "weights= is for one model, named beside it",
+                "weights= needs exactly one model beside it",
                 hint="doit mobilenet_v2 weights=FILE; for several models set ZOO_WEIGHTS_<MODEL>=FILE for each",
             )
         model = models.pop().upper()
@@ -156,11 +156,11 @@ def choose(
         if licence is not None:
             os.environ[_LICENCE + model] = licence
     for recipe in recipes.values():
-        resolve_own_weights(recipe)  # what is wrong with them is said now, not by a traceback of doit
+        resolve_own_weights(recipe)  # errors show now, and not as a traceback of doit
 
 
 def resolve_own_weights(recipe: Recipe) -> OwnWeights | None:
-    """The user's weights for a model, if there are any; ``plan.steps_of`` asks once, and each step has them from there.
+    """Find the user-supplied weights of a model, if any; ``plan.steps_of`` asks once and hands them to each step.
 
     Raises:
         SourceError: no such path, or the model takes no weights.
@@ -171,7 +171,7 @@ def resolve_own_weights(recipe: Recipe) -> OwnWeights | None:
         return None
     path = Path(os.environ[key])
     if recipe.load is None or isinstance(recipe.load, LoadTflite):
-        what = "is trained here" if recipe.load is None else "is published as a finished TFLite file"
+        what = "is trained by the zoo" if recipe.load is None else "is published as a finished TFLite file"
         raise SourceError(f"{recipe.name} takes no weights: it {what}", where=key, hint="leave weights= out")
     if not os.path.exists(path):  # noqa: PTH110  # no error where no path can have this name
         raise SourceError(f"no such file or folder: {path}", where=key, hint="give the path of a weights file")

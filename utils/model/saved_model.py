@@ -1,4 +1,4 @@
-"""SavedModels from outside: one signature, frozen into one graph, after a look at what the graph would do."""
+"""Freeze one signature of an untrusted SavedModel into one graph, after a check of its operators."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from utils.recipe.schema import LoadSavedModel, Recipe
 
 __all__ = ["freeze", "function"]
 
-#: Operators that a network and the restoring of its weights are made of. All others are refused where they would run:
-#: some read and write files, or call Python.
+#: Operators that compute a network or restore its weights. All others are refused if they would run: some read and
+#: write files, or call Python.
 _HARMLESS = frozenset([
     "Add", "AddN", "AddV2", "ArgMax", "Assign", "AssignVariableOp", "AvgPool", "BatchNormWithGlobalNormalization",
     "BatchToSpaceND", "BiasAdd", "Cast", "ClipByValue", "ConcatV2", "Const", "Conv2D", "DepthToSpace",
@@ -34,17 +34,17 @@ def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: s
 
     Args:
         tf: TensorFlow, pinned.
-        folder: holds one SavedModel, however deep.
-        recipe: says the names and shapes of input and output.
-        load: says the signature.
-        where: what to call the SavedModel in a message.
+        folder: contains one SavedModel, at any depth.
+        recipe: gives the names and shapes of input and output.
+        load: names the signature.
+        where: name of the SavedModel in a message.
 
     Returns:
         A GraphDef from the recipe's input to its output, serialised the same way each time, and the number of
         parameters that the output depends on.
 
     Raises:
-        BuildError: no SavedModel, an operator that has no place in one, no such signature or output, other shapes.
+        BuildError: no SavedModel, a forbidden operator, an unknown signature or output, other shapes.
     """
     home = _home(folder, where)
     meta = _meta_graph(home, where)
@@ -56,9 +56,11 @@ def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: s
             v1.saved_model.load(session, list(meta.meta_info_def.tags), str(home))
             output = target.partition(":")[0]
             frozen = v1.graph_util.convert_variables_to_constants(session, session.graph_def, [output])
-        except Exception as error:  # what TensorFlow raises for missing or damaged variables
+        except Exception as error:  # TensorFlow raises these for missing or damaged variables
             raise BuildError(
-                f"the SavedModel cannot be loaded: {str(error).strip()[:500]}", where=where, hint="is it whole?"
+                f"the SavedModel cannot be loaded: {str(error).strip()[:500]}",
+                where=where,
+                hint="check that the archive is complete, or download it again",
             ) from error
     with v1.Graph().as_default() as graph:
         image = v1.placeholder(tf.float32, recipe.input.shape, name=recipe.input.name)
@@ -70,7 +72,7 @@ def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: s
         raise BuildError(
             f"the output {recipe.output.name} is {scores.shape.as_list()}, not {recipe.output.shape}",
             where=where,
-            hint=f"mend output.shape in {recipe.where}",
+            hint=f"correct output.shape in {recipe.where}",
         )
     variables = [node for node in _reached(meta, [target]) if node.op in ("Variable", "VariableV2", "VarHandleOp")]
     count = sum(math.prod(dim.size for dim in node.attr["shape"].shape.dim) for node in variables)
@@ -78,7 +80,7 @@ def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: s
 
 
 def function(tf: Any, graph: bytes, recipe: Recipe) -> Any:
-    """The function of a frozen graph: float32 image tensor in, output tensor out; shapes as in the recipe."""
+    """Make a frozen graph a function from the float32 image tensor to the output tensor; shapes as in the recipe."""
     definition = tf.compat.v1.GraphDef.FromString(graph)
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
     ends = [wrapped.graph.get_tensor_by_name(f"{name}:0") for name in (recipe.input.name, recipe.output.name)]
@@ -89,13 +91,15 @@ def _home(folder: Path, where: str) -> Path:
     found = sorted(file.parent for file in folder.rglob("saved_model.pb"))
     if len(found) != 1:
         raise BuildError(
-            f"the archive has {len(found)} SavedModels, not one", where=where, hint="one folder with saved_model.pb"
+            f"the archive has {len(found)} SavedModels, not one",
+            where=where,
+            hint="use an archive that has one folder with saved_model.pb",
         )
     return found[0]
 
 
 def _meta_graph(home: Path, where: str) -> Any:
-    """The graph for serving, as the file has it: nothing of it is run yet."""
+    """Read the serving graph of the file; nothing of it is run yet."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -107,11 +111,11 @@ def _meta_graph(home: Path, where: str) -> Any:
     for meta in model.meta_graphs:
         if "serve" in meta.meta_info_def.tags:
             return meta
-    raise BuildError("the SavedModel has no graph for serving", where=where, hint="export it with the tag 'serve'")
+    raise BuildError("the SavedModel has no serving graph", where=where, hint="export it with the tag 'serve'")
 
 
 def _reached(meta: Any, roots: list[str]) -> list[Any]:
-    """The nodes that run when those of ``roots`` do, and those of the functions that they call."""
+    """Collect the nodes that run when ``roots`` run, with those of the functions that they call."""
     nodes = {node.name: node for node in meta.graph_def.node}
     library = {entry.signature.name: entry for entry in meta.graph_def.library.function}
     found: list[Any] = []
@@ -124,7 +128,7 @@ def _reached(meta: Any, roots: list[str]) -> list[Any]:
             found.append(nodes[name])
             waiting += nodes[name].input
     called: set[str] = set()
-    for node in found:  # it grows by what the functions hold
+    for node in found:  # it grows by the nodes of functions
         for name in ({node.op, *_functions(node)} & library.keys()) - called:
             called.add(name)
             found += library[name].node_def
@@ -132,12 +136,12 @@ def _reached(meta: Any, roots: list[str]) -> list[Any]:
 
 
 def _functions(node: Any) -> list[str]:
-    """The functions that the attributes of a node name."""
+    """List the functions that the attributes of a node name."""
     return [entry.name for attr in node.attr.values() for entry in (attr.func, *attr.list.func)]
 
 
 def _check_operators(meta: Any, signature: str, where: str) -> None:
-    """Refuse what would do more than compute, when the variables are restored or the signature is called."""
+    """Refuse a graph that would do more than compute when variables are restored or the signature is called."""
     roots = [tensor.name for tensor in meta.signature_def[signature].outputs.values()]
     roots += [tensor.name for tensor in meta.signature_def["__saved_model_init_op"].outputs.values()]
     for key in ("saved_model_main_op", "legacy_init_op"):
@@ -149,25 +153,25 @@ def _check_operators(meta: Any, signature: str, where: str) -> None:
         raise BuildError(
             f"the graph has operators that no network needs: {', '.join(sorted(strange))}",
             where=where,
-            hint="nothing of it was run; export the network alone, without reading of files or preprocessing in Python",
+            hint="export the network alone, without file access or Python preprocessing; nothing of the graph was run",
         )
 
 
 def _ends(tf: Any, signatures: Any, recipe: Recipe, load: LoadSavedModel, where: str) -> tuple[str, str]:
-    """The name of the signature's one input, and the tensor of the recipe's output."""
+    """Find the name of the signature's one input, and the tensor of the recipe's output."""
     if load.signature not in signatures:
         known = sorted(name for name in signatures if not name.startswith("__"))
         raise BuildError(
             f"no signature {load.signature!r} (it has {', '.join(known) or 'none'})",
             where=where,
-            hint=f"mend load.signature in {recipe.where}, or export the model with it",
+            hint=f"correct load.signature in {recipe.where}, or export the model with that signature",
         )
     inputs, outputs = signatures[load.signature].inputs, signatures[load.signature].outputs
     if recipe.output.name not in outputs:
         raise BuildError(
             f"signature {load.signature!r} has no output {recipe.output.name!r} (it has {', '.join(sorted(outputs))})",
             where=where,
-            hint=f"mend output.name in {recipe.where}",
+            hint=f"correct output.name in {recipe.where}",
         )
     fits = len(inputs) == 1 and all(
         entry.dtype in (tf.float32.as_datatype_enum, tf.uint8.as_datatype_enum)
@@ -180,6 +184,6 @@ def _ends(tf: Any, signatures: Any, recipe: Recipe, load: LoadSavedModel, where:
             f"signature {load.signature!r} takes {', '.join(sorted(listed)) or 'nothing'}, not one image "
             f"{recipe.input.shape}",
             where=where,
-            hint=f"mend input.shape in {recipe.where}",
+            hint=f"correct input.shape in {recipe.where}",
         )
     return next(iter(inputs)), outputs[recipe.output.name].name

@@ -1,4 +1,4 @@
-"""What a weights file holds, whatever its format: weights in layers, layers in models, models in models."""
+"""The contents of a weights file in any format: weights in layers, layers in models, models in models."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = [
     "ordered_parts", "pair_in_order", "quote",
 ]  # fmt: skip
 
-#: What to do instead, for messages.
+#: Hints for messages.
 ALONE = 'save the weights alone, model.save_weights("mine.weights.h5"), and give that file'
 AGAIN = "save or copy it again"
 FOLDER = "a SavedModel is a folder with saved_model.pb and variables/, as model.export() writes it"
 
-#: The weights of a Keras layer, in Keras's order. A SavedModel knows them by these names alone.
+#: The weights of a Keras layer, in Keras's order. A SavedModel identifies them only by these names.
 ORDER = (
     *("depthwise_kernel", "kernel", "pointwise_kernel", "recurrent_kernel", "gamma", "beta"),
     *("moving_mean", "moving_variance", "bias"),
@@ -32,12 +32,12 @@ class Weight:
 
     name: str
     shape: tuple[int, ...] | None
-    dtype: Any  # of numpy
+    dtype: Any  # a NumPy dtype
     read: Callable[[], Any]
 
     @property
     def role(self) -> str:
-        """``kernel`` of ``conv/kernel:0``; empty where the file gives no name."""
+        """``kernel`` for ``conv/kernel:0``; empty if the file gives no name."""
         role = self.name.rsplit("/", 1)[-1].split(":")[0].lstrip("_")
         return role if role in ORDER else ""
 
@@ -47,10 +47,10 @@ class Layer:
     """A layer in the file that has weights.
 
     Attributes:
-        place: where it is in the file; differs between layers.
-        name: how to call it in a message.
+        place: where it is in the file; unique.
+        name: its name in a message.
         weights: its weights, in Keras's order.
-        unclear: what the file does not tell of it, for a message if it does not fit; empty if nothing.
+        unclear: what the file does not say about it, for a message if it does not fit; empty if nothing is missing.
     """
 
     place: str
@@ -67,7 +67,7 @@ class Group:
     content: list[Layer | Group]
 
     def layers(self) -> Iterator[Layer]:
-        """Its layers, those of models in it one by one."""
+        """Its layers, including those of inner models, in one list."""
         for each in self.content:
             if isinstance(each, Group):
                 yield from each.layers()
@@ -75,7 +75,7 @@ class Group:
                 yield each
 
     def groups(self) -> Iterator[Group]:
-        """The models in it, however deep."""
+        """The models in it, at any depth."""
         for each in self.content:
             if isinstance(each, Group):
                 yield each
@@ -90,19 +90,19 @@ Pairs = Iterator[tuple[Any, list[Any], Layer | None]]
 
 @dataclass(frozen=True)
 class Part:
-    """One way to take the network out of the file: all of it (``name`` is empty), or a model inside it."""
+    """A candidate for the network in the file: all of it (``name`` is empty), or a model inside it."""
 
     name: str
     pairs: Pairs
 
 
 def quote(text: str, most: int = 100) -> str:
-    """Text from a file, fit for a terminal."""
+    """Quote text from a file, escaped for a terminal."""
     return json.dumps(text[:most])
 
 
 def leaves(layers: list[Any]) -> Iterator[Any]:
-    """Layers of a network that have weights, those of models inside it one by one."""
+    """List the layers of a network that have weights, including those of inner models."""
     for layer in layers:
         if getattr(layer, "layers", None):
             yield from leaves(layer.layers)
@@ -111,20 +111,20 @@ def leaves(layers: list[Any]) -> Iterator[Any]:
 
 
 def pair_in_order(network: Leaves, found: list[Layer]) -> Pairs:
-    """The n-th layer of the network with the n-th of the file."""
+    """Pair the n-th layer of the network with the n-th of the file."""
     for ours, theirs in itertools.zip_longest(network, found):
         yield (*(ours or (None, [])), theirs)
 
 
 def ordered_parts(network: Leaves, whole: Group) -> Iterator[Part]:
-    """A file that tells its layers' order: all of them, then those of each model inside it."""
+    """List the candidates in a file that gives its layers' order: the whole, then each model inside it."""
     yield Part("", pair_in_order(network, list(whole.layers())))
     for group in whole.groups():
         yield Part(group.name, pair_in_order(network, list(group.layers())))
 
 
 def class_path(kind: str, before: int) -> str:
-    """The folder of a layer in ``.weights.h5``: its class, and how many of that class stand before it in its model."""
+    """The folder of a layer in ``.weights.h5``: its class, and its number among those of the class in its model."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
     return f"layers/{name}_{before}" if before else f"layers/{name}"

@@ -1,12 +1,12 @@
-"""A user's own weights: read into a network that the recipe has built, and nothing that the file says is run.
+"""Load user-supplied weights into a network that the recipe has built; nothing in the file is executed.
 
-Accepted, told by content and not by suffix: a Keras h5 file (weights alone or a whole model, old layout or that of
+Accepted, by content and not by suffix: a Keras h5 file (weights alone or a whole model, old layout or that of
 ``.weights.h5``), a ``.keras`` file, a SavedModel folder (Keras 2, or Keras 3's ``model.export()``). Only numbers are
-taken: configs are scanned and never made into objects, the graph of a SavedModel is not opened, pickles are refused.
+read: configs are scanned and never made into objects, the graph of a SavedModel is not opened, pickles are refused.
 Every shape is compared before a weight is read, and every weight is read before one is set.
 
-The network may be the file's model, that model with its inner models laid out flat, or one of these inner models:
-fine-tuning puts a network into a Sequential, or into a Functional model with a head of its own.
+The network may be the file's model, that model with its inner models flattened, or one of these inner models:
+fine-tuning puts a network into a Sequential, or into a Functional model with its own head.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def load_into(model: Any, file: Path, where: str) -> str:
     Args:
         model: the network, a keras.Model.
         file: the weights file, or the SavedModel folder.
-        where: how the user named the file, for messages.
+        where: the user's name for the file, for messages.
 
     Returns:
-        The name of the model inside the file's model that the weights are of; empty if they are all of the file.
+        The name of the inner model that the weights belong to; empty if they are those of the whole file.
 
     Raises:
-        DataError: the file cannot be read, is hostile, or is of another network; the first layer that does not fit
-            is named.
+        DataError: the file cannot be read, is hostile, or belongs to another network; names the first layer that does
+            not fit.
     """
     try:
-        fingerprint_weights(file)  # says what is wrong with the path itself
+        fingerprint_weights(file)  # raises if the path itself is wrong
         with contextlib.ExitStack() as opened:
             if file.is_dir():
                 parts = weights_saved_model.saved_model_parts(model, file)
@@ -61,10 +61,10 @@ def load_into(model: Any, file: Path, where: str) -> str:
             name, fit = _choose(parts)
             values = [value for variables, found in fit for value in _values(variables, found)]
         if {id(variable) for variable in model.weights} - {id(variable) for variable, _ in values}:
-            raise DataError("the network has weights outside its layers", hint="mend the recipe's code")
+            raise DataError("the network has weights outside its layers", hint="correct the recipe's code")
     except ZooError as error:
         raise type(error)(error.what, where=where, hint=error.hint) from None
-    except Exception as error:  # whatever h5py, zipfile, json and TensorFlow say of damaged bytes
+    except Exception as error:  # whatever h5py, zipfile, json and TensorFlow raise for damaged bytes
         what = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise DataError(f"the file is damaged: {quote(what[0], 200)}", where=where, hint=AGAIN) from error
     for variable, value in values:
@@ -73,16 +73,16 @@ def load_into(model: Any, file: Path, where: str) -> str:
 
 
 class _MismatchError(Exception):
-    """A part of the file is not the network; ``fitted`` layers were, before the first that is not."""
+    """A part of the file is not the network; its first ``fitted`` layers fit."""
 
     def __init__(self, what: str, hint: str, fitted: int) -> None:
         super().__init__(what)
         self.what, self.hint = what, hint
-        self.nearness = (hint == _UNCLEAR, fitted)  # what the file does not tell may be all that is wrong
+        self.nearness = (hint == _UNCLEAR, fitted)  # missing information may be the only problem
 
 
 def _choose(parts: Iterator[Part]) -> tuple[str, _Fit]:
-    """The part of the file that is the network: all of it, or the only model in it that fits."""
+    """Find the part of the file that is the network: all of it, or the only model in it that fits."""
     fits: dict[tuple[str, ...], tuple[str, _Fit]] = {}
     nearest: _MismatchError | None = None
     for part in parts:
@@ -93,7 +93,9 @@ def _choose(parts: Iterator[Part]) -> tuple[str, _Fit]:
             continue
         if not part.name:
             return "", fit
-        fits.setdefault(tuple(found.place for _, found in fit), (part.name, fit))  # a model that holds only a model
+        fits.setdefault(
+            tuple(found.place for _, found in fit), (part.name, fit)
+        )  # a model whose only content is a model
     if len(fits) > 1:
         names = ", ".join(quote(name) for name, _ in list(fits.values())[:8])
         raise DataError(f"several models in the file fit: {names}", hint=_MORE)
@@ -109,11 +111,11 @@ def _title(layer: Any) -> str:
 
 
 def _fitting(part: Part) -> _Fit:
-    """Each layer's variables and what the file has for them, once all of them are known to fit."""
+    """Pair each layer's variables with their weights in the file, after checking that all of them fit."""
     fit: _Fit = []
     for layer, variables, found in part.pairs:
         if layer is None and found is not None:
-            what = f"the file holds more than the network: {quote(found.name)} fits no layer of it"
+            what = f"the file has more layers than the network: {quote(found.name)} fits none"
             raise _MismatchError(what, _MORE, len(fit))
         if found is None or not found.weights:
             what = "the file has no weights for it" if found is None or not found.unclear else found.unclear
@@ -127,7 +129,7 @@ def _fitting(part: Part) -> _Fit:
 
 
 def _misfit(variables: list[Any], found: Layer) -> str:
-    """How the weights of a layer in the file are not those that the network wants; empty if they are."""
+    """Say how a layer's weights in the file differ from those of the network; empty if they fit."""
     import numpy as np
 
     for variable, weight in zip(variables, found.weights, strict=False):
@@ -135,26 +137,26 @@ def _misfit(variables: list[Any], found: Layer) -> str:
         # Keras 2 has "depthwise_kernel" where Keras 3 has "kernel".
         ours, theirs = (name.replace("depthwise_kernel", "kernel") for name in (variable.name, weight.role))
         if weight.shape != wanted:
-            return f"the file has {weight.shape} for {quote(weight.name)}, the network wants {wanted}"
+            return f"the file has {weight.shape} for {quote(weight.name)}, the network needs {wanted}"
         if theirs and ours in ORDER and ours != theirs:
-            return f"the file has {quote(weight.name)} where the network wants {quote(variable.path)}"
+            return f"the file has {quote(weight.name)} where the network needs {quote(variable.path)}"
         if weight.dtype.kind != np.dtype(variable.dtype).kind:
             name = "objects" if weight.dtype.hasobject else f"{weight.dtype} numbers"
-            return f"the file has {name} for {quote(weight.name)}, the network wants {variable.dtype}"
+            return f"the file has {name} for {quote(weight.name)}, the network needs {variable.dtype}"
     if len(variables) == len(found.weights):
         return ""
     have = ", ".join(quote(weight.name) for weight in found.weights[:8])
     names = ", ".join(variable.name for variable in variables[:8])
-    return f"the file has {len(found.weights)} weights for it ({have}), the network wants {len(variables)} ({names})"
+    return f"the file has {len(found.weights)} weights for it ({have}), the network needs {len(variables)} ({names})"
 
 
 def _values(variables: list[Any], found: Layer) -> Iterator[tuple[Any, Any]]:
     import numpy as np
 
     for variable, weight in zip(variables, found.weights, strict=True):
-        with np.errstate(over="ignore"):  # too large for float32: infinite, and named below
+        with np.errstate(over="ignore"):  # too large for float32: becomes infinity, and is reported below
             value = np.asarray(weight.read()).astype(variable.dtype)
         if not np.isfinite(value).all():
             what = f"{quote(weight.name)} holds NaN or infinity"
-            raise DataError(what, hint="the training that made it diverged: give an earlier state of it")
+            raise DataError(what, hint="its training diverged: give an earlier checkpoint")
         yield variable, value

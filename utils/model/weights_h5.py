@@ -1,4 +1,4 @@
-"""Weights from h5, as a file or in a ``.keras`` file: the old layout of Keras 1 and 2, and that of ``.weights.h5``."""
+"""Read weights from h5, as a file or in a ``.keras`` file: the layout of Keras 1 and 2, and that of ``.weights.h5``."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from utils.model.stored import (
 
 __all__ = ["h5_parts"]
 
-#: The most links an h5 file may hold, and the deepest.
+#: Most links in an h5 file, and their greatest depth.
 _LINKS, _DEPTH = 100_000, 30
-#: Filters that HDF5 and h5py bring along: deflate, shuffle, fletcher32, lzf. For others HDF5 would look for a plugin.
+#: Filters of HDF5 and h5py: deflate, shuffle, fletcher32, lzf. For any other, HDF5 would load a plugin.
 _FILTERS = {1, 2, 3, 32000}
-#: What a .keras file may hold beyond the network: the optimizer's state (twice the weights for Adam), and its config.
+#: Room in a .keras file beyond the network: the optimizer's state (twice the weights for Adam), and its config.
 _TIMES, _SLACK = 4, 16 << 20
 
 
 def h5_parts(model: Any, file: Path, opened: ExitStack) -> Iterator[Part]:
-    """The ways to take a network out of a file; ``opened`` keeps it open while its weights are read."""
+    """List the candidates for the network in a file; ``opened`` keeps it open while its weights are read."""
     import h5py
 
     stream, config = _h5_stream(model, opened.enter_context(file.open("rb")))
@@ -59,7 +59,7 @@ def h5_parts(model: Any, file: Path, opened: ExitStack) -> Iterator[Part]:
 
 
 def _h5_stream(model: Any, stream: BinaryIO) -> tuple[BinaryIO, Any]:
-    """The h5 file that a file is or holds, and the model's config beside it."""
+    """Open the h5 file that a file is or contains, and the model's config beside it."""
     head = stream.read(8)
     stream.seek(0)
     if head == b"\x89HDF\r\n\x1a\n":
@@ -67,13 +67,13 @@ def _h5_stream(model: Any, stream: BinaryIO) -> tuple[BinaryIO, Any]:
     if head[:4] == b"PK\x03\x04":
         return _from_keras(model, stream)
     suffix = Path(stream.name).suffix.lower()
-    what, hint = "is neither h5, nor .keras, nor a SavedModel folder", ALONE
+    what, hint = "is not an h5 file, a .keras file or a SavedModel folder", ALONE
     if not head:
         what, hint = "is empty", AGAIN
     elif re.match(rb"\x80[\0-\5]", head) or suffix in (".pkl", ".pickle", ".joblib", ".pt", ".pth"):
-        what = "is a Python pickle (as pickle, joblib and torch write): to read it would be to run it"
+        what = "is a Python pickle (as pickle, joblib and torch write): reading it would run code"
     elif head[4:] == b"TFL3":
-        what, hint = "is a TFLite model, whose weights are folded already", "give the Keras file it was made from"
+        what, hint = "is a TFLite model, whose weights are already folded", "give the Keras file that it was made from"
     elif head[:2] == b"\x1f\x8b" or suffix == ".tar":
         what, hint = "is an archive", "unpack it and give the file or folder in it"
     elif suffix == ".pb":
@@ -85,14 +85,16 @@ def _from_keras(model: Any, stream: BinaryIO) -> tuple[BinaryIO, Any]:
     with zipfile.ZipFile(stream) as archive:
         names = archive.namelist()
         if any(name.endswith(".pkl") for name in names):
-            raise DataError("is a torch file, a Python pickle in a zip: to read it would be to run it", hint=ALONE)
+            raise DataError("is a torch file, a Python pickle in a zip: reading it would run code", hint=ALONE)
         if "model.weights.h5" not in names:
-            raise DataError("is a zip archive without model.weights.h5, so no .keras file", hint=ALONE)
+            raise DataError("is a zip archive without model.weights.h5, so not a .keras file", hint=ALONE)
         need = sum(math.prod(variable.shape) * 4 for variable in model.variables)
         for name, most in (("config.json", _SLACK), ("model.weights.h5", _TIMES * need + _SLACK)):
             if name in names and archive.getinfo(name).file_size > most:
                 size = archive.getinfo(name).file_size
-                raise DataError(f"{name} in it unpacks to {size:,} bytes, more than the {most:,} of use", hint=ALONE)
+                raise DataError(
+                    f"{name} in it unpacks to {size:,} bytes, more than the {most:,} that a network needs", hint=ALONE
+                )
         config = keras_config.read_config(archive.read("config.json")) if "config.json" in names else None
         return io.BytesIO(archive.read("model.weights.h5")), config
 
@@ -102,11 +104,11 @@ def _refuse_links(root: Any) -> None:
 
     seen = itertools.count(1)
 
-    def check(name: str, link: Any) -> str | None:  # h5py swallows what is raised in here; a word ends the walk
+    def check(name: str, link: Any) -> str | None:  # h5py swallows exceptions in here; returning a word ends the walk
         if not isinstance(link, h5py.HardLink):
-            return f"{quote(name)} is a link to another place, and Keras writes none"
+            return f"{quote(name)} is a link, which Keras never writes"
         too_many = next(seen) > _LINKS or name.count("/") > _DEPTH
-        return "holds more or deeper groups than any network" if too_many else None
+        return "has more or deeper groups than any network" if too_many else None
 
     if hostile := root.visititems_links(check):
         raise DataError(hostile, hint=ALONE)
@@ -117,19 +119,19 @@ def _dataset(group: Any, name: str) -> Weight:
 
     data = group[name]
     if not isinstance(data, h5py.Dataset):
-        raise DataError(f"{quote(name)} is no array", hint=AGAIN)
+        raise DataError(f"{quote(name)} is not an array", hint=AGAIN)
     made = data.id.get_create_plist()
     if data.external or data.is_virtual:
-        raise DataError(f"{quote(name)} keeps its numbers in another file", hint=ALONE)
+        raise DataError(f"{quote(name)} stores its numbers in another file", hint=ALONE)
     if {made.get_filter(index)[0] for index in range(made.get_nfilters())} - _FILTERS:
-        raise DataError(f"{quote(name)} is packed by a filter that is not of HDF5", hint=ALONE)
+        raise DataError(f"{quote(name)} is compressed by a filter that is not part of HDF5", hint=ALONE)
     if data.chunks and any(chunk > size for chunk, size in zip(data.chunks, data.shape, strict=True)):
         raise DataError(f"{quote(name)} unpacks to more than its shape", hint=ALONE)
     return Weight(name, data.shape, data.dtype, lambda: data[()])
 
 
 def _strings(group: Any, name: str) -> list[str]:
-    """A list in the attributes; Keras splits a long one into name0, name1..."""
+    """Read a list from the attributes; Keras splits a long one into name0, name1..."""
     numbered = (f"{name}{index}" for index in itertools.count())
     found: list[str] = []
     for part in [name] if name in group.attrs else itertools.takewhile(group.attrs.__contains__, numbered):
@@ -140,11 +142,11 @@ def _strings(group: Any, name: str) -> list[str]:
 
 
 def _legacy(group: Any, config: Any, network: list[str]) -> Group:
-    """The old layout: layers by order, as Keras does, for names differ from one building of a network to the next.
+    """Read the old layout: layers by order, as Keras does, because names differ each time a network is built.
 
-    A model in the model is one list of weights: those that were trained when it was saved, then the frozen ones. So
-    its layers are told apart by the names of their weights. Their order is that of the config; without one, that of
-    the network's layers of these names.
+    An inner model is one list of weights: those that were trainable when it was saved, then the frozen ones. So the
+    names of the weights tell its layers apart. Their order is that of the config; without one, that of the network's
+    layers of these names.
     """
     configs = {keras_config.layer_name(each): each for each in keras_config.inner_layers(config)}
     whole = Group("", [])
@@ -156,9 +158,9 @@ def _legacy(group: Any, config: Any, network: list[str]) -> Group:
         parents = {weight.name.rpartition("/")[0] for weight in weights}
         if not weights:
             continue
-        if None in owners or (not inner and set(owners) == {name}):  # a layer, or a model that no name tells about
+        if None in owners or (not inner and set(owners) == {name}):  # a layer, or a model that no name identifies
             several = inner or len(parents) > 1
-            unclear = f"the file does not tell which layers are in {quote(name)}, or their order" if several else ""
+            unclear = f"the file does not say which layers are in {quote(name)}, or their order" if several else ""
             whole.content.append(Layer(name, name, weights, unclear))
             continue
         by_layer: dict[str, list[Weight]] = {each: [] for each in known if each in owners}
@@ -169,7 +171,7 @@ def _legacy(group: Any, config: Any, network: list[str]) -> Group:
 
 
 def _names(configs: list[Any]) -> Iterator[str]:
-    """The names of all layers, those of models inside the model one by one."""
+    """List the names of all layers, including those of inner models."""
     for config in configs:
         if inner := keras_config.inner_layers(config):
             yield from _names(inner)
@@ -178,12 +180,12 @@ def _names(configs: list[Any]) -> Iterator[str]:
 
 
 def _owner(weight: Weight, names: set[str]) -> str | None:
-    """Which of the layers a weight is of: ``head`` of ``sequential/head/kernel``."""
+    """Find the layer that a weight belongs to: ``head`` for ``sequential/head/kernel``."""
     return next((part for part in reversed(weight.name.split("/")[:-1]) if part in names), None)
 
 
 def _inner_model(place: str, inner: list[Any], weights: dict[str, list[Weight]]) -> Group:
-    """A model in the model; its layers are configs, or names."""
+    """Read an inner model; its layers are configs, or names."""
     group = Group(place, [])
     for each in inner:
         name = each if isinstance(each, str) else keras_config.layer_name(each)
@@ -195,10 +197,10 @@ def _inner_model(place: str, inner: list[Any], weights: dict[str, list[Weight]])
 
 
 def _keras3_parts(model: Any, root: Any, config: Any) -> Iterator[Part]:
-    """The layout of ``.weights.h5``: by path, as Keras does, then each model inside it.
+    """Read the layout of ``.weights.h5``: by path, as Keras does, then each model inside it.
 
-    Paths count the layers of one class in one model: ``layers/conv2d_1/vars/0`` is the first weight of the second
-    Conv2D. So they tell the order of all layers only where no class is in two models; a ``.keras`` file's config does.
+    Paths number the layers of one class in one model: ``layers/conv2d_1/vars/0`` is the first weight of the second
+    Conv2D. So they give the order of all layers only if no class is in two models. The config in a ``.keras`` file always does.
     """
     import h5py
 
@@ -213,7 +215,7 @@ def _keras3_parts(model: Any, root: Any, config: Any) -> Iterator[Part]:
     root.visititems(note)
 
     def layer(path: str) -> Layer:
-        names = sorted(found.get(path, []), key=lambda name: (len(name), name))  # 10 after 9
+        names = sorted(found.get(path, []), key=lambda name: (len(name), name))  # numerically: 10 after 9
         return Layer(path, path or "vars", [_dataset(root, name) for name in names])
 
     models = sorted({path[: path.rfind("layers/")] for path in found if path.rfind("layers/") > 0})
@@ -232,7 +234,7 @@ def _keras3_parts(model: Any, root: Any, config: Any) -> Iterator[Part]:
         yield Part(str(shown).rstrip("/"), _by_class(model, found, prefix, layer))
 
 
-_Read = Callable[[str], Layer]  # the layer at a path; one without weights where nothing is
+_Read = Callable[[str], Layer]  # the layer at a path; one without weights if nothing is there
 
 
 def _by_path(model: Any, found: Iterable[str], prefix: str, read: _Read) -> Pairs:
@@ -258,8 +260,8 @@ def _network_paths(layers: list[Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _by_class(model: Any, found: Iterable[str], prefix: str, read: _Read) -> Pairs:
-    """The n-th layer of a class with the n-th of that class, whichever model it is in."""
-    numbered: dict[str, list[tuple[int, str]]] = {}  # of each class
+    """Pair the n-th layer of a class with the n-th of that class in the file, in any model."""
+    numbered: dict[str, list[tuple[int, str]]] = {}  # by class
     inside: dict[str, set[str]] = {}
     for path in found:
         if path.startswith(prefix):
@@ -272,7 +274,7 @@ def _by_class(model: Any, found: Iterable[str], prefix: str, read: _Read) -> Pai
     for layer in leaves(model.layers):
         kind = class_path(type(layer).__name__, 0)
         if len(inside.get(kind, ())) > 1:
-            what = f"the file has {type(layer).__name__} layers in several models, and does not tell their order"
+            what = f"the file has {type(layer).__name__} layers in several models, and does not say their order"
             yield layer, layer.weights, Layer(kind, kind, [], unclear=what)
         yield layer, layer.weights, read(left[kind].pop(0)) if left.get(kind) else None
     for paths in left.values():
@@ -281,7 +283,7 @@ def _by_class(model: Any, found: Iterable[str], prefix: str, read: _Read) -> Pai
 
 
 def _from_config(config: Any, prefix: str, found: Iterable[str], read: _Read) -> Group:
-    """The model as the config has it, with the layers at their paths."""
+    """Build the model as in the config, with the layers at their paths."""
     group = Group(str(keras_config.layer_name(config)), [])
     used: Counter[str] = Counter()
     for each in keras_config.inner_layers(config):

@@ -1,7 +1,7 @@
-"""Weights from a SavedModel folder, read as the checkpoint that it is: nothing of its graph is loaded.
+"""Read weights from the checkpoint in a SavedModel folder; its graph is not loaded.
 
-The checkpoint's object graph tells which variable belongs to which layer, and which layer to which model. Its keys
-do not: each is the shortest path to its variable, ``variables/7`` for one in a model in a model of Keras 2.
+The checkpoint's object graph says which variable belongs to which layer, and which layer to which model. Its keys do
+not: each is the shortest path to its variable, such as ``variables/7`` for one in an inner model of Keras 2.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from utils.model.stored import ALONE, FOLDER, ORDER, Group, Layer, Part, Weight,
 
 __all__ = ["saved_model_parts"]
 
-_DEPTH = 30  # of models in models
-#: Children of a node that are layers: of Keras 2, and of Keras 3 as ``tf.saved_model.save`` writes it.
+_DEPTH = 30  # levels of inner models
+#: Children of a node that are layers: in Keras 2, and in Keras 3 as ``tf.saved_model.save`` writes it.
 _LAYER = re.compile(r"layer_with_weights-(\d+)")
 _LISTS = ("_operations", "_layers")
 
 
 def saved_model_parts(model: Any, folder: Path) -> Iterator[Part]:
-    """The ways to take a network out of a SavedModel."""
+    """List the candidates for the network in a SavedModel."""
     if not {"saved_model.pb", "variables/variables.index"} <= list_members(folder).keys():
-        raise DataError("is a folder, but no SavedModel", hint=FOLDER)
+        raise DataError("is a folder, but not a SavedModel", hint=FOLDER)
     from tensorflow.train import load_checkpoint
 
     whole = _Checkpoint(load_checkpoint(os.fspath(folder / "variables" / "variables"))).model()
@@ -46,13 +46,13 @@ class _Checkpoint:
         self._shapes = reader.get_variable_to_shape_map()
         self._dtypes = reader.get_variable_to_dtype_map()
         graph = TrackableObjectGraph()
-        if "_CHECKPOINTABLE_OBJECT_GRAPH" in self._shapes:  # only names are taken from it
+        if "_CHECKPOINTABLE_OBJECT_GRAPH" in self._shapes:  # only names are read from it
             graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
         self._nodes = graph.nodes
         self._children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
 
     def model(self) -> Group:
-        """All layers; raises DataError if there are none."""
+        """List all layers; raises DataError if there are none."""
         root = self._children[0] if self._children else {}
         inner = self._layers(0) if root else []
         if inner:
@@ -62,14 +62,14 @@ class _Checkpoint:
         weights = [weight for _, node in listed for weight in self._weights(node, "")]
         grouped = itertools.groupby(weights, lambda weight: weight.name.rpartition("/")[0])
         if not weights or not all("/" in weight.name for weight in weights):
-            raise DataError("is a SavedModel, but not of a Keras network", hint=ALONE)
+            raise DataError("is a SavedModel, but not one of a Keras network", hint=ALONE)
         return Group("", [Layer(f"{name} {n}", name, list(each)) for n, (name, each) in enumerate(grouped)])
 
     def _named(self, children: dict[str, int], name: str) -> dict[str, int]:
         return self._children[children[name]] if name in children else {}
 
     def _layers(self, node: int) -> list[tuple[str, int]]:
-        """The layers right in a model, in its order."""
+        """List the direct layers of a model, in its order."""
         children = self._children[node]
         if found := [(int(match[1]), name) for name in children if (match := _LAYER.fullmatch(name))]:
             return [(name, children[name]) for _, name in sorted(found)]
@@ -83,11 +83,11 @@ class _Checkpoint:
         content: list[Layer | Group] = []
         for name, node in inner:
             path = f"{place}/{name}".lstrip("/")
-            if node in seen:  # a layer that is used twice, or a circle
+            if node in seen:  # a layer that is used twice, or a loop
                 continue
             seen.add(node)
             if depth > _DEPTH:
-                raise DataError("holds more or deeper models than any network", hint=ALONE)
+                raise DataError("has more or deeper models than any network", hint=ALONE)
             if deeper := self._layers(node):
                 content.append(self._group(path, deeper, seen, depth + 1))
             elif weights := [w for role, child in self._children[node].items() for w in self._weights(child, role)]:
@@ -95,7 +95,7 @@ class _Checkpoint:
         return Group(place, content)
 
     def _weights(self, node: int, role: str) -> Iterator[Weight]:
-        """The variable that a node is, if it is one."""
+        """Get the variable of a node, if it has one."""
         import numpy as np
 
         if not re.fullmatch("[a-z_]*", role):
@@ -109,8 +109,8 @@ class _Checkpoint:
 
 
 def _sorted(weights: list[Weight]) -> list[Weight]:
-    """The weights of one layer, in Keras's order."""
+    """Sort the weights of one layer into Keras's order."""
     ranks = [ORDER.index(weight.role) if weight.role else len(ORDER) for weight in weights]
-    if len(set(ranks)) < len(ranks):  # which is which?
-        raise DataError(f"{quote(weights[0].name)} is a weight of no Keras layer", hint=ALONE)
+    if len(set(ranks)) < len(ranks):  # they cannot be told apart
+        raise DataError(f"{quote(weights[0].name)} is not a weight of a Keras layer", hint=ALONE)
     return [weight for _, weight in sorted(zip(ranks, weights, strict=True), key=lambda each: each[0])]

@@ -134,9 +134,9 @@ def test_too_few_and_too_many_layers(mine: Callable[[str], Path], tmp_path: Path
     missing = "the file has no weights for it" if kind in ("weights.h5", "keras") else r"the file has \(6, 3\) for"
     refused(net(extra=True), mine(kind), rf'layer "extra" \(Conv2D\): {missing}')
     longer = save(kind, fill(net(extra=True)), tmp_path)
-    many = (
-        "has more layers than the network: " if kind in ("weights.h5", "keras") else r'layer "head" \(Dense\): the file has'
-    )
+    many = "has more layers than the network: "
+    if kind not in ("weights.h5", "keras"):
+        many = r'layer "head" \(Dense\): the file has'
     refused(net(), longer, many)
 
 

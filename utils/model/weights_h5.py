@@ -200,7 +200,8 @@ def _keras3_parts(model: Any, root: Any, config: Any) -> Iterator[Part]:
     """Read the layout of ``.weights.h5``: by path, as Keras does, then each model inside it.
 
     Paths number the layers of one class in one model: ``layers/conv2d_1/vars/0`` is the first weight of the second
-    Conv2D. So they give the order of all layers only if no class is in two models. The config in a ``.keras`` file always does.
+    Conv2D. So they give the order of all layers only if no class is in two models. The config of a ``.keras`` file
+    always does.
     """
     import h5py
 

@@ -161,7 +161,7 @@ def test_a_dropped_connection_goes_on(built: Checkout, sshd: Sshd) -> None:
     assert killed
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the connection was lost" in done.stdout
-    assert "goes on where the last connection stopped: " in done.stdout
+    assert "resumes: " in done.stdout
     assert "copied 1 of " in done.stdout
     assert (sshd.home / "nxp-model-zoo" / MODEL / "zz.bin").read_bytes() == large
 
@@ -189,7 +189,7 @@ def test_several_boards_side_by_side(built: Checkout, start_sshd: Callable[[], S
         (board.folder / "authorized").write_text(users)
     done = measure(built, f"{first.target},{broken.target},{second.target}", env_of(first))
     assert done.returncode == BOARD, done.stdout + done.stderr
-    assert f"{broken.target}: there is no python3 on the board" in done.stderr
+    assert f"{broken.target}: python3 is not installed on the board" in done.stderr
     for board in (first, second):
         assert report_of(built, board.target)["report"]["models"]
     card = (built.root / "artifacts" / MODEL / "README.md").read_text()
@@ -252,7 +252,7 @@ def test_not_let_in(built: Checkout, sshd: Sshd, wrong: str) -> None:
         target = f"nobody-such@127.0.0.1:{sshd.port}"
     begin = time.monotonic()
     done = measure(built, target, env_of(sshd))
-    refused(done, "this user and key are not let in; passwords are never asked for", "ssh-copy-id")
+    refused(done, "the board refused this user and key; passwords are never asked for", "ssh-copy-id")
     assert time.monotonic() - begin < 20
 
 
@@ -260,7 +260,9 @@ def test_nothing_listens(built: Checkout, sshd: Sshd) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         refused(
-            measure(built, f"127.0.0.1:{free.getsockname()[1]}", env_of(sshd)), "nothing listens there", "HOST:PORT"
+            measure(built, f"127.0.0.1:{free.getsockname()[1]}", env_of(sshd)),
+            "nothing listens on this port",
+            "HOST:PORT",
         )
 
 
@@ -273,7 +275,7 @@ def test_a_host_that_says_nothing(built: Checkout, sshd: Sshd) -> None:
 
 
 def test_no_such_name(built: Checkout, sshd: Sshd) -> None:
-    refused(measure(built, "board.invalid", env_of(sshd)), "no host has this name", "~/.ssh/config")
+    refused(measure(built, "board.invalid", env_of(sshd)), "the host name is unknown", "~/.ssh/config")
 
 
 @NEEDS_SSH
@@ -288,13 +290,13 @@ def test_settings_that_ssh_does_not_know(built: Checkout, options: str) -> None:
 def test_no_target(built_once: Checkout, target: str) -> None:
     done = measure(built_once, target, {})
     assert done.returncode == BOARD
-    assert "no target" in done.stderr or "which board?" in done.stderr
+    assert "is not a target" in done.stderr or "no board is named" in done.stderr
     assert "target=[USER@]HOST[:PORT]" in done.stderr or "target=root@HOST[:PORT]" in done.stderr
 
 
 def test_no_ssh_here(built: Checkout, tmp_path: Path) -> None:
     done = built.run(sys.executable, "-m", "utils.board", "prepare", "root@board", env={"PATH": str(tmp_path)})
-    refused(done, "there is no ssh on this machine", "apt-get install openssh-client")
+    refused(done, "ssh is not installed", "apt-get install openssh-client")
 
 
 # Troubles on the board
@@ -302,7 +304,7 @@ def test_no_ssh_here(built: Checkout, tmp_path: Path) -> None:
 
 def test_no_python(built: Checkout, sshd: Sshd) -> None:
     sshd.python.unlink()
-    refused(measure(built, sshd.target, env_of(sshd)), "there is no python3 on the board", "install it")
+    refused(measure(built, sshd.target, env_of(sshd)), "python3 is not installed on the board", "install it")
 
 
 def test_no_numpy(built: Checkout, sshd: Sshd) -> None:
@@ -338,7 +340,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.parametrize(("options", "why"), [("size=100k", "MB are needed, "), ("nr_inodes=5", "the disk is full")])
+@pytest.mark.parametrize(("options", "why"), [("size=100k", "MB needed, "), ("nr_inodes=5", "the disk is full")])
 def test_a_full_board(built: Checkout, sshd: Sshd, options: str, why: str) -> None:
     with mounted(sshd.home, options):
         done = measure(built, sshd.target, env_of(sshd))
@@ -362,7 +364,7 @@ def test_a_board_that_fills_up_while_copying(built: Checkout, sshd: Sshd) -> Non
         sshd.board(script.removeprefix("#!/bin/sh\n"))
         done = measure(built, sshd.target, env_of(sshd))
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "goes on where the last connection stopped" in done.stdout
+        assert "resumes: " in done.stdout
 
 
 def test_a_read_only_board(built: Checkout, sshd: Sshd) -> None:
@@ -372,7 +374,7 @@ def test_a_read_only_board(built: Checkout, sshd: Sshd) -> None:
 
 def test_a_file_where_the_folder_should_be(built: Checkout, sshd: Sshd) -> None:
     (sshd.home / "nxp-model-zoo").write_text("mine")
-    refused(measure(built, sshd.target, env_of(sshd)), "is no folder", "ZOO_BOARD_FOLDER=/var/lib")
+    refused(measure(built, sshd.target, env_of(sshd)), "is not a folder", "ZOO_BOARD_FOLDER=/var/lib")
 
 
 # Bundles
@@ -384,17 +386,15 @@ def test_no_bundle_and_a_damaged_one(built: Checkout) -> None:
     shutil.rmtree(built.root / "artifacts" / "demo_bilinear")
     done = built.doit("board:demo_bilinear", "target=root@board.invalid", env=env)
     assert done.returncode != 0
-    assert "no whole bundle is here" in done.stderr
+    assert "there is no complete bundle" in done.stderr
     assert "doit demo_bilinear makes it" in done.stderr
     with (built.root / "artifacts" / MODEL / "labels.txt").open("a") as file:
         file.write("one more\n")
     done = built.doit("board", "target=root@board.invalid", env=env)
-    missing = next(
-        line for line in done.stdout.splitlines() if line.startswith("board: not built, so not on a board: ")
-    )
+    missing = next(line for line in done.stdout.splitlines() if line.startswith("board: not built, so not run: "))
     assert "demo_bilinear" in missing
     assert MODEL not in missing
-    assert "labels.txt is not as it was built" in done.stderr
+    assert "labels.txt changed after the build" in done.stderr
     assert not (built.root / "artifacts" / "demo_bilinear").exists()
 
 

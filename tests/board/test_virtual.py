@@ -99,7 +99,7 @@ print(json.dumps({
 def test_too_much_memory(tmp_path: Path, board_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_BOARD_ROOT", str(board_root))
     (tmp_path / "example.py").write_text("x = b'x' * (600 << 20)\n")
-    with pytest.raises(BoardError, match=r"6\d\d MB of memory, 512 MB are allowed"):
+    with pytest.raises(BoardError, match=r"6\d\d MB of memory at peak, 512 MB are allowed"):
         Virtual().measure(Bundle(MODEL, tmp_path, {}), print)
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_root_is_one_line(built: Checkout, board_root: Path, tmp_path:
     shutil.copy(board_root / "etc" / "zoo-board", tmp_path / "root" / "etc")
     done = measure(built, "virtual", env_of(tmp_path / "root"))
     assert done.returncode == 12
-    assert "virtual: it cannot be entered: bwrap: " in done.stderr
+    assert "virtual: the root cannot be entered: bwrap: " in done.stderr
     assert "docker/make-board" in done.stderr
 
 

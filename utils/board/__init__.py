@@ -1,10 +1,10 @@
-"""Boards: a bundle runs where it has to work, and what was seen is kept.
+"""Boards: run a bundle where it has to work, and keep the results.
 
-A target is ``virtual`` (an aarch64 Debian under qemu-user, ``utils/board/virtual.py``) or what ssh calls a host:
-``[USER@]HOST[:PORT]``, also an alias of ``~/.ssh/config`` (``utils/board/ssh.py``). ``utils/board/__main__.py`` is the
+A target is ``virtual`` (an aarch64 Debian under qemu-user, ``utils/board/virtual.py``) or an ssh host:
+``[USER@]HOST[:PORT]``, or an alias of ``~/.ssh/config`` (``utils/board/ssh.py``). ``utils/board/__main__.py`` is the
 program behind ``doit board``; ``utils/board/remote.py`` is what it sends to a board beside the bundle. A board is not
-believed: what it says is bounded, held against the schemas of ``answers.py`` and ``utils/bundle/board_report.py``, and
-only then kept.
+trusted: its output is bounded and checked against the schemas of ``answers.py`` and ``utils/bundle/board_report.py``
+before it is kept.
 
 Each run leaves ``build/<model>/board/<target>.json``, which the card shows and copies to ``artifacts/<model>/board/``::
 
@@ -34,10 +34,10 @@ from utils.untrusted import as_text
 
 __all__ = ["ARGUMENTS", "Board", "Bundle", "Outcome", "file_name_of"]
 
-#: What example.py is asked on a board.
+#: Arguments of example.py on a board.
 ARGUMENTS = ("--compare", "--json")
 
-#: How a board tells how far it is.
+#: Reports a board's progress.
 Say = Callable[[str], None]
 
 
@@ -47,8 +47,8 @@ class Bundle:
 
     Attributes:
         model: its name.
-        folder: where it is.
-        files: what example.py reads, by sha256: all but the card, which changes when a board was measured.
+        folder: its path.
+        files: name -> sha256 of what example.py reads: all but the card, which changes after a measurement.
     """
 
     model: str
@@ -57,47 +57,47 @@ class Bundle:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Bundle:
-        """The bundle of a recipe, every byte of it checked.
+        """Load the bundle of a recipe, and check every byte of it.
 
         Raises:
-            BuildError: there is none, or it is damaged.
+            BuildError: it does not exist, or is damaged.
         """
         folder = paths.bundle(recipe.name)
-        build = f"doit {recipe.name} makes it"
+        build = f"doit {recipe.name} builds it"
         try:
             summed = _sums(folder)
             wrong = sorted(name for name, digest in summed.items() if files.sha256(_plain_file(folder, name)) != digest)
         except FileNotFoundError as error:
             raise BuildError(
-                "no whole bundle is here", where=paths.relative(Path(error.filename)), hint=build
+                "there is no complete bundle", where=paths.relative(Path(error.filename)), hint=build
             ) from None
         except (OSError, ValueError) as error:
             raise BuildError(f"the bundle cannot be read: {error}", where=paths.relative(folder), hint=build) from None
         if wrong:
-            raise BuildError(f"{', '.join(wrong)} is not as it was built", where=paths.relative(folder), hint=build)
+            raise BuildError(f"{', '.join(wrong)} changed after the build", where=paths.relative(folder), hint=build)
         card = layout.card_files(recipe)
         return cls(recipe.name, folder, {name: digest for name, digest in summed.items() if name not in card})
 
     @property
     def models(self) -> dict[str, str]:
-        """The files that example.py runs, by sha256; what is in folders is compiled, and runs when it is named."""
+        """The model files that example.py runs by default, with their sha256; compiled ones are in folders."""
         return {name: digest for name, digest in self.files.items() if name.endswith(".tflite") and "/" not in name}
 
     def size(self, name: str) -> int:
-        """Bytes of one of its files."""
+        """Size of one of its files in bytes."""
         return (self.folder / name).stat().st_size
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a board gave back.
+    """The result of a board.
 
     Attributes:
-        bsp: the facts that ``remote.py`` found; None where they were not asked for.
+        bsp: the facts that ``remote.py`` found; None if they were not requested.
         code: exit code of example.py.
-        out: what it printed, one JSON object when all is well.
-        err: what it complained of.
-        peak: most bytes of memory that it took; 0 where that is not measured.
+        out: its stdout, one JSON object on success.
+        err: its stderr.
+        peak: peak memory in bytes; 0 if not measured.
     """
 
     bsp: Bsp | None
@@ -108,21 +108,21 @@ class Outcome:
 
 
 class Board(Protocol):
-    """Somewhere to run a bundle."""
+    """A place that runs a bundle."""
 
     target: str
     emulated: bool
     limit: int
 
     def prepare(self, say: Say) -> None:
-        """Look, before any bundle, whether what is needed on this side is there."""
+        """Check, before any bundle, that this machine has what is needed."""
 
     def measure(self, bundle: Bundle, say: Say) -> Outcome:
-        """Bring the bundle there, run its example.py, bring back what it said."""
+        """Copy the bundle there, run its example.py, return its result."""
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """The sha256 of every file that the SHA256SUMS of the bundle, and of a folder in it, name."""
+    """Collect the sha256 of every file in the SHA256SUMS of the bundle, and of the folders in it."""
     found = {}
     for sums in (folder / files.SUMS, *sorted(folder.glob(f"*/{files.SUMS}"))):
         for name, digest in files.parse_sums(sums.read_text(encoding="utf-8")).items():
@@ -131,15 +131,15 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _plain_file(folder: Path, name: str) -> Path:
-    """A file of the bundle.
+    """Find a file of the bundle.
 
     Raises:
-        ValueError: a link leads to it, or it is no file.
+        ValueError: it is a link or reached through one, or not a file.
     """
     file = folder / name
     linked = any(path.is_symlink() for path in (file, *file.parents) if path.is_relative_to(folder) and path != folder)
     if linked or (file.exists() and not file.is_file()):
-        raise ValueError(f"{as_text(name)} is a link, or no file")
+        raise ValueError(f"{as_text(name)} is a link, or not a file")
     return file
 
 

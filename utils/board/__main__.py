@@ -1,6 +1,6 @@
 """``python -m utils.board prepare TARGETS`` and ``python -m utils.board run TARGETS MODEL``; doit calls both.
 
-The boards of one call work side by side; each ends for itself, and what went wrong is said at the end.
+The boards of one call work side by side and end independently; errors are reported at the end.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from utils.untrusted import as_text
 
 
 def boards(targets: str) -> list[Board]:
-    """The boards that the user named.
+    """List the boards that the user named.
 
     Raises:
-        BoardError: none, or one that is no target.
+        BoardError: none is named, or a name is not a target.
     """
     names = list(dict.fromkeys(filter(None, targets.split(","))))
     if not names:
         raise BoardError(
-            "which board?", hint="doit board target=virtual, or target=root@HOST[:PORT]; several with commas"
+            "no board is named",
+            hint="doit board target=virtual, or target=root@HOST[:PORT]; separate several with commas",
         )
     return [Virtual() if name == "virtual" else Ssh(name) for name in names]
 
 
 def prepare(targets: str) -> None:
-    """Say what cannot be, before anything runs."""
+    """Report what is impossible before anything runs."""
     known = read_recipes()[0]
     left_out = [name for name in known if not (paths.bundle(name) / "SHA256SUMS").is_file()]
     if len(left_out) == len(known):
@@ -49,11 +50,11 @@ def prepare(targets: str) -> None:
     for board in boards(targets):
         board.prepare(_say(board.target))
     if left_out:
-        _say("")(f"not built, so not on a board: {', '.join(left_out)}")
+        _say("")(f"not built, so not run: {', '.join(left_out)}")
 
 
 def run(targets: str, model: str) -> None:
-    """Run one bundle on every board, keep what was seen, and make the card again."""
+    """Run one bundle on every board, keep the results, and update the card."""
     found = find_recipe(model)
     chosen, bundle = boards(targets), Bundle.of(found)
     with ThreadPoolExecutor(len(chosen)) as pool:
@@ -82,7 +83,7 @@ def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: Report) 
     """Write ``board/<target>.json`` beside the other intermediate files, and into the bundle.
 
     Raises:
-        BoardError: it would be one that cannot be read again.
+        BoardError: the record could not be read again.
     """
     assert outcome.bsp is not None
     facts = {
@@ -99,7 +100,7 @@ def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: Report) 
     text = files.dump_json(facts)
     parse_record(text.encode(), board.target)
     folders = [paths.work(bundle.model)]
-    folders += [bundle.folder] if (bundle.folder / files.SUMS).is_file() else []  # it may have been cleaned away
+    folders += [bundle.folder] if (bundle.folder / files.SUMS).is_file() else []  # `doit clean` may have removed it
     for folder in folders:
         final = folder / "board" / f"{file_name_of(board.target)}.json"
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ def save_report(board: Board, bundle: Bundle, outcome: Outcome, report: Report) 
 
 
 def check_report(board: Board, bundle: Bundle, report: Report, outcome: Outcome) -> ValidationError | None:
-    """Say what came out; the error is returned for every verdict that is not PASS."""
+    """Report the result; returns an error unless every verdict is PASS."""
     say = _say(f"{bundle.model} {board.target}")
     wrong = []
     for entry in report.models:
@@ -124,11 +125,11 @@ def check_report(board: Board, bundle: Bundle, report: Report, outcome: Outcome)
     if not wrong and outcome.code == 0:
         return None
     wrong = wrong or [f"example.py ended with exit code {outcome.code}: {as_text(outcome.err.strip())}"]
-    return ValidationError("\n  ".join(wrong), where=board.target, hint="the card of the bundle shows it too")
+    return ValidationError("\n  ".join(wrong), where=board.target, hint="see the card of the bundle")
 
 
 def _make_card(found: Recipe) -> None:
-    """Let the card show it, where all that the card is made of is there and current; else the next build does."""
+    """Update the card if all its inputs are present and current; otherwise the next build does it."""
     *before, card = plan.steps_of(found)
     if not all(step.is_current() for step in before):
         _say(found.name)(f"the card shows it after the next `doit {found.name}`")
@@ -157,7 +158,7 @@ def _print_error(where: str, error: ZooError) -> None:
 
 
 def main(verb: str, *words: str) -> int:
-    """Do it; returns the exit code."""
+    """Run the command; returns the exit code."""
     try:
         if verb == "prepare":
             prepare(*words)

@@ -1,4 +1,4 @@
-"""What a board answers: found among the noise of its login, held against a schema."""
+"""A board's answers: found among the output of its login scripts, and checked against a schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from utils.untrusted import as_text, parse_as, parse_json
 
 __all__ = ["MARK", "Probed", "Problem", "Received", "Running", "parse_answer", "read_report"]
 
-#: What our line of the output begins with; as in ``remote.py``.
+#: Start of the one line that is ours; as in ``remote.py``.
 MARK = "nxp-model-zoo: "
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -24,7 +24,7 @@ _FEW = Field(max_length=limits.BOARD_ENTRIES)
 
 
 class Probed(Closed):
-    """The board's facts, and what it has of a bundle."""
+    """The board's facts, and the files of a bundle that it already has."""
 
     bsp: Bsp
     folder: Text
@@ -34,19 +34,19 @@ class Probed(Closed):
 
 
 class Received(Closed):
-    """What came of a copy."""
+    """The result of a copy."""
 
     damaged: Annotated[list[Text], _FEW]
 
 
 class Running(Closed):
-    """The program begins, in this folder."""
+    """The program starts, in this folder."""
 
     runs: Text
 
 
 class Problem(Closed):
-    """What the board met."""
+    """A problem on the board."""
 
     problem: Text
     path: Text
@@ -54,15 +54,15 @@ class Problem(Closed):
 
 
 def parse_answer(schema: type[Schema], said: str, where: str) -> Schema | Problem:
-    """The object that ``remote.py`` printed.
+    """Parse the object that ``remote.py`` printed.
 
     Raises:
         BoardError: something else answered.
     """
     line = next((line for line in said.splitlines()[::-1] if line.startswith(MARK)), None)
-    hint = "its login scripts may print something: try `ssh TARGET python3 --version` by hand"
+    hint = "its login scripts may print something: try `ssh TARGET python3 --version`"
     if line is None:
-        raise BoardError(f"Python on the board said {as_text(said.strip(), 200)!r}", where=where, hint=hint)
+        raise BoardError(f"Python on the board printed {as_text(said.strip(), 200)!r}", where=where, hint=hint)
     text = line.removeprefix(MARK)
     found: Any = parse_json(text, where=where, error=BoardError, hint=hint)
     try:
@@ -70,14 +70,14 @@ def parse_answer(schema: type[Schema], said: str, where: str) -> Schema | Proble
             return parse_as(Problem, text, where=where, error=BoardError, hint=hint)
         return parse_as(schema, text, where=where, error=BoardError, hint=hint)
     except BoardError as error:
-        raise BoardError(f"the board answered nonsense: {error.what}", where=where, hint=hint) from None
+        raise BoardError(f"the board's answer cannot be read: {error.what}", where=where, hint=hint) from None
 
 
 def read_report(outcome: Outcome, bundle: Bundle, where: str) -> Report:
-    """What example.py printed: the verdict on every model of the bundle, each by its sha256, and on no other.
+    """Parse what example.py printed: a verdict on every model of the bundle, each by its sha256, and on no other.
 
     Raises:
-        BoardError: it could not run (no runtime, no numpy, a file that cannot be read), or says something else.
+        BoardError: it could not run (no runtime, no numpy, an unreadable file), or printed something else.
     """
     begin = outcome.out.find("{")
     if begin < 0:
@@ -93,22 +93,22 @@ def read_report(outcome: Outcome, bundle: Bundle, where: str) -> Report:
         raise BoardError(
             f"a board's report does not fit the bundle: {wrong[0]}",
             where=where,
-            hint="look what python3 runs there; what it said was not kept",
+            hint="check what python3 runs there; the report was not kept",
         )
     return report
 
 
 def _differences(report: Report, bundle: Bundle) -> list[str]:
-    """What the report says of other models, or does not say of these."""
+    """Find models that the report adds or lacks."""
     seen = [entry.file for entry in report.models]
-    wrong = [f"it says nothing of {file}" for file in bundle.models if file not in seen]
-    wrong += [f"it speaks of {as_text(file)}" for file in seen if file not in bundle.models]
-    wrong += [f"it speaks of {file} twice" for file in bundle.models if seen.count(file) > 1]
+    wrong = [f"it has no entry for {file}" for file in bundle.models if file not in seen]
+    wrong += [f"it has an entry for {as_text(file)}" for file in seen if file not in bundle.models]
+    wrong += [f"it has two entries for {file}" for file in bundle.models if seen.count(file) > 1]
     for entry in report.models:
         if entry.sha256 != bundle.models.get(entry.file):
-            wrong.append(f"the sha256 of {as_text(entry.file)} is another")
+            wrong.append(f"the sha256 of {as_text(entry.file)} differs")
         if entry.file != layout.model_name(bundle.model, entry.variant or ""):
             wrong.append(f"{as_text(entry.file)} is not the variant {as_text(entry.variant)}")
         if not entry.failure and not (entry.check and entry.steady_ms):
-            wrong.append(f"it has no verdict or no times of {as_text(entry.file)}")
+            wrong.append(f"it has no verdict or no times for {as_text(entry.file)}")
     return wrong

@@ -1,4 +1,4 @@
-"""A program that talks with a board: what it says is bounded, and so is the time that it may take."""
+"""Run a program that talks to a board, within bounds of output and time."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from utils.errors import BoardError
 
 __all__ = ["run_bounded"]
 
-#: Seconds in which the pipes of a program that has ended must be at their end.
+#: Seconds in which the pipes of a finished program must close.
 _LAST_WORDS_S = 5.0
 
-_LOOK = "log in and look what the board does"
+_LOOK = "log in and check what the board does"
 
 
 def run_bounded(
     command: list[str], payload: Iterable[bytes], *, timeout_s: float, where: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program, give it ``payload``, take what it says; it is ended where it goes too far.
+    """Run a program, send it ``payload``, collect its output; it is killed when it exceeds a bound.
 
     Raises:
-        BoardError: it takes longer than ``timeout_s``, takes no byte for a while, or says too much.
+        BoardError: it takes longer than ``timeout_s``, accepts no byte for a while, or prints too much.
     """
     with subprocess.Popen(
         command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -61,10 +61,10 @@ def _talk(
             if now > deadline:
                 raise BoardError(f"no answer within {timeout_s:.0f} s", where=where, hint=_LOOK)
             if giving and now - taken > limits.BOARD_STALL_S:
-                raise BoardError(f"it took not a byte for {limits.BOARD_STALL_S:.0f} s", where=where, hint=_LOOK)
+                raise BoardError(f"it accepted no byte for {limits.BOARD_STALL_S:.0f} s", where=where, hint=_LOOK)
             if not ready and process.poll() is not None:
                 ended = ended or now
-                if now - ended > _LAST_WORDS_S:  # somebody else holds the pipes
+                if now - ended > _LAST_WORDS_S:  # another process holds the pipes
                     break
             for key, _ in ready:
                 if key.fileobj is process.stdin:
@@ -78,23 +78,23 @@ def _talk(
                 elif block := os.read(key.fd, 1 << 16):
                     said[cast("IO[bytes]", key.fileobj)] += block
                     if sum(map(len, said.values())) > limits.BOARD_OUTPUT_BYTES:
-                        what = f"the board said more than {limits.BOARD_OUTPUT_BYTES:,} bytes"
-                        raise BoardError(what, where=where, hint="look what its login scripts and python3 print")
+                        what = f"the board printed more than {limits.BOARD_OUTPUT_BYTES:,} bytes"
+                        raise BoardError(what, where=where, hint="check what its login scripts and python3 print")
                 else:
                     pipes.unregister(key.fileobj)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(max(0.0, deadline - time.monotonic()))
     if process.poll() is None:
-        raise BoardError(f"no end within {timeout_s:.0f} s", where=where, hint=_LOOK)
+        raise BoardError(f"not finished within {timeout_s:.0f} s", where=where, hint=_LOOK)
     out, err = (bytes(text) for text in said.values())
     return out, err
 
 
 def _write(pipe: int, block: memoryview) -> int | None:
-    """Write what the pipe takes, and count it; None at the end of all, or where the other end is closed."""
+    """Write as much as the pipe accepts, and count it; None at the end, or when the other side has closed it."""
     try:
         return os.write(pipe, block) if block else None
     except BlockingIOError:
         return 0
-    except BrokenPipeError:  # its exit code says why
+    except BrokenPipeError:  # its exit code tells why
         return None

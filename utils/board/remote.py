@@ -1,14 +1,14 @@
-"""What runs on a board beside example.py: tells the board's facts, takes in the files of a bundle, runs example.py.
+"""Runs on a board beside example.py: reports the board's facts, receives the files of a bundle, runs example.py.
 
-It is sent along with every call and stays nowhere: ``python3 -c START VERB FOLDER``, this file on stdin, then JSON or
-files. It needs Python 3.6 and nothing else. It prints one line, ``MARK`` and a JSON object; login scripts may print
-before it. A problem of the board is ``{"problem": errno name, "path": file}``.
+It is sent with every call and never stored: ``python3 -c START VERB FOLDER``, this file on stdin, then JSON or files.
+It needs only Python 3.6. It prints one line, ``MARK`` and a JSON object; login scripts may print before it. A problem
+of the board is ``{"problem": errno name, "path": file}``.
 
-The folder on the board is of our own making: this user's, closed to others, and on a way that nobody else can change.
-No link is followed in it. Else it is ``{"problem": "unsafe", "path": folder, "why": sentence}``.
+The folder on the board belongs to this user, is closed to others, and no folder above it can be changed by another
+user. No link in it is followed. Otherwise the answer is ``{"problem": "unsafe", "path": folder, "why": sentence}``.
 
-A file on its way is ``FOLDER/.parts/<sha256>``: where a connection broke, the next one goes on. Whole and checked, it
-is renamed to its place.
+A file in transfer is ``FOLDER/.parts/<sha256>``: a new connection resumes it. Complete and checked, it is renamed to
+its place.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ import stat
 import sys
 from typing import Any, Dict, List, Sequence
 
-#: What our line of the output begins with.
+#: Start of the one line that is ours.
 MARK = "nxp-model-zoo: "
 
-#: Libraries that run a model on an NPU, and where a BSP has libraries.
+#: Libraries that run a model on an NPU, and the library folders of a BSP.
 DELEGATES = ("libvx_delegate.so", "libethosu_delegate.so", "libneutron_delegate.so", "libtim-vx.so")
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib")
 
 BLOCK = 1 << 16
 PARTS = ".parts"
 
-OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the place of a file must not block
+OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in place of a file must not block
 
 
 class UnsafeError(Exception):
-    """Somebody else may have a hand in a folder or file."""
+    """Another user may have changed a folder or file."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(why)
@@ -54,7 +54,7 @@ def sha256(path: str) -> str:
 
 
 def read(path: str) -> str:
-    """A small file of the system; empty where it is not there."""
+    """Read a small file of the system; empty if it is missing."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read(BLOCK)
@@ -63,7 +63,7 @@ def read(path: str) -> str:
 
 
 def bsp() -> Dict[str, Any]:
-    """What the board is."""
+    """Collect the board's facts."""
     lines = [line.partition("=") for line in read("/etc/os-release").splitlines()]
     folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     found = [os.path.join(folder, name) for folder in (*folders, *LIBRARIES) for name in DELEGATES]
@@ -77,13 +77,13 @@ def bsp() -> Dict[str, Any]:
     }
 
 
-# Folders that nobody else can change
+# Folders that no other user can change
 
 
 def settle(path: str) -> str:
-    """The real path of a folder, made where it is not there; every folder on the way checked, from the root down.
+    """Find the real path of a folder, and make it if it is missing; every folder above is checked, from the root down.
 
-    What stands in a checked folder only this user or root can exchange, so a check stays true.
+    Only this user or root can replace the content of a checked folder, so a check stays valid.
     """
     real, links = "/", 0
     pending = path.split("/")[::-1]
@@ -93,7 +93,7 @@ def settle(path: str) -> str:
         try:
             found = os.lstat(here)
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):  # of another model, at this moment
+            with contextlib.suppress(FileExistsError):  # made for another model meanwhile
                 os.mkdir(here, 0o700)
             found = os.lstat(here)
         if found.st_uid not in (0, os.geteuid()):
@@ -112,7 +112,7 @@ def settle(path: str) -> str:
 
 
 def check_folder(path: str, found: os.stat_result) -> None:
-    """Refuse a folder in which others can exchange what is there; in a sticky one they cannot."""
+    """Refuse a folder whose content others can replace; in a sticky one they cannot."""
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
@@ -120,7 +120,7 @@ def check_folder(path: str, found: os.stat_result) -> None:
 
 
 def own(path: str) -> str:
-    """Make a folder of this user alone, or check that it is one."""
+    """Make a private folder of this user, or check that it is one."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     found = os.lstat(path)
@@ -130,33 +130,33 @@ def own(path: str) -> str:
         raise UnsafeError(path, "belongs to user %d" % found.st_uid)
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    if found.st_mode & 0o022:  # what is in it may be another's
+    if found.st_mode & 0o022:  # its content may be another user's
         raise UnsafeError(path, "can be written by others (mode %04o)" % stat.S_IMODE(found.st_mode))
     if stat.S_IMODE(found.st_mode) != 0o700:
-        with contextlib.suppress(OSError):  # a card's file system without modes
+        with contextlib.suppress(OSError):  # an SD card's file system without modes
             os.chmod(path, 0o700)
     return path
 
 
 def place(folder: str, name: str) -> str:
-    """Where a file of the bundle belongs; the folders above it are there then, and our own."""
+    """Find the place of a file of the bundle, and make the folders above it."""
     parts = name.split("/")
     if {"", ".", ".."} & set(parts) or not name.isprintable() or "\\" in name or parts[0] == PARTS:
-        raise UnsafeError(name, "is no name of a file in a bundle")
+        raise UnsafeError(name, "is not the name of a file in a bundle")
     for part in parts[:-1]:
         folder = own(os.path.join(folder, part))
     return os.path.join(folder, parts[-1])
 
 
 def part_of(folder: str, digest: str) -> str:
-    """Where a file is while it is on its way."""
+    """Find the place of a file in transfer."""
     if not re.match("[0-9a-f]{64}$", digest):
-        raise UnsafeError(digest, "is no sha256")
+        raise UnsafeError(digest, "is not a sha256")
     return os.path.join(folder, PARTS, digest)
 
 
 def is_ours(path: str) -> bool:
-    """Whether a plain file of this user is there, of one name: no link of either kind."""
+    """Whether it is a plain file of this user with one name, neither a symbolic nor a hard link."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -164,16 +164,16 @@ def is_ours(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
 
 
-# What is asked
+# Requests
 
 
 def probe(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
-    """The board's facts; and what it has of the files ``wanted``, by name their sha256."""
+    """Report the board's facts, and which of the files ``wanted`` (name -> sha256) it has."""
     answer: Dict[str, Any] = {"bsp": bsp(), "folder": folder, "same": [], "parts": {}, "free": 0}
     if not folder:
         return answer
     parts = own(os.path.join(folder, PARTS))
-    for name in os.listdir(parts):  # of another build of the bundle, or no part at all
+    for name in os.listdir(parts):  # from another build of the bundle, or not a part
         if name not in wanted.values() or not is_ours(os.path.join(parts, name)):
             os.remove(os.path.join(parts, name))
     for name, digest in wanted.items():
@@ -190,7 +190,7 @@ def probe(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
 
 
 def receive(folder: str) -> Dict[str, Any]:
-    """Take in files from stdin: for each a line of JSON (name, sha256, offset, size), then its bytes from offset on."""
+    """Receive files from stdin: for each a line of JSON (name, sha256, offset, size), then its bytes from offset on."""
     damaged: List[str] = []
     own(os.path.join(folder, PARTS))
     for line in iter(sys.stdin.buffer.readline, b""):
@@ -198,15 +198,15 @@ def receive(folder: str) -> Dict[str, Any]:
         part, path = part_of(folder, head["sha256"]), place(folder, head["name"])
         with os.fdopen(os.open(part, OPEN | os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab", 0) as stream:
             if not is_ours(part):
-                raise UnsafeError(part, "is a link, or no file")
+                raise UnsafeError(part, "is a link, or not a file")
             stream.truncate(head["offset"])
             left = head["size"] - head["offset"]
             while left:
                 block = sys.stdin.buffer.read(min(left, BLOCK))
                 if not block:
-                    return {"problem": "dropped", "path": path}  # nobody may read this
+                    return {"problem": "dropped", "path": path}  # readable by no one
                 view = memoryview(block)
-                while view:  # a disk that is nearly full takes a part
+                while view:  # a nearly full disk accepts a part
                     view = view[stream.write(view) :]
                 left -= len(block)
             os.fsync(stream.fileno())
@@ -219,16 +219,16 @@ def receive(folder: str) -> Dict[str, Any]:
 
 
 def begin_in(folder: str, digest: str, program: str) -> Dict[str, Any]:
-    """Go to the folder, in which the program is what it was."""
+    """Enter the folder, if the program in it is unchanged."""
     path = place(folder, program)
     if not is_ours(path) or sha256(path) != digest:
-        raise UnsafeError(path, "is not the file that was copied")
+        raise UnsafeError(path, "has changed since it was copied")
     os.chdir(folder)
     return {"runs": folder}
 
 
 def answer_to(verb: str, folder: str, words: Sequence[str]) -> Dict[str, Any]:
-    """What is told of a request; a problem of the board where it is one."""
+    """Answer a request; a problem of the board is an answer too."""
     try:
         if folder:
             folder = os.path.abspath(os.path.expanduser(folder))
@@ -245,13 +245,13 @@ def answer_to(verb: str, folder: str, words: Sequence[str]) -> Dict[str, Any]:
 
 
 def main(verb: str, folder: str, *words: str) -> None:
-    """Do what is asked, and print the answer.
+    """Handle the request, and print the answer.
 
-    ``run`` goes on with a program, ``words``: its sha256, its name, what it is given. It runs without its folder in
-    ``sys.path``: nothing that lies beside it is imported.
+    ``run`` continues as a program, ``words``: its sha256, its name, its arguments. Its folder is not in ``sys.path``:
+    nothing beside it is imported.
     """
     answer = answer_to(verb, folder, words)
-    print("\n" + MARK + json.dumps(answer))  # a greeting may have no end of line
+    print("\n" + MARK + json.dumps(answer))  # a greeting may lack a newline
     sys.stdout.flush()
     if "runs" in answer:
         sys.argv = list(words[1:])

@@ -1,11 +1,11 @@
-"""A real board over SSH: OpenSSH's own client on this side, nothing but sshd and Python on the other.
+"""A real board over SSH: OpenSSH's client on this machine, only sshd and Python on the board.
 
-Nothing asks and nothing waits: no password, no unknown host key, a time limit on every connection. One connection
-serves all commands; one that drops is made again, and copying goes on where it stopped. ``~/.ssh/config`` holds as
-always; ``ZOO_SSH_OPTIONS`` are more words for ssh (``-i KEY``, ``-F FILE``, ``-J JUMP``); ``ZOO_BOARD_FOLDER`` is the
-folder on the board (default ``nxp-model-zoo``, in the user's home); ``remote.py`` refuses one that others can change.
+Nothing prompts and nothing blocks: no password, no unknown host key, a time limit on every connection. One connection
+serves all commands; a lost one is made again, and copying resumes. ``~/.ssh/config`` applies as usual;
+``ZOO_SSH_OPTIONS`` adds options for ssh (``-i KEY``, ``-F FILE``, ``-J JUMP``); ``ZOO_BOARD_FOLDER`` is the folder on
+the board (default ``nxp-model-zoo``, in the user's home); ``remote.py`` refuses one that others can change.
 
-What a board says is bounded in size and time (``utils/limits.py``), and shown spelt out.
+A board's output is bounded in size and time (``utils/limits.py``), and escaped when it is shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from utils.untrusted import as_text
 
 __all__ = ["LostError", "Ssh"]
 
-#: Settings that make ssh fail instead of asking or waiting. The first value of an option wins, so these are first.
+#: Options that make ssh fail instead of prompting or waiting. The first value of an option wins, so these come first.
 SETTINGS = (
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
@@ -49,73 +49,77 @@ SETTINGS = (
     "LogLevel=ERROR",
 )
 
-#: Seconds to wait before each new connection after a lost one: a board may be starting again.
+#: Seconds to wait before each new connection after a lost one: a board may be rebooting.
 RETRY_DELAYS_S = (1, 2, 5, 10, 20)
 
 #: [USER@]HOST[:PORT]; an IPv6 address in brackets.
 TARGET = re.compile(r"(?:([A-Za-z0-9_][\w.$-]*)@)?(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[A-Za-z0-9_][\w.-]*)(?::([0-9]{1,5}))?")
 
-#: What ssh says, what it means, and what to do; {host} and {at} are filled in.
+#: What ssh prints, what it means, and what to do; {host} and {at} are filled in.
 SSH_FAILURES = (
     (
         "IDENTIFICATION HAS CHANGED",
-        "the host key is not the one that was known: another board, a board flashed anew, or somebody in between",
-        "if the board was flashed: `ssh-keygen -R {known}`, then `ssh {at}` once by hand, comparing the fingerprint",
+        "the host key has changed: another board, a newly flashed board, or a man in the middle",
+        "if the board was flashed: `ssh-keygen -R {known}`, then run `ssh {at}` once and compare the fingerprint",
     ),
     (
         "host key is known|Host key verification failed",
         "the host key is unknown",
-        "`ssh {at}` once by hand, and compare the fingerprint with `ssh-keygen -lf` of /etc/ssh/*.pub there",
+        "run `ssh {at}` once, and compare the fingerprint with `ssh-keygen -lf` of /etc/ssh/*.pub there",
     ),
     (
         "Could not resolve hostname",
-        "no host has this name",
+        "the host name is unknown",
         "write its address, or give it a name in ~/.ssh/config",
     ),
-    ("Connection refused", "nothing listens there", "is sshd running on the board, and is the port right (HOST:PORT)?"),
+    (
+        "Connection refused",
+        "nothing listens on this port",
+        "check that sshd runs on the board, and the port (HOST:PORT)",
+    ),
     (
         "timed out|No route to host|Network is unreachable|Host is down",
         "it cannot be reached",
-        "is the board on, on this network, and the address right?",
+        "check the board's power, its network and the address",
     ),
     (
         "Permission denied|Too many authentication failures",
-        "this user and key are not let in; passwords are never asked for",
-        "`ssh-copy-id {at}`, or name the key: ZOO_SSH_OPTIONS='-i KEY -o IdentitiesOnly=yes'",
+        "the board refused this user and key; passwords are never asked for",
+        "run `ssh-copy-id {at}`, or name the key: ZOO_SSH_OPTIONS='-i KEY -o IdentitiesOnly=yes'",
     ),
 )
 
-#: The same of its settings, which it reads before it knows where to complain.
+#: The same for its own options, which it reads before it opens its log.
 SETTINGS_FAILURE = (
     "[Bb]ad configuration option|command-line|illegal option|unknown option|usage: ssh|Can't open user config",
-    "ssh does not understand its settings",
-    "look at ZOO_SSH_OPTIONS and ~/.ssh/config",
+    "ssh does not understand its options",
+    "check ZOO_SSH_OPTIONS and ~/.ssh/config",
 )
 
-#: What messages suggest: never a folder below one that all can write.
+#: The folder that messages suggest: never one below a world-writable folder.
 OWN_FOLDER = "ZOO_BOARD_FOLDER=/var/lib/nxp-model-zoo"
 
-#: Seconds in which the client must close its own connection.
+#: Seconds in which the client must close its connection.
 CLOSE_TIMEOUT_S = 10
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class LostError(BoardError):
-    """A connection that had been made was lost."""
+    """An established connection was lost."""
 
     def __init__(self, what: str, where: str) -> None:
-        super().__init__(what, where=where, hint="look at its power and network; the next run goes on from there")
+        super().__init__(what, where=where, hint="check its power and network; the next run resumes")
 
 
 class Ssh:
-    """A board that sshd runs on.
+    """A board with sshd.
 
     Args:
         target: ``[USER@]HOST[:PORT]``.
 
     Raises:
-        BoardError: the target is no such thing.
+        BoardError: the target is malformed.
     """
 
     emulated = False
@@ -125,8 +129,8 @@ class Ssh:
         found = TARGET.fullmatch(target)
         if not found or int(found[3] or 1) not in range(1, 65536):
             raise BoardError(
-                f"{target!r} is no target",
-                hint="write target=virtual, or target=[USER@]HOST[:PORT]; several with commas",
+                f"{target!r} is not a target",
+                hint="write target=virtual, or target=[USER@]HOST[:PORT]; separate several with commas",
             )
         user, host, port = found.groups()
         self.target = target
@@ -135,25 +139,25 @@ class Ssh:
         self._words += ["-l", user] if user else []
         self._folder = os.environ.get("ZOO_BOARD_FOLDER") or "nxp-model-zoo"
         self._connected = False
-        self._place = ""  # on this side: the socket of the connection, and ssh's own words
+        self._place = ""  # on this machine: the socket of the connection, and ssh's log
         self._deadline = 0.0
 
     def prepare(self, say: Say) -> None:
-        """Look for the client; the board is asked when there is a bundle for it."""
+        """Check that ssh is installed; the board is contacted for the first bundle."""
         if not shutil.which("ssh"):
             raise BoardError(
-                "there is no ssh on this machine",
+                "ssh is not installed",
                 where=self.target,
-                hint="apt-get install openssh-client; the image has none: ZOO_DOCKER=0 docker/run doit board ...",
+                hint="apt-get install openssh-client; in the image: ZOO_DOCKER=0 docker/run doit board ...",
             )
 
     def measure(self, bundle: Bundle, say: Say) -> Outcome:
-        """Copy what the board does not have, run example.py there; as often as it takes when the connection drops.
+        """Copy the missing files and run example.py; starts again when the connection drops.
 
         Raises:
             BoardError: the board cannot be reached, or lacks something.
         """
-        # One at a time: two models at once would measure each other. And a short path: sockets allow 100 characters.
+        # One at a time: two models would disturb each other's times. A short path: sockets allow 100 characters.
         lock = paths.BUILD / "board" / f"{file_name_of(self.target)}.json"
         waits = lambda: say("waits: another model is on this board")  # noqa: E731  # one line of one use
         with record.locked(lock, waits), tempfile.TemporaryDirectory(prefix="zoo-") as self._place:
@@ -184,7 +188,7 @@ class Ssh:
         program = "example.py"
         done = self._remote("run", folder, [], limits.BOARD_RUN_S, bundle.files[program], program, *ARGUMENTS)
         out = done.stdout.decode(errors="replace")
-        begin = re.search(f"^{re.escape(MARK)}.*$", out, re.MULTILINE)  # a login script may print before it
+        begin = re.search(f"^{re.escape(MARK)}.*$", out, re.MULTILINE)  # login scripts may print before it
         self._parse(Running, begin[0] if begin else out, done, folder)
         rest = out[begin.end() :] if begin else ""
         return Outcome(found.bsp, done.returncode, rest, done.stderr.decode(errors="replace"))
@@ -193,10 +197,10 @@ class Ssh:
         offsets = {name: min(found.parts.get(bundle.files[name], 0), bundle.size(name)) for name in names}
         need = sum(bundle.size(name) - offsets[name] for name in names)
         if need > found.free:
-            raise self._full(folder, f"{need / 1e6:.1f} MB are needed, {found.free / 1e6:.1f} MB are free")
+            raise self._full(folder, f"{need / 1e6:.1f} MB needed, {found.free / 1e6:.1f} MB free")
         kept = sum(offsets.values())
         if kept:
-            say(f"goes on where the last connection stopped: {kept / 1e6:.1f} MB are there already")
+            say(f"resumes: {kept / 1e6:.1f} MB are there already")
         begin = time.monotonic()
         timeout_s = limits.BOARD_ANSWER_S + need / limits.BOARD_BYTES_PER_S
         answer = self._ask(Received, "receive", folder, _stream(bundle, offsets), timeout_s)
@@ -205,28 +209,28 @@ class Ssh:
         say(f"copied {len(names)} of {len(bundle.files)} files, {need / 1e6:.1f} MB, {time.monotonic() - begin:.1f} s")
 
     def _ask(self, schema: type[Schema], verb: str, folder: str, payload: Iterable[bytes], timeout_s: float) -> Schema:
-        """What remote.py answers."""
+        """Send a request to remote.py, and return its answer."""
         done = self._remote(verb, folder, payload, timeout_s)
         return self._parse(schema, done.stdout.decode(errors="replace"), done, folder)
 
     def _remote(
         self, verb: str, folder: str, payload: Iterable[bytes], timeout_s: float, *words: str
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run remote.py on the board; nothing is imported from the folder that it begins in."""
+        """Run remote.py on the board; nothing is imported from its working folder."""
         program = Path(__file__).with_name("remote.py").read_bytes()
         start = f"import sys;sys.path[:]=filter(None,sys.path);exec(sys.stdin.buffer.read({len(program)}))"
         command = shlex.join(["python3", "-c", start, verb, folder, *words])
         return self._run(command, _chain(program, payload), timeout_s)
 
     def _parse(self, schema: type[Schema], said: str, done: subprocess.CompletedProcess[bytes], folder: str) -> Schema:
-        """The answer of remote.py in ``said``.
+        """Find the answer of remote.py in ``said``.
 
         Raises:
-            BoardError: the board has no Python, met a problem, or something else answered.
+            BoardError: the board has no Python, reported a problem, or something else answered.
         """
         if done.returncode == 127:
             raise BoardError(
-                "there is no python3 on the board",
+                "python3 is not installed on the board",
                 where=self.target,
                 hint="install it there: python3-core, python3-numpy",
             )
@@ -244,27 +248,27 @@ class Ssh:
         return answer
 
     def _explain_problem(self, answer: Problem, folder: str) -> BoardError:
-        """What stands in the way on the board."""
+        """Turn a problem on the board into an error."""
         problem, path = answer.problem, as_text(answer.path or folder)
         if problem == "unsafe":
             return BoardError(
-                f"{path} on the board {as_text(answer.why)}: what lies there could run as this user",
+                f"{path} on the board {as_text(answer.why)}: its content could run as this user",
                 where=self.target,
-                hint="let it be this user's alone there (ls -ld, chmod go-w), or name another: " + OWN_FOLDER,
+                hint="give it to this user alone (ls -ld, chmod go-w), or name another: " + OWN_FOLDER,
             )
         if problem in ("ENOSPC", "EDQUOT"):
             return self._full(path, "the disk is full")
         if problem in ("EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST"):
             why = {"EROFS": "is read-only", "EACCES": "may not be written", "EPERM": "may not be written"}
             return BoardError(
-                f"{path} on the board {why.get(problem, 'is no folder')}",
+                f"{path} on the board {why.get(problem, 'is not a folder')}",
                 where=self.target,
-                hint="name a folder that this user alone can write: " + OWN_FOLDER,
+                hint="name a folder that only this user can write: " + OWN_FOLDER,
             )
         if problem == "dropped":
-            return LostError("the connection broke off", where=self.target)
+            return LostError("the connection broke", where=self.target)
         return BoardError(
-            f"the board cannot keep {path}: {as_text(problem)}", where=self.target, hint="look at it by hand"
+            f"the board cannot store {path}: {as_text(problem)}", where=self.target, hint="log in and check it"
         )
 
     def _full(self, path: str, why: str) -> BoardError:
@@ -277,7 +281,7 @@ class Ssh:
     def _ssh(self, *words: str) -> list[str]:
         settings = [word for option in (*SETTINGS, f"ControlPath={self._place}/%C") for word in ("-o", option)]
         more = shlex.split(os.environ.get("ZOO_SSH_OPTIONS", ""))
-        # What ssh itself says goes to a file: on stderr a board could say it too.
+        # ssh logs to a file: on stderr, a board could fake its messages.
         return ["ssh", "-T", *settings, *self._words, *more, "-E", self._log, *words, "--", self._host]
 
     @property
@@ -288,8 +292,8 @@ class Ssh:
         """Run a command on the board.
 
         Raises:
-            LostError: the connection was there, and is gone.
-            BoardError: there never was one, or the command takes too long, or says too much.
+            LostError: the connection was established, and is lost.
+            BoardError: it never was, or the command takes too long or prints too much.
         """
         Path(self._log).write_bytes(b"")
         left_s = max(1.0, self._deadline - time.monotonic())
@@ -301,13 +305,13 @@ class Ssh:
         return done
 
     def _explain_failure(self, own: str, stderr: str) -> ZooError:
-        """What ssh's complaint means.
+        """Explain an error of ssh.
 
         Args:
-            own: what ssh said.
-            stderr: what ssh said before it knew where to, and what came from the board.
+            own: ssh's log.
+            stderr: output of ssh before it opened the log, and of the board.
         """
-        lines = own.strip().splitlines() or stderr.strip().splitlines() or ["ssh ended without a word"]
+        lines = own.strip().splitlines() or stderr.strip().splitlines() or ["ssh ended without a message"]
         last = as_text(lines[-1])
         if self._connected:
             return LostError(f"the connection was lost ({last})", where=self.target)
@@ -319,7 +323,7 @@ class Ssh:
         pattern, what, hint = SETTINGS_FAILURE
         if re.search(pattern, f"{own}\n{stderr}"):
             return BoardError(f"{what} ({last})", where=self.target, hint=hint)
-        return BoardError(f"no connection: {last}", where=self.target, hint=f"try `ssh {at}` by hand")
+        return BoardError(f"no connection: {last}", where=self.target, hint=f"try `ssh {at}`")
 
 
 def _chain(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
@@ -328,7 +332,7 @@ def _chain(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _stream(bundle: Bundle, offsets: dict[str, int]) -> Iterator[bytes]:
-    """The files as ``remote.py`` takes them in, each from its offset on."""
+    """Send files in the form that ``remote.py`` reads, each from its offset on."""
     for name, offset in offsets.items():
         head = {"name": name, "sha256": bundle.files[name], "offset": offset, "size": bundle.size(name)}
         yield json.dumps(head).encode() + b"\n"

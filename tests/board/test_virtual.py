@@ -126,7 +126,7 @@ def test_a_user_without_rights(built: Checkout, board_root: Path, tmp_path: Path
     done = built.run(*user, "prepare", "virtual", env=env)
     if "Permission denied" in done.stderr:
         pytest.skip("this Python is root's alone")
-    assert "virtual: only root can make it" in done.stderr
+    assert "virtual: only root can make the board's root" in done.stderr
     assert f"sudo docker/make-board {tmp_path}/none" in done.stderr
     done = built.run(*user, "run", "virtual", MODEL, env=env_of(board_root, HOME=str(built.root)))
     if "user namespaces" in done.stderr:

@@ -79,10 +79,10 @@ TARS: dict[str, tuple[Callable[[tarfile.TarFile, dict[str, bytes]], None], str]]
     "hidden": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/.bashrc", b"x"), "which is no file of a bundle"),
     "escape": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/\x1b[2J", b"x"), "which is no file of a bundle"),
     "twice": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/README.md", b"x"), "README.md' twice"),
-    "setuid": (hide, "which is no plain file of mode 644"),
+    "setuid": (hide, "which is not a regular file of mode 644"),
     "link": (
         lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/a", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-        "which is no plain file of mode 644",
+        "which is not a regular file of mode 644",
     ),
     "sparse": (
         lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/a", type=tarfile.GNUTYPE_SPARSE),

@@ -149,7 +149,7 @@ def test_a_damaged_record_in_the_mirror_is_told_before_anything_is_copied(
     command = [sys.executable, "-m", "utils.release", "mirror", f"to={to}", "models=mnist_nearest"]
     done = there.run(*command, env=upstream)
     assert done.returncode == 4, done.stderr
-    assert f"{to}/unpinned.json: this is no record of hashes: " in done.stderr
+    assert f"{to}/unpinned.json: this is not a record of hashes: " in done.stderr
     assert "\n  -> restore it, or remove it" in done.stderr
     assert [file.name for file in to.iterdir()] == ["unpinned.json"]
     (to / "unpinned.json").unlink()

@@ -59,7 +59,7 @@ def test_unpinned_is_pinned_by_its_first_fetch(server: Server, cache: Path) -> N
     (cache / "unpinned.json").write_text("{}")
     assert get(wanted)[0].read_bytes() == bytes(7)
     (cache / "unpinned.json").write_text('{"x": {"sha256": "../../etc/passwd", "size": 1}}')
-    assert "unpinned.json: this is no record of hashes: x.sha256" in refused(wanted)
+    assert "unpinned.json: this is not a record of hashes: x.sha256" in refused(wanted)
 
 
 def test_a_record_is_on_the_disk_before_it_gets_its_name(

@@ -64,7 +64,7 @@ def test_a_whole_file_fits_and_a_cut_or_another_one_does_not(tmp_path: Path, nam
     assert find_misfit(file, name.upper()) == ""
     for wrong in (WHOLE[name][: len(WHOLE[name]) // 2], b"", b"No such file.\n", NOISE):
         file.write_bytes(wrong)
-        assert find_misfit(file, name).startswith("it is no whole ")
+        assert find_misfit(file, name).startswith("it is not a complete ")
 
 
 def test_a_block_of_the_users_may_stand_before_hdf5(tmp_path: Path) -> None:
@@ -77,15 +77,15 @@ def test_a_block_of_the_users_may_stand_before_hdf5(tmp_path: Path) -> None:
     ("name", "data", "why"),
     [
         ("a.tar", archive("tar"), ""),
-        ("a.tar", NOISE, "it is no whole tar archive"),
+        ("a.tar", NOISE, "it is not a complete tar archive"),
         ("a.tflite", b"\x1c\0\0\0TFL3" + bytes(100), ""),
-        ("a.tflite", b"\x1c\0\0\0TFL3", "it is no whole TFLite file"),
+        ("a.tflite", b"\x1c\0\0\0TFL3", "it is not a complete TFLite file"),
         ("labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x01x", ""),
-        ("labels-idx1-ubyte", NOISE, "it is no whole idx file"),
+        ("labels-idx1-ubyte", NOISE, "it is not a complete idx file"),
         ("labels.txt", b"cat\ndog\n", ""),
         ("labels.txt", b"\xef\xbb\xbf <!DOCTYPE HTML>", PAGE),
         ("weights", b"<html>", PAGE),
-        ("a.json", b"[" * 100, "it is no whole JSON document"),
+        ("a.json", b"[" * 100, "it is not a complete JSON document"),
         ("page.html", b"<html>", ""),
     ],
 )

@@ -111,7 +111,7 @@ def test_what_comes_too_slowly_is_given_up_for_the_next_address(server: Server, 
     assert time.monotonic() - began < 20
     assert [request.path for request in server.requests] == ["/slow", "/good"]
     text = refused(source(urls[0], sha256="4" * 64), limits=SLOW)
-    assert "fewer than 1,000 bytes in 1.5 s" in text or "no whole answer in 1.5 s" in text
+    assert "fewer than 1,000 bytes in 1.5 s" in text or "no complete answer in 1.5 s" in text
 
 
 @contextmanager
@@ -169,10 +169,10 @@ def test_a_file_of_unknown_size_has_an_end(server: Server, cache: Path) -> None:
     small = replace(QUICK, most_bytes=1_000_000)
     endless = server.on("/endless", raw(head(), b"x" * 65536))
     text = refused(source(endless, **UNKNOWN), CorruptError, small)
-    assert "it goes on after the 1000000 bytes it may have" in text
+    assert "it continues after the 1000000 bytes that it may have" in text
     assert server.requests[0].sent < 20_000_000
     told = server.on("/told", raw(head(b"Content-Length: 1000001"), b"x" * 65536))
-    assert "the body has 1000001 bytes, more than the 1000000 it may have" in refused(
+    assert "the body has 1000001 bytes, more than the 1000000 that it may have" in refused(
         source(told, **UNKNOWN), limits=small
     )
     assert not list((cache / "partial").iterdir())
@@ -227,10 +227,10 @@ def test_a_mirror_of_pipes_and_devices_is_passed_over(
     os.mkfifo(tmp_path / SHA)
     monkeypatch.setenv("ZOO_MIRROR", str(tmp_path))
     url = server.on("/a", full(DATA))
-    assert "cannot be read: is no plain file; not used" in said(get(source(url))[1])
+    assert "cannot be read: is not a regular file; not used" in said(get(source(url))[1])
     (tmp_path / "unpinned.json").unlink()
     (tmp_path / "unpinned.json").symlink_to("/dev/zero")
-    assert "unpinned.json: is no plain file" in said(get(source(url, name="other", **UNKNOWN))[1])
+    assert "unpinned.json: is not a regular file" in said(get(source(url, name="other", **UNKNOWN))[1])
 
 
 def test_a_host_name_of_a_redirect_is_shown_as_text(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_a_login_page_is_not_recorded(server: Server, cache: Path) -> None:
     portal = server.on("/a.tgz", full(page))
     facts = {"name": "a.tgz", **UNKNOWN}
     text = refused(source(portal, **facts), CorruptError)
-    assert f"{portal}: it is a web page: a login page? open the address in a browser" in text
+    assert f"{portal}: it is a web page, perhaps a login page: open the address in a browser" in text
     assert not (cache / "unpinned.json").exists()
     archive = gzip.compress(DATA)
     path, events = get(source(portal, server.on("/b.tgz", full(archive)), **facts))

@@ -134,7 +134,7 @@ def test_redirects(server: Server) -> None:
     loop = server.on("/round", redirect("/and"))
     server.on("/and", redirect("/round"))
     began = len(server.requests)
-    assert f"{loop}: its redirects go in a circle" in refused(source(loop, sha256="6" * 64))
+    assert f"{loop}: its redirects form a loop" in refused(source(loop, sha256="6" * 64))
     assert len(server.requests) - began <= 11
 
 
@@ -207,7 +207,7 @@ def test_without_a_hash_plain_http_is_refused(plain: Server, secure: Server, cac
     plain.routes["http://zoo.invalid/first"] = [redirect(last)]
     for path in ("/first?token=hunter2", "/direct"):
         text = refused(source(f"http://zoo.invalid{path}", **UNKNOWN))
-        assert "http://zoo.invalid is plain http, and there is no hash to check what it sends" in text
+        assert "http://zoo.invalid is plain http, and there is no hash to check its answer" in text
         assert "hunter2" not in text
     assert not (cache / "unpinned.json").exists()
     assert get(source("http://zoo.invalid/direct"))[0].read_bytes() == DATA

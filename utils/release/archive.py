@@ -135,7 +135,7 @@ def _read_tar(stream: _Bounded, top: str) -> tuple[dict[str, bytes], int]:
             if place != top or not _MEMBER.fullmatch(name):
                 raise ValueError(f"holds '{shown}', which is no file of a bundle")
             if entry.type != tarfile.REGTYPE or entry.mode != 0o644:
-                raise ValueError(f"holds '{shown}', which is no plain file of mode 644")
+                raise ValueError(f"holds '{shown}', which is not a regular file of mode 644")
             if name in found:
                 raise ValueError(f"holds '{shown}' twice")
             if len(found) == limits.ARCHIVE_FILES:

@@ -1,13 +1,13 @@
-"""Cache: the sources that are here, known by their hashes, for every process of this machine.
+"""Cache: the sources on this machine, named by their hashes, shared by all its processes.
 
 The folder (``paths.cache()``, moved by ``ZOO_CACHE``) holds::
 
     <sha256>              whole files; size and hash were checked before they got this name
     unpinned.json         hashes recorded at first fetch, for sources without a published sha256
-    partial/<key>.part    what has arrived so far, kept for a resume
-    locks/<key>.lock      one fetcher a file; the kernel frees the lock of a killed process
+    partial/<key>.part    the bytes that have arrived so far, kept for a resume
+    locks/<key>.lock      one fetcher for each file; the kernel frees the lock of a killed process
 
-``<key>`` is ``Source.key``: nothing here goes by a file name, for two recipes may use one name for two files.
+``<key>`` is ``Source.key``. File names do not count: two recipes may use one name for two files.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def cached(source: Source, *, verify: bool = False) -> Path | None:
     """Return the source's file in the cache, or None; never touches the network, changes nothing.
 
     Args:
-        source: what to look for.
-        verify: hash the file too (about a second for each GB); otherwise only its size is looked at.
+        source: the source to look for.
+        verify: also hash the file (about a second for each GB); otherwise only its size is checked.
 
     Raises:
         SourceError: the cache's unpinned.json cannot be read.
@@ -95,19 +95,19 @@ def known_sha256(source: Source) -> str | None:
 
 
 def with_recorded_hash(source: Source) -> Source:
-    """Return ``source`` with the hash and size that its first fetch recorded, where it is unpinned."""
+    """Return ``source``, with the hash and size that its first fetch recorded if it is unpinned."""
     return with_record(source, load_records(paths.cache())) if source.unpinned else source
 
 
 def with_record(source: Source, records: dict[str, Any]) -> Source:
-    """Return an unpinned ``source`` with what ``records`` has of it; the recipe's own size stays."""
+    """Return an unpinned ``source`` with its entry in ``records``; the recipe's own size stays."""
     record = records.get(source.key, {})
     size = record.get("size") if source.size is None else source.size
     return replace(source, sha256=record.get("sha256"), size=size)
 
 
 def load_records(folder: Path) -> dict[str, Any]:
-    """Return the recorded hashes in the cache or mirror ``folder``; nothing where there are none.
+    """Return the recorded hashes in the cache or mirror ``folder``; empty if there are none.
 
     Raises:
         SourceError: the file holds something else.
@@ -127,13 +127,13 @@ def parse_records(text: bytes, where: str) -> dict[str, Any]:
     """Return the recorded hashes, ``{Source.key: {"name", "sha256", "size"}}``, that ``text`` holds.
 
     Raises:
-        SourceError: it holds something else; ``where`` says whose text it is.
+        SourceError: it holds something else; ``where`` names its file.
     """
-    hint = "restore it, or remove it: the hashes are then recorded anew"
+    hint = "restore it, or remove it: the next fetch records the hashes again"
     try:
         records = parse_as(_Records, text, where=where, error=SourceError, hint=hint).root
     except SourceError as error:
-        raise SourceError(f"this is no record of hashes: {error.what}", where=where, hint=hint) from None
+        raise SourceError(f"this is not a record of hashes: {error.what}", where=where, hint=hint) from None
     return {key: one.model_dump() for key, one in records.items()}
 
 
@@ -142,7 +142,7 @@ def forget_records(name: str, wait: Callable[[int], None]) -> int:
 
     Args:
         name: a file name, as in the recipe.
-        wait: as ``lock_key`` takes it.
+        wait: as for ``lock_key``.
 
     Raises:
         SourceError: no such source is recorded, or unpinned.json holds something else.
@@ -167,16 +167,16 @@ def _write_records(records: dict[str, Any]) -> None:
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a file to read it; a pipe or a device, which may have no end, is refused with an OSError."""
+    """Open a file for reading; pipes and devices, which may never end, are refused with an OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no plain file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
 def find_fault(path: Path, known: Source) -> str:
-    """Say what is wrong with a file's size or hashes; an empty text if nothing is."""
+    """Describe what is wrong with a file's size or hashes; empty if nothing is."""
     try:
         with open_plain(path) as file:
             if known.size not in (None, size := os.fstat(file.fileno()).st_size):
@@ -191,21 +191,21 @@ def find_fault(path: Path, known: Source) -> str:
 
 
 def whole_path(sha256: str) -> Path:
-    """Return where a whole file is, or would be."""
+    """Return the path of a complete file, whether it exists or not."""
     return paths.cache() / sha256
 
 
 def part_path(source: Source, *, alone: bool = True) -> Path:
-    """Return where the first bytes of a source wait for the others; another place each time if not ``alone``."""
+    """Return the path of a source's partial file; a new one each time if not ``alone``."""
     return paths.cache() / "partial" / f"{source.key}{'' if alone else f'.{uuid.uuid4().hex}'}.part"
 
 
 def install_part(part: Path, source: Source, known: Source, wait: Callable[[int], None]) -> Path:
-    """Give a checked file its final name, and record the hash that nobody has published.
+    """Give a checked file its final name, and record a hash that upstream does not publish.
 
     Args:
-        part: the file, whole and checked.
-        source: what it is.
+        part: the file, complete and checked.
+        source: its source.
         known: ``source`` with its recorded hash, where there is one.
         wait: as ``lock_key`` takes it.
     """
@@ -224,13 +224,13 @@ def install_part(part: Path, source: Source, known: Source, wait: Callable[[int]
 
 @contextmanager
 def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[bool]:
-    """Hold the lock of ``key``: no other process or thread holds it meanwhile.
+    """Hold the lock of ``key``, which no other process or thread holds meanwhile.
 
-    Yields whether that is so: on a file system without locks, others may be at work too.
+    Yields whether it is exclusive: on a file system without locks, other processes may be at work too.
 
     Args:
         key: a ``Source.key``, or another name.
-        wait: is called while another has the lock, with how often it was called before; it sleeps, or raises.
+        wait: called while another process has the lock, with the number of earlier calls; it sleeps, or raises.
 
     Raises:
         StorageError: the cache cannot be written.
@@ -251,7 +251,7 @@ def lock_key(key: str, wait: Callable[[int], None]) -> Iterator[bool]:
 
 @contextmanager
 def storing(where: Path) -> Iterator[None]:
-    """Turn an OSError met while ``where`` is written into a StorageError."""
+    """Turn an OSError from a write to ``where`` into a StorageError."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Formats: whether the first bytes and the end of a file are those that its name promises.
+"""Formats: whether the first bytes and the end of a file fit its name.
 
-This is all there is to check a file by that nobody publishes a hash for, before its own hash is recorded.
+This is the only check of a file without a published hash, before its own hash is recorded.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from utils.untrusted import parse_json
 
 __all__ = ["PAGE", "find_misfit", "is_page"]
 
-#: What to say of a file that is a web page.
-PAGE = "it is a web page: a login page? open the address in a browser"
+#: Added to the message about a file that is a web page.
+PAGE = "it is a web page, perhaps a login page: open the address in a browser"
 
 _CHUNK = 1 << 20  # bytes
 
-#: How a web page begins, in lower case.
+#: First bytes of a web page, in lower case.
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta", b"<!--", b"<?xml")
 
-#: Names of files that are such pages by right.
+#: Names of files that should be web pages.
 _MARKUP = (".htm", ".html", ".svg", ".xhtml", ".xml")
 
 
 def is_page(file: Path) -> bool:
-    """Whether a file begins as a web page does."""
+    """Whether a file begins like a web page."""
     with file.open("rb") as stream:
         start = stream.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return start.startswith(_PAGES)
 
 
 def find_misfit(file: Path, name: str) -> str:
-    """Say why a file cannot be what its name promises; an empty text if it can, or if the name promises nothing.
+    """Describe why a file cannot have the format of its name; empty if it can, or if the name has no known format.
 
     Args:
-        file: the bytes; their own file name says nothing.
+        file: the bytes; this path's name is ignored.
         name: the file name in the recipe.
 
     Raises:
@@ -55,7 +55,7 @@ def find_misfit(file: Path, name: str) -> str:
     for suffixes, what, fits in _FORMATS:
         if name.endswith(suffixes):
             with file.open("rb") as stream:
-                return "" if fits(stream) else f"it is no whole {what}"
+                return "" if fits(stream) else f"it is not a complete {what}"
     return ""
 
 
@@ -64,7 +64,7 @@ def _starts(*magics: bytes) -> Callable[[IO[bytes]], bool]:
 
 
 def _is_hdf5(stream: IO[bytes]) -> bool:
-    """The superblock, which may follow a block of the user's, says where the file ends."""
+    """Check the end of file that the superblock states; a user block may come before it."""
     size, at = stream.seek(0, 2), 0
     while at < min(size, limits.ARCHIVE_HEADER_BYTES):
         stream.seek(at)
@@ -72,7 +72,7 @@ def _is_hdf5(stream: IO[bytes]) -> bool:
         if head.startswith(b"\x89HDF\r\n\x1a\n") and len(head) > 60:
             version = head[8]
             width = head[13] if version < 2 else head[9]
-            addresses = {0: 24, 1: 28}.get(version, 12)  # base, another one, end of file
+            addresses = {0: 24, 1: 28}.get(version, 12)  # base address, another one, end of file
             begin, end = addresses + 2 * width, addresses + 3 * width
             return width in (4, 8) and 0 < int.from_bytes(head[begin:end], "little") <= size
         at = at * 2 or 512
@@ -80,7 +80,7 @@ def _is_hdf5(stream: IO[bytes]) -> bool:
 
 
 def _unpacks(opened: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], bool]:
-    """To the end: a body without a length may have been cut anywhere."""
+    """Read to the end: a body without a length may have been cut anywhere."""
 
     def fits(stream: IO[bytes]) -> bool:
         try:
@@ -91,7 +91,7 @@ def _unpacks(opened: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], bool]:
                     if left < 0:
                         return False
         except OSError as error:
-            if error.errno is None:  # so they tell of damage
+            if error.errno is None:  # raised for damage
                 return False
             raise
         except (EOFError, ValueError, zlib.error, lzma.LZMAError):
@@ -117,7 +117,7 @@ def _is_tflite(stream: IO[bytes]) -> bool:
 
 def _is_jpeg(stream: IO[bytes]) -> bool:
     begins = stream.read(3) == b"\xff\xd8\xff"
-    stream.seek(-min(stream.seek(0, 2), 4096), 2)  # some cameras write more behind the end
+    stream.seek(-min(stream.seek(0, 2), 4096), 2)  # some cameras append data after the end
     return begins and b"\xff\xd9" in stream.read()
 
 
@@ -135,7 +135,7 @@ def _is_json(stream: IO[bytes]) -> bool:
     return True
 
 
-#: How a file name ends, what that is, and how to tell; the first that fits.
+#: End of a file name, its format, and the check; the first that matches counts.
 _FORMATS: tuple[tuple[tuple[str, ...], str, Callable[[IO[bytes]], bool]], ...] = (
     ((".gz", ".tgz"), "gzip file", _unpacks(gzip.open)),
     ((".bz2", ".tbz2"), "bzip2 file", _unpacks(bz2.open)),

@@ -1,4 +1,4 @@
-"""HTTP: one try at one address, from where an earlier one broke off."""
+"""HTTP: one attempt at one address, resuming an earlier one."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = ["Client", "Limits", "parse_retry_after"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how often to try, and how much to take."""
+    """How long and how often to try, and how much to read."""
 
     connect_s: float = 10.0
-    read_s: float = 30.0  # the longest silence inside a body
+    read_s: float = 30.0  # longest silence inside a body
     tries: int = 4  # for each address
     backoff_s: float = 1.0  # before the second try; doubles each time
-    longest_s: float = 60.0  # the longest wait, whatever Retry-After asks for
+    longest_s: float = 60.0  # longest wait, whatever Retry-After says
     stall_s: float = bounds.STALL_S  # to connect, to begin an answer, and to bring ...
     stall_bytes: int = bounds.STALL_BYTES  # ... so much of its body
     most_bytes: int = bounds.SOURCE_BYTES  # of a file whose size the recipe does not state
@@ -49,10 +49,10 @@ class Client:
         self._limits, self._follow_redirects = limits, follow_redirects
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
-        self._cuts: set[Callable[[], object]] = set()  # end the bodies that are read now
+        self._cuts: set[Callable[[], object]] = set()  # ends bodies that are being read
 
     def abort(self) -> None:
-        """End every thread that waits for bytes."""
+        """Wake up every thread that waits for bytes, and end it."""
         for cut in list(self._cuts):
             cut()
 
@@ -62,10 +62,10 @@ class Client:
             session.close()
 
     def download(self, address: Address, url: str, part: Part) -> None:
-        """Bring ``part`` to its full length, going on from where it ends.
+        """Bring ``part`` to its full length, starting at its current end.
 
         Raises:
-            TryError: this try came to nothing.
+            TryError: this attempt failed.
             StorageError: the part cannot be written.
         """
         known = part.known
@@ -80,7 +80,7 @@ class Client:
             start, total = self._read_head(response, have, part)
             if start and tag and response.headers.get("ETag", tag) != tag:
                 part.discard()
-                raise TryError("it goes on with another file", can_retry=True, wait_s=0)
+                raise TryError("it continues with another file", can_retry=True, wait_s=0)
             part.note_etag(response.headers.get("ETag", ""))
             whole = total if known.size is None else known.size
             most = self._limits.most_bytes if whole is None else whole
@@ -160,7 +160,7 @@ class Client:
             raise TryError(f"HTTP {status} {phrase}".rstrip(), can_retry, wait_s, is_absent=status in (404, 410))
         packed = headers.get("Content-Encoding", "identity").lower() != "identity"
         if packed and not (part.known.sha256 or part.known.md5 or part.known.name.endswith(_PACKED)):
-            raise TryError("it packs what it sends, although it was asked not to")
+            raise TryError("it compresses its answer, although it was asked not to")
         ranged = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         first, told = ranged.groups() if ranged else (None, headers.get("Content-Length", ""))
         total = int(told) if _BYTES.fullmatch(told) else None
@@ -169,18 +169,18 @@ class Client:
             raise TryError(f"the server's file has {total} bytes, not {size}", is_corrupt=True)
         if status != HTTPStatus.OK and (status, first) != (206, str(have)):
             part.discard()
-            raise TryError(f"HTTP {status} for a range that it does not have", can_retry=True, wait_s=0)
+            raise TryError(f"HTTP {status}: the requested range is not in its file", can_retry=True, wait_s=0)
         if total is not None and size is not None and total > size:
             raise TryError(f"the body has {total} bytes, not {size}", is_corrupt=True)
         if total is not None and total > self._limits.most_bytes and size is None:
-            raise TryError(f"the body has {total} bytes, more than the {self._limits.most_bytes} it may have")
+            raise TryError(f"the body has {total} bytes, more than the {self._limits.most_bytes} that it may have")
         return (have if status == HTTPStatus.PARTIAL_CONTENT else 0), total
 
 
-#: Files that servers take for packed ones of another format, and say so.
+#: Formats that servers declare as a compressed form of another one.
 _PACKED = (".gz", ".tgz")
 
-#: A number of bytes; Python refuses to read one of thousands of digits.
+#: A number of bytes; Python refuses to parse one with thousands of digits.
 _BYTES = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(rf"bytes (?:({_BYTES.pattern})-{_BYTES.pattern}|\*)/({_BYTES.pattern}|\*)")
 
@@ -188,24 +188,24 @@ _LEAVES_HTTPS = "it redirects from https to http"
 
 
 def _find_unsafe_hop(response: requests.Response, known: Source) -> str:
-    """Say why the way that a response came cannot be trusted; an empty text if it can.
+    """Describe why the hops of a response cannot be trusted; empty if they can.
 
-    Whoever can change one answer over plain http chooses where the next request goes, https or not.
+    An attacker who can change one answer over plain http chooses the target of the next request, https or not.
     """
     hops = _list_hops(response)
-    if known.sha256 or known.md5:  # whatever happened on the way, the hash proves the bytes
+    if known.sha256 or known.md5:  # the hash proves the bytes, whatever happened on the way
         return _LEAVES_HTTPS if _leaves_https([hops[0], hops[-1]]) else ""
     why = _find_unproven_hop(hops)
     return why if why in ("", _LEAVES_HTTPS) else f"{why}: pin its sha256"
 
 
 def _find_unproven_hop(hops: list[SplitResult]) -> str:
-    """Say why the way of a body that no hash proves cannot be trusted; an empty text if it can."""
+    """Describe why the hops of a body without a hash cannot be trusted; empty if they can."""
     if _leaves_https(hops):
         return _LEAVES_HTTPS
     for hop in hops:
         if not is_protected(hop.geturl()):
-            return f"{hop.scheme}://{hop.hostname} is plain http, and there is no hash to check what it sends"
+            return f"{hop.scheme}://{hop.hostname} is plain http, and there is no hash to check its answer"
     return ""
 
 
@@ -214,7 +214,7 @@ def _leaves_https(hops: list[SplitResult]) -> bool:
 
 
 def _list_hops(response: requests.Response) -> list[SplitResult]:
-    """Return every URL that was asked, from the first to the one that answered."""
+    """Return every requested URL, from the first to the one that answered."""
     return [split_url(one.url) for one in (*response.history, response)]
 
 
@@ -230,13 +230,13 @@ def parse_retry_after(value: str, longest_s: float) -> float | None:
 
 
 def _shut_down(response: requests.Response) -> None:
-    with suppress(OSError, RuntimeError, ValueError):  # it may be closing at this moment
+    with suppress(OSError, RuntimeError, ValueError):  # it may be closing right now
         response.raw.shutdown()
 
 
 @contextmanager
 def _contained(limits: Limits) -> Iterator[None]:
-    """Turn whatever the libraries raise into a failure of this address: what an answer makes them raise has no list."""
+    """Turn any exception of the libraries into a failure of this address: their list is not documented."""
     try:
         yield
     except Exception as error:
@@ -244,7 +244,7 @@ def _contained(limits: Limits) -> Iterator[None]:
 
 
 def _explain(error: Exception, limits: Limits) -> TryError:
-    """Put a failure of the network into words of our own: its text may hold credentials."""
+    """Describe a network error in our own words: the library's text may contain credentials."""
     import requests
     import urllib3
 
@@ -255,16 +255,16 @@ def _explain(error: Exception, limits: Limits) -> TryError:
     no_address = (errors.InvalidURL, errors.InvalidSchema, errors.MissingSchema, urllib3.exceptions.LocationParseError)
     silent = isinstance(error, (errors.Timeout, urllib3.exceptions.TimeoutError))
     for found, why, can_retry in (
-        (isinstance(error, errors.TooManyRedirects), "its redirects go in a circle", False),
+        (isinstance(error, errors.TooManyRedirects), "its redirects form a loop", False),
         (certificate, "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE names a site's own CA)", False),
-        (isinstance(error, no_address), "this is no http(s) address, or it redirects to none", False),
+        (isinstance(error, no_address), "the address, or its redirect, is not http(s)", False),
         (isinstance(error, errors.ProxyError), "the proxy refused or cannot be reached", True),
         (isinstance(error, errors.ConnectTimeout), f"no connection within {limits.connect_s:g} s", True),
         (silent, f"no data for {limits.read_s:g} s", True),
         ("NameResolutionError" in text or "Failed to resolve" in text, "the host name is unknown", True),
         ("Connection refused" in text, "the connection was refused", True),
-        # Those of requests are OSErrors.
-        (not isinstance(error, (OSError, urllib3.exceptions.HTTPError)), "its answer is no proper HTTP", False),
+        # The errors of requests are OSErrors.
+        (not isinstance(error, (OSError, urllib3.exceptions.HTTPError)), "its answer is not valid HTTP", False),
     ):
         if found:
             return TryError(why, can_retry)

@@ -1,4 +1,4 @@
-"""Files of the user in the cache: copied once, named by their sha256, and checked each time they are taken out."""
+"""User-supplied files in the cache: copied once, named by their sha256, checked each time they are copied out."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def keep_file(stream: BinaryIO, where: str) -> str:
     """Copy a file into the cache and return the sha256 of the bytes that were copied.
 
     Args:
-        stream: the file, opened.
-        where: its name, for an error.
+        stream: the open file.
+        where: its name for an error.
 
     Raises:
         DataError: the file cannot be read.
@@ -61,7 +61,7 @@ def keep_file(stream: BinaryIO, where: str) -> str:
 
 
 def take_file(digest: str, target: Path) -> bool:
-    """Copy a file out of the cache; whether the bytes that were copied have this sha256.
+    """Copy a file out of the cache; whether the copied bytes have this sha256.
 
     Raises:
         StorageError: the target cannot be written.
@@ -78,12 +78,12 @@ def take_file(digest: str, target: Path) -> bool:
 
 
 def _read_chunks(stream: BinaryIO, where: str) -> Iterator[bytes]:
-    """Read a stream; what fails here is not the place that it is copied to."""
+    """Read a stream; an error here is not one of the destination."""
     try:
         while chunk := stream.read(_CHUNK):
             yield chunk
     except OSError as error:
-        hint = "copy it to a disk of this machine, and give that copy"
+        hint = "copy it to a local disk, and give that copy"
         raise DataError(f"cannot be read: {error.strerror}", where=where, hint=hint) from None
 
 

@@ -1,4 +1,4 @@
-"""Part: the bytes of one source that have arrived so far, and whether they are the right ones."""
+"""Part: the bytes of one source that have arrived so far, and the check that they are the right ones."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ __all__ = ["CHUNK_BYTES", "Part", "StoppedError", "TryError"]
 
 CHUNK_BYTES = 1 << 16
 
-#: A strong ETag that can be sent back. A weak one may stay while bytes change: it cannot vouch for a resume.
+#: A strong ETag, which can be sent back. A weak one may stay while bytes change: it does not allow a resume.
 _ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 
 
 @dataclass(eq=False)
 class TryError(Exception):
-    """One try at one address came to nothing; ``why`` never repeats text that may hold credentials, and is one line."""
+    """An attempt at one address failed; ``why`` is one line and never repeats text that may contain credentials."""
 
     why: str
     can_retry: bool = False
-    wait_s: float | None = None  # None backs off
+    wait_s: float | None = None  # None: back off
     is_corrupt: bool = False
-    is_absent: bool = False  # the address does not have the file: nothing to warn about
+    is_absent: bool = False  # the address does not have the file: no warning
 
     def __post_init__(self) -> None:
         self.why = as_text(self.why)
 
 
 class StoppedError(Exception):
-    """Another thread met an error that ends the whole fetch."""
+    """Another thread hit an error that ends the whole fetch."""
 
 
 class Part:
@@ -47,22 +47,22 @@ class Part:
 
     Attributes:
         path: the file.
-        known: the source, with its recorded hash where there is one.
-        key: of the source as its recipe has it, without a recorded hash.
-        report: takes the progress events.
+        known: the source, with its recorded hash if it has one.
+        key: of the source as in its recipe, without a recorded hash.
+        report: receives the progress events.
     """
 
     def __init__(
         self, source: Source, known: Source, report: Report, stop: threading.Event, *, alone: bool = True
     ) -> None:
-        """Begin the file of ``source``, or go on with it.
+        """Begin the file of ``source``, or resume it.
 
         Args:
-            source: what its recipe says.
-            known: ``source`` with its recorded hash, where there is one.
-            report: takes the progress events.
+            source: as in its recipe.
+            known: ``source`` with its recorded hash, if it has one.
+            report: receives the progress events.
             stop: ends it with a StoppedError.
-            alone: whether no other process can write to this source's file; if not, it gets one of its own.
+            alone: whether no other process can write to this source's file; if not, it gets a separate one.
         """
         self.path, self.known, self.key, self.report = cache.part_path(source, alone=alone), known, source.key, report
         self._is_unproven = source.unpinned and not source.md5
@@ -71,9 +71,9 @@ class Part:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def resume_point(self) -> tuple[int, str]:
-        """Return how many bytes are of use, and the ETag that vouches for them."""
+        """Return how many bytes can be kept, and the ETag that they belong to."""
         if not (self._tag or self.known.sha256 or self.known.md5):
-            return 0, ""  # with no hash to check the result, a mixture would go unnoticed
+            return 0, ""  # without a hash to check the result, a mixture of two files would go unnoticed
         try:
             have = self.path.stat().st_size
         except FileNotFoundError:
@@ -83,7 +83,7 @@ class Part:
         return (0, "") if self.known.size is not None and have > self.known.size else (have, self._tag)
 
     def note_etag(self, tag: str) -> None:
-        """Note whose bytes follow, for a resume; not on the disk, where a crash may leave other bytes than these."""
+        """Note the ETag of the following bytes for a resume; in memory, as a crash may leave other bytes on disk."""
         self._tag = tag if _ETAG.fullmatch(tag) else ""
 
     def append(self, chunks: Iterator[bytes], start: int, total: int | None, most: int) -> int:
@@ -91,9 +91,9 @@ class Part:
 
         Args:
             chunks: the bytes.
-            start: where in the file they begin.
-            total: bytes that the whole file will have, where that is known.
-            most: bytes that it may have.
+            start: their offset in the file.
+            total: size of the complete file in bytes, if known.
+            most: most bytes that it may have.
 
         Raises:
             TryError: there are more than ``most`` bytes.
@@ -101,7 +101,7 @@ class Part:
             StorageError: the file cannot be written.
         """
         have = start
-        # Only the disk's errors become StorageErrors: those of the network are TryErrors by now.
+        # Only errors of the disk become StorageErrors: those of the network are TryErrors already.
         with cache.storing(self.path), self.path.open("ab" if start else "wb") as file:
             for chunk in chunks:
                 if self._stop.is_set():
@@ -109,13 +109,13 @@ class Part:
                 have += len(chunk)
                 if have > most:
                     self.path.unlink()
-                    raise TryError(f"it goes on after the {most} bytes it may have", is_corrupt=True)
+                    raise TryError(f"it continues after the {most} bytes that it may have", is_corrupt=True)
                 file.write(chunk)
                 self.report(Event("bytes", self.known.name, have, total, key=self.key))
         return have
 
     def copy_from(self, origin: Path) -> None:
-        """Fill it with the file ``origin`` of a mirror folder, and check it."""
+        """Fill it with the file ``origin`` from a mirror folder, and check it."""
         try:
             file = cache.open_plain(origin)
         except FileNotFoundError:
@@ -129,7 +129,7 @@ class Part:
         self.check()
 
     def check(self, *, resumed: bool = False) -> None:
-        """Refuse, and remove, bytes that do not have the size and hashes of the source, or else its format."""
+        """Refuse and remove bytes that do not have the size and hashes of the source, or without a hash its format."""
         fault = cache.find_fault(self.path, self.known)
         with cache.storing(self.path):
             if fault and formats.is_page(self.path):
@@ -138,11 +138,11 @@ class Part:
                 fault = formats.find_misfit(self.path, self.known.name)
         if fault:
             self.discard()
-            # The beginning of a resumed file may be another address's: that is not this one's fault.
+            # The beginning of a resumed file may come from another address: this one is not to blame.
             raise TryError(fault, can_retry=resumed, wait_s=0, is_corrupt=True)
 
     def discard(self) -> None:
-        """Remove what has arrived."""
+        """Remove the bytes that have arrived."""
         with cache.storing(self.path):
             self.path.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""Session: a connection pool of requests that gives no login to plain http, and takes no more than it has to.
+"""Session: a connection pool of requests that sends no credentials over plain http, and reads no more than it must.
 
-requests looks into ~/.netrc at every hop, also where a redirect leads from https to http. It reads the whole body of
-a redirect and unpacks it, and it parses cookies, which no source needs.
+requests reads ~/.netrc at every hop, even after a redirect from https to http. It reads and unpacks the whole body of a
+redirect, and it parses cookies, which no source needs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["Session"]
 
 
 class Session(requests.Session):
-    """Sends what ~/.netrc has over https and to this machine only.
+    """Sends credentials from ~/.netrc only over https or to this machine.
 
-    A login that is written in an address goes to that host: its writer asked for it.
+    Credentials in an address go to that host: the user who wrote it wants that.
     """
 
     def __init__(self, head_s: float) -> None:
-        """Give a server ``head_s`` seconds to connect, and again to begin its answer."""
+        """Allow a server ``head_s`` seconds to connect, and as many to begin its answer."""
         super().__init__()
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Adapter(head_s))
@@ -41,11 +41,11 @@ class Session(requests.Session):
         prepared = super().prepare_request(request)
         if not is_protected(prepared.url or ""):
             prepared.headers.pop("Authorization", None)
-            prepared.prepare_auth(None)  # puts in what the address itself has
+            prepared.prepare_auth(None)  # adds the credentials of the address itself
         return prepared
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Prepare the login of a redirect's next hop."""
+        """Prepare the credentials of a redirect's next hop."""
         url, before = prepared_request.url or "", response.request.url or ""
         if is_protected(url):
             super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # requests has no type
@@ -53,7 +53,7 @@ class Session(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a response sends on to; requests asks this before it reads the body, which may have no end."""
+        """Return the target of a redirect; requests asks for it before it reads the body, which may never end."""
         if resp.is_redirect:
             resp.raw.close()
             resp.raw = io.BytesIO()
@@ -61,30 +61,30 @@ class Session(requests.Session):
 
 
 class _Connection(HTTPConnection):
-    """Is cut when it takes longer than ``head_s`` to be connected, or to begin an answer."""
+    """A connection that is cut if it takes longer than ``head_s`` to connect, or to begin an answer."""
 
     head_s: float
     _live: socket.socket | None = None
 
     def cut(self) -> None:
-        """End it for both sides; another thread that reads from it is woken."""
+        """Shut it down for both sides; a thread that reads from it wakes up."""
         if self._live:
-            with suppress(OSError):  # it is closed by now
-                # Not the method of an SSLSocket: what is read after that would be taken for plain text.
+            with suppress(OSError):  # it is closed already
+                # Not the method of SSLSocket: after it, encrypted bytes would be read as plain text.
                 socket.socket.shutdown(self._live, socket.SHUT_RDWR)
 
     def connect(self) -> None:
-        """Connect, also through a proxy and with TLS."""
+        """Connect, possibly through a proxy and with TLS."""
         try:
             with self._watch():
                 super().connect()
         finally:
             if self._live:
                 self._live.close()
-        self._live = getattr(self.sock, "socket", self.sock)  # TLS inside of a proxy's TLS has it one deeper
+        self._live = getattr(self.sock, "socket", self.sock)  # TLS inside a proxy's TLS has it one level deeper
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
-        """Read the head of an answer: http.client takes any number of "100 Continue" before it."""
+        """Read the head of an answer: http.client accepts any number of "100 Continue" before it."""
         begun: list[http.client.HTTPResponse] = []
 
         def begin(*arguments: Any, **settings: Any) -> http.client.HTTPResponse:
@@ -96,13 +96,13 @@ class _Connection(HTTPConnection):
             with self._watch():
                 return super().getresponse()
         except BaseException:
-            for response in begun:  # urllib3 leaves it open where it does not like a header
+            for response in begun:  # urllib3 leaves it open when it rejects a header
                 response.close()
             raise
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        self._live = sock.dup()  # TLS makes another object of the socket, in the middle of connecting
+        self._live = sock.dup()  # TLS replaces the socket object while it connects
         return sock
 
     def _watch(self) -> Watch:
@@ -130,14 +130,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
-        """Make the pools of connections through a proxy; one of SOCKS has connections of its own."""
+        """Make the pools of connections through a proxy; a SOCKS proxy has its own kind of connection."""
         manager = super().proxy_manager_for(proxy, **settings)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
-        """Make the response without cookies: the parser of Python's library prints a traceback where it fails."""
+        """Make the response without cookies: the parser of the standard library prints a traceback when it fails."""
         if original := getattr(resp, "_original_response", None):
             del original.msg["Set-Cookie"], original.msg["Set-Cookie2"]
         return super().build_response(req, resp)

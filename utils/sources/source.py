@@ -1,4 +1,4 @@
-"""Source: one file from outside, where it is and how to tell that it is the right one."""
+"""Source: one upstream file, its addresses, and the hashes that identify it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&
 
 @dataclass(frozen=True)
 class Source:
-    """One file from outside: where it is, and how to tell that it is the right one."""
+    """One upstream file: its addresses, and the hashes that identify it."""
 
     name: str  # file name
     urls: tuple[str, ...]  # origin first, then its mirrors
     size: int | None  # bytes
     sha256: str | None  # lower-case hex
-    md5: str | None  # upstream's own, where it publishes no sha256
+    md5: str | None  # only if upstream publishes no sha256
     licence: str  # SPDX id or a plain name
     what: str
 
     @property
     def unpinned(self) -> bool:
-        """True where no sha256 is published: the first fetch records one, a release refuses it."""
+        """True if the recipe has no sha256: the first fetch records one, and a release refuses the source."""
         return self.sha256 is None
 
     @property
     def key(self) -> str:
-        """The name of its lock, part and record: a hash that is known before its bytes are."""
+        """The name of its lock, part and record: a hash that is known before the bytes arrive."""
         if self.sha256:
             return self.sha256
         return f"md5-{self.md5}" if self.md5 else hash_url(next(iter(self.urls), self.name))
@@ -50,7 +50,7 @@ class Address:
 
     @property
     def label(self) -> str:
-        """Where a file came from, in a word: the host, or "mirror"."""
+        """The short name of a file's origin: the host, or "mirror"."""
         return "mirror" if self.is_mirror else split_url(str(self.place)).hostname or str(self)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Address:
 
 
 def hash_url(url: str) -> str:
-    """Return a file name for ``url``; the user and password in it do not count."""
+    """Return a file name for ``url``; its user and password are ignored."""
     parts = split_url(url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return f"url-{hashlib.sha256(bare.encode()).hexdigest()[:32]}"
@@ -74,13 +74,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_protected(url: str) -> bool:
-    """Return whether nobody on the way can read or change what is sent: https, or on this machine."""
+    """Return whether the connection is protected: https, or to this machine."""
     parts = split_url(url)
     return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def redact_url(url: str) -> str:
-    """Return ``url`` for people, without the credentials in it."""
+    """Return ``url`` for a message, without credentials."""
     parts = split_url(url)
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"***@{host}" if at and user else parts.netloc
@@ -88,7 +88,7 @@ def redact_url(url: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the parts of ``url``; those of a placeholder where it is no URL."""
+    """Return the parts of ``url``; those of a placeholder if it is malformed."""
     try:
         return urlsplit(url)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Stall: a connection that brings too little in too long is cut, whatever its other end keeps saying.
+"""Stall: cut a connection that is too slow, even if it never falls silent.
 
-The timeouts of a socket are for silence: a byte a second, or headers without an end, would keep it for ever.
+The timeouts of a socket only detect silence: a byte a second, or endless headers, would keep it open for ever.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["StalledError", "Watch"]
 
 
 class StalledError(Exception):
-    """The watch has cut the connection; the text says why."""
+    """The watch has cut the connection; the text tells why."""
 
 
 class Watch:
-    """While it is entered, calls ``cut`` once when fewer than ``least_bytes`` have arrived in ``within_s`` seconds.
+    """While entered, calls ``cut`` once if fewer than ``least_bytes`` have arrived in ``within_s`` seconds.
 
     Attributes:
-        arrived: bytes so far; whoever reads them counts them here.
+        arrived: bytes so far; the reader counts them here.
         has_cut: whether it has cut the connection.
     """
 
@@ -41,7 +41,7 @@ class Watch:
 
     @property
     def _why(self) -> str:
-        least = f"fewer than {self._least_bytes:,} bytes" if self._least_bytes > 1 else "no whole answer"
+        least = f"fewer than {self._least_bytes:,} bytes" if self._least_bytes > 1 else "no complete answer"
         return f"{least} in {self._within_s:g} s"
 
     def _run(self) -> None:

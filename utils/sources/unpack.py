@@ -1,4 +1,4 @@
-"""Unpack archives from outside without trusting them."""
+"""Unpack untrusted archives."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ __all__ = ["unpack"]
 
 _CHUNK = 1 << 20  # bytes
 
-#: What the modules for archives raise where one is damaged, or made to harm; zlib and zipfile know no OSError for it.
+#: Exceptions of the archive modules for a damaged or hostile archive; zlib and zipfile raise no OSError.
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
     ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError,
 )  # fmt: skip
 
-#: How a packed tar begins, and what unpacks it.
+#: First bytes of a compressed tar, and the module that unpacks it.
 _PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 def unpack(archive: Path, to: Path, *, max_bytes: int = limits.UNPACKED_BYTES) -> Path:
-    """Unpack a tar (also .gz, .bz2, .xz) or zip archive; its content tells which, not its name.
+    """Unpack a tar (also .gz, .bz2, .xz) or zip archive, identified by its content and not by its name.
 
-    The members go into a folder beside ``to`` that gets its name at the end, in the place of an older
-    ``to``: a killed run leaves the old folder or the new one there.
+    The members go into a folder beside ``to``, which is renamed to ``to`` at the end and replaces an older one. So a
+    killed run leaves the old folder or the new one.
 
     Args:
         archive: the file to unpack.
         to: the folder to make.
-        max_bytes: the most bytes that all members may hold together.
+        max_bytes: most bytes of all members together.
 
     Returns:
         ``to``.
 
     Raises:
-        DataError: no archive, or damaged, or larger than ``max_bytes``, or with a member that leaves
-            the folder (``../``, absolute, through a link), is a device, or has the place of another.
+        DataError: not an archive, or a damaged one, or larger than ``max_bytes``, or with a member that leaves
+            the folder (``../``, absolute, through a link), is a device, or has the same path as another.
         StorageError: the members cannot be written.
     """
     with _explained(archive):
@@ -74,25 +74,25 @@ def unpack(archive: Path, to: Path, *, max_bytes: int = limits.UNPACKED_BYTES) -
 
 
 _HINT = (
-    "fetch it again (doit refetch source=NAME where nobody publishes its sha256); "
-    "if it stays so, the archive itself is at fault: do not use it"
+    "fetch it again (doit refetch source=NAME if its sha256 is not published); "
+    "if that does not help, the archive itself is bad: do not use it"
 )
 
 
 @contextmanager
 def _explained(archive: Path, to: Path | None = None) -> Iterator[None]:
-    """Turn what the archive modules raise into errors for a person."""
+    """Turn exceptions of the archive modules into errors for users."""
     where = paths.relative(archive)
     try:
         yield
     except _BROKEN as error:
-        if member := getattr(error, "tarinfo", None):  # tarfile.FilterError, where there is one
-            raise _hostile(archive, member.name, "would leave the folder or is no plain file") from error
+        if member := getattr(error, "tarinfo", None):  # tarfile.FilterError, if this Python has it
+            raise _hostile(archive, member.name, "would leave the folder or is not a regular file") from error
         raise DataError(
             f"the archive is damaged: {as_text(error) or type(error).__name__}", where=where, hint=_HINT
         ) from error
     except OSError as error:
-        # gzip and bz2 tell of damage by an OSError without a number.
+        # gzip and bz2 report damage as an OSError without a number.
         if error.errno is None:
             raise DataError(
                 f"the archive is damaged: {as_text(error) or type(error).__name__}", where=where, hint=_HINT
@@ -107,19 +107,19 @@ def _hostile(archive: Path, member: str, why: str) -> DataError:
 
 
 class _Bounded(io.RawIOBase):
-    """An archive, of whose headers no more is read into memory than there is room for.
+    """An archive whose headers are read into memory only up to a bound.
 
     Attributes:
-        header_bytes: what has been read for the member that comes next; whoever takes a member sets it to 0.
+        header_bytes: bytes read for the next member; the code that takes a member resets it to 0.
     """
 
     def __init__(self, archive: Path, stream: IO[bytes], most: int) -> None:
         self._archive, self._stream, self._most = archive, stream, most
         self.header_bytes = self.all_bytes = 0
-        self.has_members = False  # from now on files are read, piece by piece
+        self.has_members = False  # from here on, files are read in pieces
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read so many bytes; a header that asks for more than there may be is refused before it is read."""
+        """Read bytes; a header that asks for more than the bound is refused before it is read."""
         if self.has_members:
             return self._stream.read(-1 if size is None else size)
         left = min(self._most - self.header_bytes, limits.ARCHIVE_HEADERS_BYTES - self.all_bytes)
@@ -127,29 +127,29 @@ class _Bounded(io.RawIOBase):
         self.header_bytes, self.all_bytes = self.header_bytes + len(data), self.all_bytes + len(data)
         if len(data) > left:
             most = f"{self._most:,} bytes for one member, {limits.ARCHIVE_HEADERS_BYTES:,} for all"
-            what = f"says more about its members than is allowed ({most})"
+            what = f"has more metadata about its members than is allowed ({most})"
             raise DataError(what, where=paths.relative(self._archive), hint=_HINT)
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; back to the beginning of a packed tar means to unpack it again."""
+        """Seek; back to the start of a compressed tar means unpacking it again."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         return self._stream.tell()
 
     def seekable(self) -> bool:
-        """As zipfile asks."""
+        """For zipfile."""
         return True
 
     def readable(self) -> bool:
-        """As zipfile asks."""
+        """For zipfile."""
         return True
 
 
 def _open_tar(archive: Path, stream: IO[bytes]) -> tarfile.TarFile | None:
-    """Open a tar, packed or not; None if it is none."""
+    """Open a tar, compressed or not; None if it is not a tar."""
     start = stream.read(8)
     stream.seek(0)
     opened = next((opened for magic, opened in _PACKED.items() if start.startswith(magic)), None)
@@ -166,16 +166,18 @@ def _untar(archive: Path, tar: tarfile.TarFile, to: Path, max_bytes: int) -> Non
         budget = _Budget(archive, max_bytes)
         members: list[tarfile.TarInfo] = []
         links: set[PurePosixPath] = set()
-        for member in tar:  # stops at the first bad header, before the bytes after it are unpacked
+        for member in tar:  # stops at the first bad header, before it unpacks the bytes after it
             inner.header_bytes = 0
             place = _inside(archive, member.name, member.name)
             budget.take(member.name, member.size)
-            # Checks by name hold only while no part of the way is a link itself.
+            # Checks by name are valid only if no part of the path is itself a link.
             ways = {place, *place.parents}
             if member.issym():
-                # "a/../b" is b only if a is a real folder: ".." may stand at the start alone.
+                # "a/../b" is b only if a is a real folder: ".." is allowed only at the start.
                 if ".." in list(dropwhile("..".__eq__, PurePosixPath(member.linkname).parts)):
-                    raise _hostile(archive, member.name, f"is a link by a detour, {as_text(member.linkname)!r}")
+                    raise _hostile(
+                        archive, member.name, f"is a link with .. inside its path, {as_text(member.linkname)!r}"
+                    )
                 target = member.linkname if member.linkname[:1] == "/" else f"{place.parent}/{member.linkname}"
                 ways.update(_inside(archive, member.name, os.path.normpath(target)).parents)
             elif member.islnk():
@@ -184,7 +186,7 @@ def _untar(archive: Path, tar: tarfile.TarFile, to: Path, max_bytes: int) -> Non
             elif not member.isfile() and not member.isdir():
                 raise _hostile(archive, member.name, "is a device or a pipe")
             elif member.issparse():
-                raise _hostile(archive, member.name, "is a file with holes")
+                raise _hostile(archive, member.name, "is a sparse file")
             if links & ways:
                 raise _hostile(archive, member.name, "goes through a link")
             budget.give_place(member.name, place, is_folder=member.isdir())
@@ -192,16 +194,16 @@ def _untar(archive: Path, tar: tarfile.TarFile, to: Path, max_bytes: int) -> Non
                 links.add(place)
             members.append(member)
         inner.has_members = True
-        for _ in range(max_bytes // _CHUNK + 1):  # to the end: gzip checks its CRC only there
+        for _ in range(max_bytes // _CHUNK + 1):  # to the end: gzip checks its CRC there
             if not inner.read(_CHUNK):
                 break
-        for member in members:  # as filter="data" has it
+        for member in members:  # as filter="data" does
             member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
             member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
-            member.mtime = 0  # pax can say infinity
+            member.mtime = 0  # pax allows infinity
         if hasattr(tarfile, "data_filter"):
             tar.extractall(to, members, filter="data")
-        else:  # Debian 12's Python 3.11.2 has no filters: there the checks above stand alone
+        else:  # Debian 12's Python 3.11.2 has no filters: there the checks above are all
             tar.extractall(to, members)
 
 
@@ -221,7 +223,7 @@ def _unzip(archive: Path, inner: _Bounded, to: Path, max_bytes: int) -> None:
 
 
 def _inside(archive: Path, member: str, name: str) -> PurePosixPath:
-    """Return the place of ``name`` (the member's own, or what it links to) in the folder, or refuse it."""
+    """Return the path of ``name`` (a member, or the target of a link) in the folder, or refuse it."""
     said = "" if name == member else f"links to {as_text(name)!r}, which "
     if name.startswith("/") or "\\" in name or "\0" in name:
         raise _hostile(archive, member, f"{said}is absolute or has a backslash")
@@ -233,12 +235,12 @@ def _inside(archive: Path, member: str, name: str) -> PurePosixPath:
     return place
 
 
-#: Of a member's name, with the folder it goes to in front: what Linux takes has 4095. And of each part between slashes.
+#: Bytes of a member's path with its folder: Linux allows 4095. And of each part between slashes.
 _NAME_BYTES, _PART_BYTES = 2048, 255
 
 
 class _Budget:
-    """What an archive may still unpack to, and where."""
+    """The remaining room for an archive, and the paths in use."""
 
     def __init__(self, archive: Path, max_bytes: int) -> None:
         self.archive, self.max_bytes = archive, max_bytes
@@ -255,7 +257,7 @@ class _Budget:
     def give_place(self, member: str, place: PurePosixPath, *, is_folder: bool) -> None:
         folders = {*place.parents, place} if is_folder else {*place.parents}
         if place in self._others or folders & self._others or (not is_folder and place in self._folders):
-            raise _hostile(self.archive, member, "has the place of another member")
+            raise _hostile(self.archive, member, "has the same path as another member")
         self._folders |= folders
         if not is_folder:
             self._others.add(place)

@@ -131,7 +131,7 @@ def test_input_that_is_refused(peculiar: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"text\.tflite: not a TFLite file"):
         vela.compile_model(tmp_path / "text.tflite", DEFAULT, out)
     vela.compile_model(peculiar / "plain.tflite", DEFAULT, tmp_path / "compiled.tflite")
-    with pytest.raises(DataError, match=r"compiled\.tflite: is compiled by Vela already\n  -> give the model"):
+    with pytest.raises(DataError, match=r"compiled\.tflite: is already compiled by Vela\n  -> give the model"):
         vela.compile_model(tmp_path / "compiled.tflite", DEFAULT, out)
     assert not out.exists()
 
@@ -313,7 +313,7 @@ def test_doit_vela_with_an_operator_that_stays_behind(with_vela: Checkout, pecul
 def test_doit_vela_and_mistakes(with_vela: Checkout, peculiar: Path) -> None:
     done = with_vela.doit("vela", "bsp=LF6.12.34")
     assert done.returncode != 0
-    assert "error: no BSP is called 'LF6.12.34' (did you mean 'LF6.12.34_2.1.0'?)\n  -> choose one of " in done.stderr
+    assert "error: no BSP is called 'LF6.12.34' (did you mean 'LF6.12.34_2.1.0'?)\n  -> use one of " in done.stderr
     assert "Traceback" not in done.stderr
     done = with_vela.doit("vela:mnist_nearest")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""NXP's Linux BSPs: which TFLite and which Vela each has. ``bsp.csv`` has them, oldest first, each with its source."""
+"""NXP's Linux BSPs and their versions of TFLite and Vela. ``bsp.csv`` lists them, oldest first, with sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FILE", "Bsp", "find_bsp", "find_default_bsp", "load_bsps", "parse_ve
 
 FILE = Path(__file__).with_name("bsp.csv")
 
-#: Model files carry versions too: no digits of other scripts, and none that Python refuses to make a number of.
+#: Model files contain versions too: ASCII digits only, and few enough for Python to parse.
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 
 
@@ -24,12 +24,12 @@ class Bsp:
 
     Attributes:
         name: as NXP writes it, ``LF6.12.34_2.1.0``.
-        vela: version of the NPU compiler that belongs to it; a file for its NPU driver is made with this one.
-        tflite: version of the TFLite runtime on the board, or of the newest older release where nobody confirmed it.
+        vela: version of the NPU compiler that fits its NPU driver.
+        tflite: version of the TFLite runtime on the board; if unconfirmed, that of the newest older release.
         driver_stack: version of the Ethos-U driver stack.
-        confirmed: whether the row was read off the release, and not inferred.
-        note: for people.
-        source: where the row comes from.
+        confirmed: whether the row was read from the release, and not inferred.
+        note: a remark.
+        source: evidence for the row.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Bsp:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """``2.10.0`` as numbers, for comparing; of ``2.10.0rc1`` the same, of what has no number in front none."""
+    """Parse ``2.10.0`` into numbers to compare; ``2.10.0rc1`` gives the same, a text without a leading number none."""
     numbers = _VERSION.match(text)
     return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
 
@@ -54,7 +54,7 @@ def load_bsps() -> dict[str, Bsp]:
     tflite = ""
     with FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            tflite = row["tflite"] or tflite  # a release does not go back
+            tflite = row["tflite"] or tflite  # versions never go down
             found[row["bsp"]] = Bsp(
                 name=row["bsp"],
                 vela=row["vela"],
@@ -68,18 +68,18 @@ def load_bsps() -> dict[str, Bsp]:
 
 
 def find_default_bsp() -> Bsp:
-    """The newest confirmed one: its Vela is in the image."""
+    """Find the newest confirmed BSP: its Vela is in the image."""
     return [found for found in load_bsps().values() if found.confirmed][-1]
 
 
 def find_bsp(name: str) -> Bsp:
-    """The BSP called ``name``.
+    """Find the BSP called ``name``.
 
     Raises:
-        BuildError: there is none; lists the known ones.
+        BuildError: the name is unknown; lists the known ones.
     """
     known = load_bsps()
     if name not in known:
-        hint = f"choose one of {', '.join(known)}"
+        hint = f"use one of {', '.join(known)}"
         raise BuildError(f"no BSP is called {name!r}{did_you_mean(name, known)}", hint=hint)
     return known[name]

@@ -1,11 +1,11 @@
-"""Where a model will run, told before a board does: three targets, every BSP, and the traps that are known.
+"""Predict where a model will run: three targets, every BSP, and the known traps.
 
-The traps are data, ``compat.toml``: each has an id, evidence and a remedy. ``operators.csv`` says which TFLite a
-runtime has to be at least to know each version of an operator (as TensorFlow's ``runtime_version.cc`` has it), and
-which accelerator takes the operator at all (as Vela 3.12.0, 4.3.0 and 5.0.0 list it, or were seen to do, and as the VX
-delegate's ``op_status.md`` does). It covers what image models are made of; of what it does not know it says so.
+The traps are data, ``compat.toml``: each has an id, evidence and a remedy. ``operators.csv`` has the lowest TFLite
+version that knows each version of an operator (from TensorFlow's ``runtime_version.cc``), and the accelerators that
+support the operator (from the lists and the behaviour of Vela 3.12.0, 4.3.0 and 5.0.0, and from the VX delegate's
+``op_status.md``). It covers the operators of image models; the report names the ones that it does not know.
 
-No compiler and no board is asked: ``doit vela`` says what Vela really does.
+No compiler and no board is used: ``doit vela`` shows what Vela really does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["OPERATORS", "RULES", "TARGETS", "Finding", "Verdict", "as_json", "as
 RULES = Path(__file__).with_name("compat.toml")
 OPERATORS = Path(__file__).with_name("operators.csv")
 
-#: Accelerator -> what people call the target.
+#: Accelerator -> name of the target.
 TARGETS = {
     "vx": "i.MX 8M Plus, NPU through the VX delegate",
     "ethos_u": "i.MX 93, NPU through Ethos-U (Vela)",
@@ -60,7 +60,7 @@ class Rule:
     on_cpu: bool = True
 
     def holds_for(self, accelerator: str, bsp: Bsp) -> bool:
-        """Whether it is about this accelerator with this BSP's versions."""
+        """Whether it concerns this accelerator and this BSP's versions."""
         return accelerator in self.accelerators and all(
             not limit or parse_version(has)[: len(parse_version(limit))] <= parse_version(limit)
             for limit, has in ((self.vela_max, bsp.vela), (self.tflite_max, bsp.tflite))
@@ -69,21 +69,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class OperatorSupport:
-    """A row of ``operators.csv``: TFLite version of each operator version, from the first on, and where it runs."""
+    """A row of ``operators.csv``: TFLite version for each operator version, from version 1 on, and where it runs."""
 
     versions: tuple[str, ...]
     ethos_u: str
     vx: str
 
     def runs_on(self, accelerator: str, bsp: Bsp) -> bool:
-        """Whether the accelerator takes it, if no rule says otherwise."""
+        """Whether the accelerator supports it, unless a rule says otherwise."""
         word = {"ethos_u": self.ethos_u, "vx": self.vx}[accelerator]
         return word == "yes" or (word != "no" and parse_version(bsp.vela) >= parse_version(word))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What stands in the way: a rule that holds, and how many operators it is about, by name."""
+    """An obstacle: a rule that applies, and the operators that it concerns, name -> count."""
 
     id: str
     severity: Colour
@@ -95,16 +95,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One target with neighbouring BSPs that all come to the same.
+    """One target, with neighbouring BSPs that have the same result.
 
     Attributes:
         accelerator: key of ``TARGETS``.
-        target: for people.
+        target: its name in reports.
         bsps: names, oldest first.
         verdict: ``green``: all of it runs there; ``yellow``: it runs, part of it on the CPU; ``red``: do not deploy.
-        placed: operators that the accelerator takes.
-        total: operators of the model.
-        findings: why.
+        placed: number of operators that the accelerator takes.
+        total: number of operators in the model.
+        findings: the reasons.
     """
 
     accelerator: str
@@ -117,13 +117,13 @@ class Verdict:
 
     @property
     def span(self) -> str:
-        """The BSPs in few words."""
+        """The range of BSPs."""
         if len(self.bsps) == len(load_bsps()):
             return "every BSP"
         return self.bsps[0] if len(self.bsps) == 1 else f"{self.bsps[0]} to {self.bsps[-1]}"
 
 
-# Conditions, each asked for one operator
+# Conditions, each on one operator
 
 
 def _tensors(graph: tflite.Graph, operator: tflite.Operator) -> list[tflite.Tensor]:
@@ -135,7 +135,7 @@ def _half_pixel(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
 
 
 def _sides(graph: tflite.Graph, operator: tflite.Operator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Height and width before and after; none where the file leaves them out."""
+    """Height and width before and after; none if the file does not state them."""
     return graph.shape(operator.inputs, 0)[1:3], graph.shape(operator.outputs, 0)[1:3]
 
 
@@ -169,13 +169,13 @@ def _dynamic(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     return any(tensor.dynamic for tensor in _tensors(graph, operator))
 
 
-#: Operators of which Vela takes int32 too.
+#: Operators that Vela also takes in int32.
 _INT32 = ("ADD", "ARG_MAX", "MIRROR_PAD", "MUL", "SHAPE", "SUB", "TRANSPOSE")
 
 
 def _type_unknown_to_ethos_u(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     computed = [tensor for tensor in _tensors(graph, operator) if not tensor.data]
-    allowed = {"INT8", "UINT8", "INT16", "FLOAT32", "FLOAT16"}  # float has its own rules
+    allowed = {"INT8", "UINT8", "INT16", "FLOAT32", "FLOAT16"}  # float has its own rule
     allowed |= {"INT32"} if operator.name in _INT32 else set()
     allowed |= {"INT64"} if operator.name == "ARG_MAX" else set()
     return any(tensor.dtype not in allowed for tensor in computed)
@@ -199,10 +199,12 @@ def _flex(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
 
 
 def _custom(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    return operator.name != operator.name.upper() and not operator.name.startswith("Flex")  # TFLite's own are capitals
+    return operator.name != operator.name.upper() and not operator.name.startswith(
+        "Flex"
+    )  # TFLite's own are in capitals
 
 
-#: Name in ``compat.toml`` -> whether it holds for an operator.
+#: Name in ``compat.toml`` -> whether it applies to an operator.
 CONDITIONS: dict[str, Callable[[tflite.Graph, tflite.Operator], bool]] = {
     "batch": _batch,
     "custom": _custom,
@@ -225,13 +227,13 @@ CONDITIONS: dict[str, Callable[[tflite.Graph, tflite.Operator], bool]] = {
 
 @cache
 def load_rules() -> tuple[Rule, ...]:
-    """Every rule of ``compat.toml``, in its order."""
+    """Load every rule of ``compat.toml``, in file order."""
     return TypeAdapter(tuple[Rule, ...]).validate_python(tomllib.loads(RULES.read_text(encoding="utf-8"))["rule"])
 
 
 @cache
 def load_operators() -> dict[str, OperatorSupport]:
-    """Every row of ``operators.csv``."""
+    """Load every row of ``operators.csv``."""
     with OPERATORS.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return {
@@ -243,9 +245,9 @@ def load_operators() -> dict[str, OperatorSupport]:
 
 
 def required_runtime(graph: tflite.Graph) -> tuple[str, list[str]]:
-    """The oldest TFLite that knows every operator version, and the operators that our table does not know.
+    """Find the oldest TFLite that knows every operator version, and the operators that are not in the table.
 
-    The converter writes its own account into the file; ours is asked too, and the higher one counts.
+    The converter records a version in the file too; the higher of the two counts.
     """
     known, found, unknown = load_operators(), [graph.min_runtime], set()
     for operator in graph.operators:
@@ -258,17 +260,17 @@ def required_runtime(graph: tflite.Graph) -> tuple[str, list[str]]:
 
 
 def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple[Finding, ...]]:
-    """One target with one BSP: how many operators the accelerator takes, and what stands in the way."""
+    """Examine one target with one BSP: how many operators the accelerator takes, and what prevents the others."""
     found: list[Finding] = []
     least, unknown = required_runtime(graph)
     if parse_version(bsp.tflite) < parse_version(least):
         what = f"the model needs TFLite {least}, this BSP has {bsp.tflite}"
-        remedy = "take a newer BSP, or convert with an older TensorFlow"
+        remedy = "use a newer BSP, or convert with an older TensorFlow"
         found.append(
             Finding("runtime-too-old", "red", what, {}, "the file's min_runtime_version; operators.csv", remedy)
         )
     if unknown and not graph.min_runtime:
-        what = f"nothing says which runtime knows {', '.join(unknown)}"
+        what = f"it is unknown which runtime supports {', '.join(unknown)}"
         remedy = "look it up, and add a row to utils/npu/operators.csv"
         found.append(Finding("version-unknown", "yellow", what, {}, "operators.csv", remedy))
     stay: set[int] = set()
@@ -295,13 +297,13 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[int, tuple
     if foreign:
         count = dict(sorted(Counter(graph.operators[index].name for index in foreign).items()))
         what = "the accelerator does not take these operators: they stay on the CPU"
-        remedy = "the model runs all the same; on the CPU they cost time, and copies to and fro"
+        remedy = "nothing to do: the model runs, but these operators and the copies to the CPU and back cost time"
         found.append(Finding("not-on-the-accelerator", "yellow", what, count, "operators.csv", remedy))
     return len(graph.operators) - len(stay | set(foreign)), tuple(found)
 
 
 def report(graph: tflite.Graph, bsps: tuple[Bsp, ...] = ()) -> list[Verdict]:
-    """Every target with every BSP (or with those named), neighbours that agree in one verdict."""
+    """Examine every target with every BSP (or the named ones); neighbours with equal results become one verdict."""
     verdicts: list[Verdict] = []
     for accelerator, target in TARGETS.items():
         last: tuple[int, tuple[Finding, ...]] | None = None
@@ -319,7 +321,7 @@ def report(graph: tflite.Graph, bsps: tuple[Bsp, ...] = ()) -> list[Verdict]:
 
 
 def as_json(file: Path, bsps: tuple[Bsp, ...] = ()) -> dict[str, Any]:
-    """The report about a file as plain JSON values, tied to it."""
+    """Make the report about a file as JSON values, with the file's hash."""
     graph = _read(file)
     least, unknown = required_runtime(graph)
     return {
@@ -333,12 +335,12 @@ def as_json(file: Path, bsps: tuple[Bsp, ...] = ()) -> dict[str, Any]:
 
 
 def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
-    """The report about a file for a person."""
+    """Make the report about a file as text."""
     graph = _read(file)
     least, unknown = required_runtime(graph)
     lines = [f"{untrusted.as_text(file.name)}: {len(graph.operators)} operators, needs TFLite {least}"]
     if unknown:
-        lines.append(f"  the file alone says so of {', '.join(unknown)}: not in utils/npu/operators.csv")
+        lines.append(f"  only the file states this, for {', '.join(unknown)}: not in utils/npu/operators.csv")
     for verdict in report(graph, bsps):
         lines += ["", f"{verdict.verdict.upper():6} {verdict.target}; {verdict.span}"]
         if verdict.accelerator != "cpu":
@@ -351,14 +353,14 @@ def as_text(file: Path, bsps: tuple[Bsp, ...] = ()) -> str:
 
 
 def _read(file: Path) -> tflite.Graph:
-    """The graph of a file that can be examined.
+    """Read the graph of a file.
 
     Raises:
-        DataError: not a TFLite file, or one that Vela has compiled: what is in it can no longer be seen.
+        DataError: not a TFLite file, or one that Vela has compiled: its operators are hidden.
     """
     graph = tflite.read(file)
     if vela.CUSTOM in graph.count():
         raise DataError(
-            "is compiled by Vela", where=untrusted.as_text(file.name), hint="give the model that it was made from"
+            "is compiled by Vela", where=untrusted.as_text(file.name), hint="give the model that it was compiled from"
         )
     return graph

@@ -1,12 +1,11 @@
-"""Vela, the compiler for the i.MX 93's NPU: what is installed, one run of it, and what it says, typed.
+"""Vela, the compiler for the i.MX 93's NPU: installed versions, one run, and its typed output.
 
-Vela lives in environments of its own, a folder a version: ``/opt/vela/<version>`` in the image, else
-``build/vela/<version>`` (docker/make-vela). It is run as a program: as a library it keeps state from one model to the
-next.
+Each version has its own environment: ``/opt/vela/<version>`` in the image, else ``build/vela/<version>``
+(docker/make-vela). Vela runs as a program: as a library it keeps state from one model to the next.
 
-What it is not to be trusted with (all measured): its exit code is 0 when operators stay on the CPU, and when a file is
-compiled a second time; the CPU and NPU shares that it prints count operators that it made itself; ``inference_time`` is
-in seconds, and no version's estimate may be compared with another's.
+Pitfalls (all measured): its exit code is 0 when operators stay on the CPU, and when a file is compiled a second time;
+the CPU and NPU shares that it prints include operators that it created; ``inference_time`` is in seconds; estimates of
+two versions must not be compared.
 """
 
 from __future__ import annotations
@@ -42,33 +41,33 @@ __all__ = [
     "require_npu",
 ]
 
-#: The operator that stands in a compiled file for all that runs on the NPU.
+#: The operator of a compiled file that represents everything on the NPU.
 CUSTOM = "ethos-u"
 
-#: Seconds after which a run is given up; ResNet50 takes about 3.
+#: Seconds after which a run is stopped; ResNet50 takes about 3.
 TIMEOUT_S = 600
 
-#: The i.MX 93: NXP's own Vela has the same as its defaults.
+#: The i.MX 93: equal to the defaults of NXP's own Vela.
 ACCELERATOR, SYSTEM = "ethos-u65-256", "Ethos_U65_High_End"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What Vela estimates for a whole model.
+    """Vela's estimate for a whole model.
 
     Attributes:
         vela: version of Vela.
         flags: its command line, without files.
-        ms: milliseconds an inference.
-        inferences_per_second: the same, turned round.
-        macs: multiply-accumulates an inference, of the operators on the NPU.
-        sram_kib: SRAM in use at most, KiB.
-        dram_kib: DRAM in use at most, KiB.
-        cycles: an inference, in all.
-        cycles_npu: of these, the NPU's own.
+        ms: milliseconds per inference.
+        inferences_per_second: the reciprocal.
+        macs: multiply-accumulates per inference, of the operators on the NPU.
+        sram_kib: peak SRAM in KiB.
+        dram_kib: peak DRAM in KiB.
+        cycles: total per inference.
+        cycles_npu: computing, on the NPU.
         cycles_sram: waiting for SRAM; overlaps with the others.
         cycles_dram: waiting for DRAM; overlaps with the others.
-        clock_hz: of the NPU.
+        clock_hz: clock of the NPU.
     """
 
     vela: str
@@ -87,7 +86,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class CpuOperator:
-    """An operator of the input graph that Vela left to the CPU, the name of its first output, and why."""
+    """An operator of the input graph that stays on the CPU, the name of its first output, and the reason."""
 
     operator: str
     output: str
@@ -96,17 +95,17 @@ class CpuOperator:
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of Vela's per-layer table: an operator of its own graph, which is not the input's.
+    """A row of Vela's per-layer table: an operator of Vela's graph, which differs from the input graph.
 
     Attributes:
-        operator: of the model, as Vela calls it.
-        npu_operator: what Vela made of it.
-        name: as Vela has it, from the tensor that it writes.
+        operator: of the model, in Vela's naming.
+        npu_operator: Vela's replacement for it.
+        name: Vela's name, from its output tensor.
         target: ``NPU`` or ``CPU``.
-        cycles: an inference; 0 where it is done together with another.
-        macs: multiply-accumulates.
+        cycles: per inference; 0 if it is fused with another.
+        macs: multiply-accumulates per inference.
         sram_bytes: SRAM in use while it runs.
-        utilisation: % of the NPU's multipliers.
+        utilisation: used share of the NPU's multipliers, in %.
     """
 
     operator: str
@@ -121,12 +120,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Compiled:
-    """All that is known after one run.
+    """The result of one run.
 
     Attributes:
         summary: the estimate.
         placement: operator of the input graph -> ``{"npu": count, "cpu": count}``, sorted by name.
-        cpu: each one that stays on the CPU.
+        cpu: each operator that stays on the CPU.
         layers: the per-layer table.
     """
 
@@ -137,21 +136,21 @@ class Compiled:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """The same as JSON values."""
         return asdict(self)
 
 
-# What is installed
+# Installed versions
 
 
 def _folders() -> list[Path]:
-    if "NXP_MODEL_ZOO_IMAGE" in os.environ:  # build/vela there is the host's, of another Python
+    if "NXP_MODEL_ZOO_IMAGE" in os.environ:  # there, build/vela belongs to the host's Python
         return [Path("/opt/vela")]
     return [paths.BUILD / "vela", Path("/opt/vela")]
 
 
 def installed() -> dict[str, Path]:
-    """Version -> its program, oldest first."""
+    """List the installed versions -> their programs, oldest first."""
     found: dict[str, Path] = {}
     for folder in _folders():
         for program in folder.glob("*/bin/vela"):
@@ -162,15 +161,15 @@ def installed() -> dict[str, Path]:
 
 
 def lock_file(wanted: str) -> Path:
-    """The locked requirements of one version."""
+    """Find the locked requirements of one version."""
     return paths.DOCKER / f"requirements-vela-{wanted}.txt"
 
 
 def find_vela(bsp: Bsp) -> Path:
-    """The program of the version that belongs to a BSP.
+    """Find the program of a BSP's version.
 
     Raises:
-        BuildError: it is not installed. It is never fetched behind the user's back.
+        BuildError: it is not installed. It is never installed implicitly.
     """
     there = installed()
     if bsp.vela in there:
@@ -179,15 +178,15 @@ def find_vela(bsp: Bsp) -> Path:
     hint = f'ZOO_VELA="{bsp.vela}" docker/run doit ... adds it'
     if not lock_file(bsp.vela).is_file():
         name = paths.relative(lock_file(bsp.vela).with_suffix(".in"))
-        hint = f"write {name} like its neighbours, run docker/lock, then {hint}"
+        hint = f"write {name} like its neighbours, run docker/lock; then {hint}"
     have = f"; installed are {', '.join(there)}, for {', '.join(able)}" if there else ""
     raise BuildError(f"Vela {bsp.vela}, which belongs to {bsp.name}, is not installed{have}", hint=hint)
 
 
 def flags(wanted: str) -> tuple[str, ...]:
-    """The command line for the i.MX 93's NPU, without files.
+    """Make the command line for the i.MX 93's NPU, without files.
 
-    384 KiB of the SRAM are the NPU's: ``Dedicated_Sram`` says that up to 3.12; from 4 on it has no size any more.
+    384 KiB of SRAM belong to the NPU: up to 3.12, ``Dedicated_Sram`` implies that; from 4.0 on it implies no size.
     """
     memory = "Dedicated_Sram" if parse_version(wanted) < (4,) else "Dedicated_Sram_384KB"
     return (
@@ -217,7 +216,7 @@ def compile_model(model: Path, bsp: Bsp, to: Path, timeout_s: float = TIMEOUT_S)
             layers = _layers(Path(folder) / f"{model.stem}_per-layer.csv")
             compiled = tflite.read(made)
         except (OSError, KeyError, ValueError, TypeError, OverflowError, StopIteration, csv.Error, DataError) as error:
-            raise _failed(f"left no result that can be read ({as_text(error)})", bsp.vela, said) from None
+            raise _failed(f"left no readable result ({as_text(error)})", bsp.vela, said) from None
         on_cpu = _cpu_operators(graph, compiled, _reasons(said))
         made.replace(to)
     return Compiled(summary, _placement(graph, on_cpu), on_cpu, layers)
@@ -227,7 +226,7 @@ def _input(model: Path) -> tflite.Graph:
     graph = tflite.read(model)
     if CUSTOM in graph.count():
         hint = "give the model that it was made from"
-        raise DataError("is compiled by Vela already", where=as_text(model.name), hint=hint)
+        raise DataError("is already compiled by Vela", where=as_text(model.name), hint=hint)
     types = {graph.tensors[index].dtype for op in graph.operators for index in op.outputs if index >= 0}
     if not types & {"INT8", "UINT8", "INT16"}:
         hint = "give the int8 variant: the NPU computes integers only"
@@ -236,7 +235,7 @@ def _input(model: Path) -> tflite.Graph:
 
 
 def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str:
-    """What Vela says, up to ``limits.VELA_BYTES``: its warnings are the only place where it gives reasons."""
+    """Run Vela and return its output, up to ``limits.VELA_BYTES``: only its warnings give reasons."""
     with tempfile.TemporaryFile(dir=folder) as said:
 
         def text() -> str:
@@ -257,12 +256,12 @@ def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str
 
 def _failed(what: str, wanted: str, said: str) -> BuildError:
     last = [as_text(line, 200) for line in said.splitlines() if line.strip()][-8:]
-    shown = "its last lines:\n  " + "\n  ".join(last) if last else "it said nothing"
-    hint = "the lines above name the operator or the cause; another BSP has another Vela (bsp=...)"
+    shown = "its last lines:\n  " + "\n  ".join(last) if last else "it printed nothing"
+    hint = "look for the operator or the cause in these lines, or try another BSP's Vela (bsp=...)"
     return BuildError(f"Vela {wanted} {what}; {shown}", hint=hint)
 
 
-# What it says
+# Its output
 
 
 def _summary(file: Path, wanted: str) -> Summary:
@@ -271,7 +270,7 @@ def _summary(file: Path, wanted: str) -> Summary:
     return Summary(
         vela=wanted,
         flags=flags(wanted),
-        ms=number["inference_time"] * 1000,  # the file has seconds
+        ms=number["inference_time"] * 1000,  # the file is in seconds
         inferences_per_second=number["inferences_per_second"],
         macs=round(number["nn_macs"]),
         sram_kib=number["sram_memory_used"],
@@ -285,7 +284,7 @@ def _summary(file: Path, wanted: str) -> Summary:
 
 
 def _rows(file: Path) -> io.StringIO:
-    """The text of a table of Vela's; the names in it are the model's."""
+    """Read a table of Vela; the names in it come from the model."""
     with file.open("rb") as stream:
         data = stream.read(limits.VELA_BYTES + 1)
     if len(data) > limits.VELA_BYTES:
@@ -294,7 +293,7 @@ def _rows(file: Path) -> io.StringIO:
 
 
 def _layers(file: Path) -> tuple[Layer, ...]:
-    rows = [row for row in csv.DictReader(_rows(file)) if row["Name"] != "Name"]  # a head for each NPU subgraph
+    rows = [row for row in csv.DictReader(_rows(file)) if row["Name"] != "Name"]  # a header for each NPU subgraph
 
     def either(row: dict[str, str], *names: str) -> str:  # 3.x and 4.x, then 5.x
         return next(row[name] for name in names if name in row)
@@ -304,7 +303,7 @@ def _layers(file: Path) -> tuple[Layer, ...]:
             operator=as_text(either(row, "TFLite_operator", "Original Operator")),
             npu_operator=as_text(row["NNG Operator"]),
             name=as_text(row["Name"]),
-            target=as_text(row.get("Target", "NPU")),  # 3.x and 4.x list the NPU's alone
+            target=as_text(row.get("Target", "NPU")),  # 3.x and 4.x list only the NPU's
             cycles=float(row["Op Cycles"]),
             macs=round(float(row["MAC Count"])),
             sram_bytes=round(float(either(row, "SRAM Usage", "Staging Usage"))),
@@ -314,7 +313,7 @@ def _layers(file: Path) -> tuple[Layer, ...]:
     )
 
 
-#: How 3.x and 4.x, and how 5.x say that an operator stays on the CPU.
+#: Lines of 3.x and 4.x, and of 5.x, about an operator that stays on the CPU.
 _WARNING = re.compile(
     r"^(?:Warning: (?:Unsupported TensorFlow Lite semantics for )?|Info: )(?P<operator>\S+) '(?P<output>[^']*)'"
     r"(?P<text>.*)$|^Warning \(.*?\) operator:(?P<operator5>\S+) ofm:(?P<output5>.*)$"
@@ -322,7 +321,7 @@ _WARNING = re.compile(
 
 
 def _reasons(said: str) -> dict[str, str]:
-    """Name of an operator's output -> why it stays on the CPU."""
+    """Find the reasons: name of an operator's output -> why it stays on the CPU."""
     found: dict[str, list[str]] = {}
     lines: list[str] | None = None
     for line in said.splitlines():
@@ -331,7 +330,7 @@ def _reasons(said: str) -> dict[str, str]:
             lines = found.setdefault(as_text(warning["output"] or warning["output5"] or ""), [])
             if "is a CPU only op" in (warning["text"] or ""):
                 lines.append("this Vela has no such NPU operator")
-        elif lines and line.startswith("    "):  # goes on
+        elif lines and line.startswith("    "):  # a continuation line
             lines[-1] += f" {line.strip()}"
         elif lines is not None and re.match(r" - |   \S|Reason: |\S.*dataTypes must", line):
             lines.append(line.removeprefix("Reason: ").removeprefix(" - ").strip())
@@ -345,7 +344,7 @@ def _outputs(graph: tflite.Graph, operator: tflite.Operator) -> tuple[str, ...]:
 
 
 def _cpu_operators(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[str, str]) -> tuple[CpuOperator, ...]:
-    """The operators of the input that are in the compiled file as they were: same name, same outputs."""
+    """Find the operators of the input that the compiled file still has: same name, same outputs."""
     left = Counter((found.name, _outputs(compiled, found)) for found in compiled.operators if found.name != CUSTOM)
     on_cpu = []
     for operator in graph.operators:
@@ -355,7 +354,7 @@ def _cpu_operators(graph: tflite.Graph, compiled: tflite.Graph, reasons: dict[st
             reason = next((reasons[name] for name in outputs if name in reasons), "Vela gives no reason")
             on_cpu.append(CpuOperator(operator.name, next(filter(None, outputs), "an unnamed tensor"), reason))
     made = [name for (name, _), count in left.items() for _ in range(count)]
-    on_cpu += [CpuOperator(name, "", "not in the input: Vela made it for the CPU") for name in made]
+    on_cpu += [CpuOperator(name, "", "not in the input: Vela added it for the CPU") for name in made]
     return tuple(on_cpu)
 
 
@@ -365,7 +364,7 @@ def _placement(graph: tflite.Graph, on_cpu: tuple[CpuOperator, ...]) -> dict[str
 
 
 def describe_run(bsp: Bsp, model: Path, made: Path, compiled: Compiled) -> dict[str, Any]:
-    """What ``vela.json`` says: the run, tied to what went in and what came out."""
+    """Make ``vela.json``: the run, with the hashes of its input and output."""
     total = sum(sum(counts.values()) for counts in compiled.placement.values())
     on_npu = sum(counts["npu"] for counts in compiled.placement.values())
     return {
@@ -379,10 +378,10 @@ def describe_run(bsp: Bsp, model: Path, made: Path, compiled: Compiled) -> dict[
 
 
 def require_npu(found: list[Path]) -> None:
-    """Hold finished runs, each a ``vela.json``, against the wish that all operators run on the NPU.
+    """Check finished runs, each a ``vela.json``: all operators must run on the NPU.
 
     Raises:
-        GateError: an operator of one of them stays on the CPU; lists all.
+        GateError: an operator stays on the CPU; lists all of them.
     """
     lines = []
     for file in found:
@@ -391,5 +390,5 @@ def require_npu(found: list[Path]) -> None:
         lines += [as_text(f"{where}: {e['operator']} {e['output']!r}: {e['reason']}", 2000) for e in run["cpu"]]
     if lines:
         what = f"{len(lines)} operators stay on the CPU" if len(lines) > 1 else "an operator stays on the CPU"
-        hint = "change the model, take another BSP, or leave --require-npu out"
+        hint = "change the model, use another BSP, or leave out --require-npu"
         raise GateError("\n  ".join([f"{what}:", *lines]), hint=hint)

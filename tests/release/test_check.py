@@ -98,7 +98,7 @@ def test_a_release_that_was_made_to_fit_itself_fails_on_its_signature(release: P
         sums = release / "SHA256SUMS"
         sums.write_text(sums.read_text().replace(before, files.sha256(file)))
     said = refused(release, keys.public)
-    assert "model.sig: signs other bytes than there are in SHA256SUMS, cards/demo_nearest.md, release.json" in said
+    assert "model.sig: does not match the bytes of SHA256SUMS, cards/demo_nearest.md, release.json" in said
     assert "cards/demo_nearest.md: is not the card in demo_nearest-1.0.0.tar.gz" in refused(release, None)
 
 
@@ -129,7 +129,7 @@ def test_a_public_key_that_is_none(release_once: Path, keys: Keys, tmp_path: Pat
 
 
 def test_what_is_no_release(tmp_path: Path) -> None:
-    assert "is no release: there is no release.json" in refused(tmp_path, None)
+    assert "is not a release: it has no release.json" in refused(tmp_path, None)
     (tmp_path / "release.json").write_text('{"format": 2}')
     assert "a release of format 2" in refused(tmp_path, None)
     (tmp_path / "release.json").write_text('{"format": 1, "models": []}')

@@ -73,11 +73,20 @@ def hide(archive: tarfile.TarFile, contents: dict[str, bytes]) -> None:
 
 
 TARS: dict[str, tuple[Callable[[tarfile.TarFile, dict[str, bytes]], None], str]] = {
-    "up": (lambda archive, _: add(archive, "../README.md", b"x"), "holds '../README.md', which is no file of a bundle"),
-    "absolute": (lambda archive, _: add(archive, "/etc/passwd", b"x"), "which is no file of a bundle"),
-    "elsewhere": (lambda archive, _: add(archive, "other/README.md", b"x"), "which is no file of a bundle"),
-    "hidden": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/.bashrc", b"x"), "which is no file of a bundle"),
-    "escape": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/\x1b[2J", b"x"), "which is no file of a bundle"),
+    "up": (
+        lambda archive, _: add(archive, "../README.md", b"x"),
+        "holds '../README.md', which is not a file of a bundle",
+    ),
+    "absolute": (lambda archive, _: add(archive, "/etc/passwd", b"x"), "which is not a file of a bundle"),
+    "elsewhere": (lambda archive, _: add(archive, "other/README.md", b"x"), "which is not a file of a bundle"),
+    "hidden": (
+        lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/.bashrc", b"x"),
+        "which is not a file of a bundle",
+    ),
+    "escape": (
+        lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/\x1b[2J", b"x"),
+        "which is not a file of a bundle",
+    ),
     "twice": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/README.md", b"x"), "README.md' twice"),
     "setuid": (hide, "which is not a regular file of mode 644"),
     "link": (
@@ -199,7 +208,7 @@ PREDICATE = ("predicate", "buildDefinition")
     [
         ("release.json", ("time",), 10**30, "release.json cannot be read: time"),
         ("release.json", ("time",), "now", "release.json cannot be read: time"),
-        ("release.json", ("version",), "1.0.0-01", "version: Value error, is no version"),
+        ("release.json", ("version",), "1.0.0-01", "version: Value error, is not a version"),
         ("release.json", ("version",), "9.9.9", "the archive of demo_nearest is called"),
         ("release.json", ("commit",), 5, "release.json cannot be read: commit"),
         ("release.json", ("models",), {}, "release.json cannot be read: models"),
@@ -243,7 +252,7 @@ def test_what_is_no_json(small: Path, name: str, data: bytes) -> None:
 def test_a_release_json_that_is_written_otherwise(small: Path) -> None:
     index = small / "release.json"
     index.write_text(json.dumps(files.load_json(index)))
-    assert "it is not written as a release's is" in refused(small, None)
+    assert "it was changed: it is not in the form that `doit release` writes" in refused(small, None)
 
 
 def test_statements_of_a_release_to_compare_with(small: Path, tmp_path: Path) -> None:
@@ -307,7 +316,7 @@ def test_a_signature_of_other_files_is_seen_without_a_key(small: Path) -> None:
     write_archive(small / ARCHIVE, contents, 0)
     make_fit(small)
     (small / sign.SIGNATURE).write_bytes(signature)
-    said = f"model.sig: signs other bytes than there are in SHA256SUMS, cards/{FIRST_MODEL}.md, {ARCHIVE}, release.json"
+    said = f"model.sig: does not match the bytes of SHA256SUMS, cards/{FIRST_MODEL}.md, {ARCHIVE}, release.json"
     assert said in refused(small, None)
 
 
@@ -338,5 +347,5 @@ def test_nothing_is_published_whose_signature_does_not_fit(small: Path, keys: Ke
 
 
 def test_a_place_that_is_none_is_refused_before_the_release_is_read(tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="is no place to publish to"):
+    with pytest.raises(PublishError, match="is not a destination"):
         publish(tmp_path, "nowhere", None, dry_run=False)

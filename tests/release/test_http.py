@@ -137,7 +137,7 @@ def test_a_blob_that_is_elsewhere_without_tls(servers: tuple[Recorder, Recorder]
 
 
 def test_credentials_do_not_come_back(servers: tuple[Recorder, Recorder]) -> None:
-    """A storage that sends on to the registry does not speak there in the user's name."""
+    """A storage that redirects to the registry does not speak there in the user's name."""
     registry, storage = servers
     registry.answers[f"HEAD /v2/zoo/blobs/{DIGEST}"] = 307, {"Location": f"https://storage.test:{storage.port}/back"}
     storage.answers["HEAD /back"] = 307, {"Location": f"https://registry.test:{registry.port}/v2/zoo/manifests/latest"}
@@ -172,7 +172,7 @@ def test_a_storage_that_wants_a_password_gets_none(servers: tuple[Recorder, Reco
     registry.answers[f"HEAD /v2/zoo/blobs/{DIGEST}"] = 307, {"Location": location}
     storage.token, storage.challenge = "Basic ours", 'Basic realm="storage"'
     with pytest.raises(
-        PublishError, match=rf"sends on to https://storage\.test:{storage.port}, which answers HTTP 401"
+        PublishError, match=rf"redirects to https://storage\.test:{storage.port}, which answers HTTP 401"
     ):
         Registry(f"registry.test:{registry.port}", "zoo").has_blob(DIGEST)
     assert [request.authorization for request in storage.seen] == [""]

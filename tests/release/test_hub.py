@@ -67,7 +67,7 @@ def test_a_hub_that_has_another_release_of_this_version(release_once: Path, home
     hugging.repositories["team/demo_bilinear"] = {"main": {}, "1.0.0": {"README.md": b"other"}}
     done = publish(release_once, "hf://team", home)
     assert done.returncode == 11
-    assert "hf://team/demo_bilinear:1.0.0: this version is there, with other files" in done.stderr
+    assert "hf://team/demo_bilinear:1.0.0: this version is already published, with other files" in done.stderr
     assert hugging.commits == []
 
 
@@ -95,7 +95,7 @@ def test_a_hub_that_sends_files_to_an_unprotected_address(
     hugging.storage = "http://storage.example.org"
     done = publish(release_once, "hf://team", home)
     assert done.returncode == 11
-    assert "hf://team: the hub sends on to an unprotected address (http://storage.example.org)" in done.stderr
+    assert "hf://team: the hub redirects to an unprotected address (http://storage.example.org)" in done.stderr
     assert hugging.commits == []
 
 
@@ -139,5 +139,5 @@ def test_no_hub_elsewhere_is_spoken_to_without_tls(release_once: Path, home: dic
 def test_a_hub_name_that_is_none(release_once: Path, home: dict[str, str], hugging: Hub, organisation: str) -> None:
     done = publish(release_once, f"hf://{organisation}", home)
     assert done.returncode == 11
-    assert "is no name of an organisation" in done.stderr
+    assert "is not the name of an organisation" in done.stderr
     assert hugging.requests == []

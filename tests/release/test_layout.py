@@ -84,7 +84,7 @@ def test_a_dry_run_makes_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", ["{", "[]", '{"schemaVersion": 1, "manifests": []}'])
 def test_a_folder_that_is_no_layout(tmp_path: Path, index: str) -> None:
     (tmp_path / "index.json").write_text(index)
-    with pytest.raises(PublishError, match="is no OCI layout"):
+    with pytest.raises(PublishError, match="is not an OCI layout"):
         push(tmp_path, "1.0.0")
 
 

@@ -38,8 +38,8 @@ def test_the_lock_says_what_every_artifact_is(ready_once: Checkout) -> None:
 def test_lock_twice_changes_nothing(ready: Checkout) -> None:
     before = (ready.root / "artifacts.lock").read_bytes()
     done = ready.doit("lock")
-    assert "demo_nearest_int8.tflite: as it was" in done.stdout
-    assert "mnist_nearest: not built here, left as it is" in done.stdout
+    assert "demo_nearest_int8.tflite: unchanged" in done.stdout
+    assert "mnist_nearest: not built here, unchanged" in done.stdout
     assert (ready.root / "artifacts.lock").read_bytes() == before
 
 
@@ -178,7 +178,7 @@ def test_verify_needs_a_lock(ready: Checkout) -> None:
 
 @pytest.mark.slow
 def test_verify_builds_from_what_git_keeps_and_nothing_else(ready: Checkout) -> None:
-    """Files that git does not know cannot help; the checkout's own bundles are left alone."""
+    """Files that git does not track cannot help; the checkout's own bundles are left alone."""
     (ready.root / "recipes/demo/more.py").write_text("import nothing_that_is_there\n")
     shutil.rmtree(ready.root / "build/demo_nearest")
     before = ready.hashes("artifacts/*/*")
@@ -196,7 +196,7 @@ def test_verify_says_what_differs(ready: Checkout) -> None:
     commit(ready)
     done = ready.doit("verify", "models=demo_nearest", timeout=600)
     assert done.returncode != 0
-    assert "the artifacts are not those of the lock" in done.stderr
+    assert "the artifacts differ from the lock" in done.stderr
     assert "demo_nearest_float32.tflite: weights differs" in done.stderr
     assert "points)" in done.stderr
     assert " bytes\n" in done.stderr  # which tensors, for artifacts/ still has the old file

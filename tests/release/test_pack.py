@@ -227,12 +227,12 @@ def test_every_reason_is_named_at_once(ready: Checkout) -> None:
     for reason in (
         "error: release: release 1.0.0: refused, for 10 reasons:",
         f"the tree is not clean: commit or restore {changed}",
-        "git does not know stray.txt: move it out of the checkout, or name it in .gitignore",
+        "git does not track stray.txt: commit it, move it out of the checkout, or add it to .gitignore",
         "demo_nearest: not built, or not what this checkout builds: doit demo_nearest",
         "demo_nearest: demo_nearest_float32.tflite: validation failed: FIXED_OUTPUT",
         "demo_nearest: demo_nearest_int8.tflite: was not validated",
         "demo_nearest: int8: 12.50 % top1 is below the gate of 20.0 %",
-        "demo_nearest: mine.h5 are own weights without a licence: say under which they may be passed on",
+        "demo_nearest: mine.h5 are user-supplied weights without a licence: state it with weights_licence=NAME",
         "mnist_nearest: not built, or not what this checkout builds: doit mnist_nearest",
         f"mnist_nearest: {unpinned}: sources.train_labels",
     ):
@@ -253,7 +253,7 @@ def test_nobody_is_told_to_commit_a_private_key(ready: Checkout, keys: Keys, sta
     for name in ("release.key", "notes.txt"):
         said = f"{name} holds a private key, which must not be committed: move it out of the checkout"
         assert said in done.stderr or (name == "release.key" and name not in done.stderr)  # where keys are ignored
-    assert "git does not know empty: move it out of the checkout, or name it in .gitignore" in done.stderr
+    assert "git does not track empty: commit it, move it out of the checkout, or add it to .gitignore" in done.stderr
     assert "commit or restore" not in done.stderr
 
 
@@ -351,8 +351,8 @@ P256 = ec.generate_private_key(ec.SECP256R1())
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        (None, "there is no such key file"),
-        (b"hello", "is no private key in PEM"),
+        (None, "the key file does not exist"),
+        (b"hello", "is not a private key in PEM"),
         ("readable", "others can read this key (mode 640)"),
         ("password", "this key has a password"),
         (rsa.generate_private_key(65537, 2048), "is a key of another type (RSAPrivateKey), not EC P-256"),

@@ -39,7 +39,7 @@ def test_to_a_folder(release_once: Path, home: dict[str, str], keys: Keys, tmp_p
     flip(tmp_path / "out/1.0.0/bom.json", 50)
     other = publish(release_once, to, home)
     assert other.returncode == 11
-    assert "this version is there, with other files" in other.stderr
+    assert "this version is already published, with other files" in other.stderr
 
 
 def test_to_a_full_folder(release_once: Path, home: dict[str, str], tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_version_that_is_there_does_not_change(
     subprocess.run(["skopeo", "copy", *arguments], env=home, check=True)
     done = publish(release_once, to, home)
     assert done.returncode == 11
-    assert "zoo/demo_bilinear:1.0.0: this version is there, with other files" in done.stderr
+    assert "zoo/demo_bilinear:1.0.0: this version is already published, with other files" in done.stderr
 
 
 @pytest.mark.registry
@@ -260,7 +260,7 @@ def test_who_is_let_in(release_once: Path, home: dict[str, str], registry: Relay
         assert done.returncode == 0, done.stderr
         return
     assert done.returncode == 11
-    said = {"nobody": "no credentials for it", "wrong": "the credentials for it are not accepted"}[known]
+    said = {"nobody": "there are no credentials for it", "wrong": "it refused the credentials"}[known]
     assert f"not authorised (HTTP 401): {said}" in done.stderr
     assert f"docker login {registry.address}" in done.stderr
     assert registry.puts == []
@@ -279,7 +279,7 @@ def test_a_registry_that_gives_tokens(release_once: Path, home: dict[str, str], 
     assert done.returncode == (0 if known else 11), done.stderr
     assert bool(registry.puts) == known
     if not known:
-        assert "not authorised (HTTP 401): the credentials for it are not accepted" in done.stderr
+        assert "not authorised (HTTP 401): it refused the credentials" in done.stderr
 
 
 def test_a_registry_that_is_not_there(release_once: Path, home: dict[str, str]) -> None:
@@ -298,4 +298,4 @@ def test_no_registry_elsewhere_is_spoken_to_without_tls() -> None:
 def test_a_repository_name_that_is_none(release_once: Path, home: dict[str, str]) -> None:
     done = publish(release_once, "oci://127.0.0.1:9/Team Zoo", home)
     assert done.returncode == 11
-    assert "is no name of a repository" in done.stderr
+    assert "is not the name of a repository" in done.stderr

@@ -133,10 +133,10 @@ def test_a_manifest_that_does_not_say_its_version(manifest: bytes) -> None:
         (b'{"auths": []}', "auths: "),
         (b'{"auths": {"host": 5}}', "auths.host: "),
         (b'{"auths": {"host": {"auth": 5}}}', "auths.host.auth: "),
-        (b'{"auths": {"host": {"auth": "!"}}}', "auths.host.auth: is no base64 of text"),
-        (b'{"auths": {"host": {"auth": "/w=="}}}', "auths.host.auth: is no base64 of text"),
+        (b'{"auths": {"host": {"auth": "!"}}}', "auths.host.auth: is not base64 of text"),
+        (b'{"auths": {"host": {"auth": "/w=="}}}', "auths.host.auth: is not base64 of text"),
         (b'{"credHelpers": {"host": ["x"]}}', "credHelpers.host: "),
-        (b'{"credsStore": "../../bin/x"}', "names a credential helper that is none"),
+        (b'{"credsStore": "../../bin/x"}', "has a malformed name of a credential helper"),
         (b"[" * 10**5, "is not JSON"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_helper_that_knows_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )  # fmt: skip
 def test_an_index_of_a_layout_that_is_none(tmp_path: Path, manifests: str) -> None:
     (tmp_path / "index.json").write_text(f'{{"schemaVersion": 2, "manifests": {manifests}}}')
-    with pytest.raises(PublishError, match="is no OCI layout: manifests"):
+    with pytest.raises(PublishError, match="is not an OCI layout: manifests"):
         Layout(tmp_path).find_tag(TAG)
 
 
@@ -231,7 +231,7 @@ def test_a_hub_with_other_answers(
     release: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], body: bytes
 ) -> None:
     said = published(lambda *_: http(200, body, "X-HF-Warning: a; \x1b[2J"), release, monkeypatch, capfd)
-    assert "the hub's answer is not what was asked for" in said
+    assert "the hub's answer is not the expected one" in said
 
 
 def test_a_hub_that_says_when_to_come_again(
@@ -280,7 +280,7 @@ def test_work_that_is_done_in_time() -> None:
     [
         (b"\xff", "is not JSON"),
         (b"[" * 9999, "is not JSON"),
-        (b"[]", "is no lock that this version knows"),
+        (b"[]", "is a lock of an unknown format"),
         (b'{"format": 1}', "models: Field required"),
         (b'{"format": 1, "models": [], "sources": {}}', "models: "),
         (b'{"format": 1, "models": {"a": 5}, "sources": {}}', "models.a: should be an object"),

@@ -87,7 +87,7 @@ def test_a_key_that_is_a_folder_or_a_pipe(tmp_path: Path, option: str) -> None:
 @pytest.mark.parametrize("option", ["key", "pubkey"])
 def test_a_key_that_is_missing_may_be_made(tmp_path: Path, option: str) -> None:
     said = refused(tmp_path / "none", option)
-    assert "there is no such key file" in said
+    assert "the key file does not exist" in said
     assert "openssl" in said
 
 

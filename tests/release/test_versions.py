@@ -58,10 +58,10 @@ def test_a_version_that_is_too_long_for_a_tag() -> None:
     assert precedence_of(f"1.0.0-{'a' * (limits.VERSION_CHARS - 6)}") is not None
     for text in (f"1.0.0-{'a' * (limits.VERSION_CHARS - 5)}", f"1.0.{'1' * 5000}", "1" * 10**6):
         assert precedence_of(text) is None
-        with pytest.raises(ReleaseError, match=r"is no version\n.*up to 64 characters") as caught:
+        with pytest.raises(ReleaseError, match=r"is not a version\n.*up to 64 characters") as caught:
             release_of(text)
         assert len(str(caught.value)) < 400
-    assert why_not_latest("1.0.0", f"1.0.{'1' * 5000}") == "what it names does not say its version"
+    assert why_not_latest("1.0.0", f"1.0.{'1' * 5000}") == "the version that it names is unknown"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_version_that_is_too_long_for_a_tag() -> None:
         ("1.9.0", "1.10.0", "1.10.0 is newer"),
         ("2.0.0-rc.1", None, "2.0.0-rc.1 is a pre-release"),
         ("2.0.0-rc.1", "1.0.0", "2.0.0-rc.1 is a pre-release"),
-        ("1.0.0", "", "what it names does not say its version"),
-        ("tomorrow", None, "tomorrow is no version of semver.org"),
+        ("1.0.0", "", "the version that it names is unknown"),
+        ("tomorrow", None, "tomorrow is not a version of semver.org"),
     ],
 )
 def test_who_takes_latest(version: str, held: str | None, reason: str) -> None:
@@ -103,4 +103,4 @@ def test_latest_moves_only_forward(tmp_path: Path) -> None:
 def test_a_latest_of_others_stays(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.put_manifest("latest", json.dumps({"schemaVersion": 2}).encode())
-    assert push(layout, "1.0.0") == "latest stays: what it names does not say its version"
+    assert push(layout, "1.0.0") == "latest stays: the version that it names is unknown"

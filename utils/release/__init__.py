@@ -1,25 +1,25 @@
-"""Release and publish: what happens to bundles after they are built.
+"""Release and publish bundles after they are built.
 
 ::
 
-    lock.py        artifacts.lock: what every artifact has to be, in git
-    parts.py       weights, graph and metadata of a .tflite, told apart
+    lock.py        artifacts.lock: the expected hash of every artifact, in git
+    parts.py       hashes of the weights, graph and metadata of a .tflite
     verify.py      builds in a clean folder, and compares with the lock
     reasons.py     why a release is refused
-    pack.py        makes release/<version>/: archives, and beside them what is known of them
-    archive.py     those archives, written and read
-    card.py        the cards: front matter as Hugging Face reads it, and what was left out
+    pack.py        makes release/<version>/: archives, and the documents about them
+    archive.py     writes and reads those archives
+    card.py        the cards: front matter for Hugging Face, and the files left out
     sbom.py        bom.json: CycloneDX 1.6
-    provenance.py  one in-toto statement an artifact
+    provenance.py  one in-toto statement for each artifact
     sign.py        signatures with a key file, offline
-    statement.py   what a signature says, without a key
-    index.py       release.json, read
-    check.py       holds a release, of any age, against itself
+    statement.py   reads the content of a signature, without a key
+    index.py       reads release.json
+    check.py       checks a release of any age
     publish.py     to a folder, to Hugging Face (hub.py), to a registry (registry.py) or a layout folder (layout.py)
-    oci.py         what both of the last two get, and in which order
+    oci.py         the artifact for both of the last two, and the order of a push
     http.py        redirects and credentials, hop by hop
-    versions.py    which version is newer, and which one is the latest
-    mirror.py      all sources of a build in one folder
+    versions.py    orders versions, and chooses the latest
+    mirror.py      copies all sources of a build into one folder
 
 ``python -m utils.release COMMAND name=value ...`` runs one of them; doit does that for you.
 """

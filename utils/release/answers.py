@@ -1,6 +1,6 @@
-"""Answers of servers and programs, within bounds of time and size: one that dies, trickles or never ends holds nobody.
+"""Answers of servers and programs, within bounds of time and size, even if a server stalls, trickles or never ends.
 
-A timeout of a socket starts again with every byte, so a byte a minute would keep it waiting for ever.
+A socket's timeout restarts with every byte, so a byte a minute would keep it waiting for ever.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class AnswerError(Exception):
-    """An answer that must not be used, or does not come; says what the server does."""
+    """An answer that must not be used, or does not come; the text describes the server's behaviour."""
 
 
 def allowed_s(sent_bytes: int) -> float:
-    """Seconds for a request that takes so many bytes along."""
+    """Seconds for a request with a body of so many bytes."""
     return limits.ANSWER_S + sent_bytes / limits.UPLOAD_BYTES_S
 
 
 def join_chunks(chunks: Iterable[bytes]) -> bytes:
-    """The bytes of a body.
+    """Read a body.
 
     Raises:
-        AnswerError: there are more than may be; the rest is not read.
+        AnswerError: it is larger than the bound; the rest is not read.
     """
     found: list[bytes] = []
     size = 0
@@ -42,10 +42,10 @@ def join_chunks(chunks: Iterable[bytes]) -> bytes:
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, if it is done in time; if not, its thread is left to the end of the process.
+    """Return or raise what ``work`` does, if it ends in time; otherwise its thread is abandoned.
 
     Raises:
-        AnswerError: it is not done.
+        AnswerError: it did not end in time.
     """
     done: list[T] = []
     failed: list[BaseException] = []

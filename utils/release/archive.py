@@ -1,4 +1,4 @@
-"""The archives of a release: written so that they say nothing but names and bytes, and read only if they are so."""
+"""The archives of a release: they contain only names and bytes, and any other archive is refused."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["read_archive", "write_archive"]
 
 _SUFFIX = ".tar.gz"
 
-#: A file of a bundle: nothing hidden, no ``..``, nothing that a shell or a terminal reads as more than a name.
+#: Path of a file in a bundle: not hidden, no ``..``, no characters with a meaning for shells or terminals.
 _MEMBER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*", re.ASCII)
 
 
 def write_archive(file: Path, contents: dict[str, bytes], time: int) -> None:
-    """Write a .tar.gz, all of it in a folder that is called like the file."""
+    """Write a .tar.gz whose files are in a folder with the archive's name."""
     with file.open("wb") as stream:
         _write(stream, file.name.removesuffix(_SUFFIX), contents, time)
 
@@ -40,13 +40,13 @@ def _write(stream: Any, top: str, contents: dict[str, bytes], time: int) -> None
 
 
 class _StoredGzip:
-    """RFC 1952 around RFC 1951's stored blocks: the same bytes by every zlib, for none is asked."""
+    """Writes RFC 1952 with RFC 1951's stored blocks: the same bytes everywhere, because zlib is not used."""
 
-    BLOCK = 0xFFFF  # bytes, the most that a stored block holds
+    BLOCK = 0xFFFF  # bytes, the maximum of a stored block
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._waiting, self._crc, self._size = stream, b"", 0, 0
-        stream.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")  # deflate, no name, no time, of no system
+        stream.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")  # deflate, no name, no time, no system
 
     def write(self, data: bytes) -> int:
         """Take some bytes."""
@@ -58,7 +58,7 @@ class _StoredGzip:
         return len(data)
 
     def finish(self) -> None:
-        """Write what is left, and the sums."""
+        """Write the remaining bytes, and the checksums."""
         self._block(self._waiting, last=True)
         self._stream.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
 
@@ -67,7 +67,7 @@ class _StoredGzip:
 
 
 class _Bounded:
-    """Reads a stream up to so many bytes: what a header says of sizes binds nobody."""
+    """Reads a stream up to a bound, whatever its header says about sizes."""
 
     def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream, self._left, self._most = stream, most, most
@@ -76,7 +76,7 @@ class _Bounded:
         """Read some bytes.
 
         Raises:
-            ValueError: there are more than there may be.
+            ValueError: there are more than the bound.
         """
         data = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
         self._left -= len(data)
@@ -86,7 +86,7 @@ class _Bounded:
 
 
 class _Summed:
-    """Takes the bytes of an archive for their sum alone."""
+    """Receives the bytes of an archive, only to hash them."""
 
     def __init__(self) -> None:
         self.sum = hashlib.sha256()
@@ -98,13 +98,13 @@ class _Summed:
 
 
 def read_archive(file: Path) -> dict[str, bytes]:
-    """File name -> bytes of what ``write_archive`` wrote, and has written since the first release.
+    """Read an archive of ``write_archive``, of this or any earlier version: file name -> bytes.
 
-    Written again, it is the same to the last byte. So there is one order, one owner and one mode, no name twice, no
-    link, no hole, nothing behind the end; and it unpacks to fewer bytes than it has itself, for nothing is squeezed.
+    Writing the files again must give the same bytes. So there is one order, one owner and one mode, no duplicate, no
+    link, no hole, nothing after the end; and it unpacks to fewer bytes than it has, because nothing is compressed.
 
     Raises:
-        ValueError: it is no such archive.
+        ValueError: it is not such an archive.
     """
     top = file.name.removesuffix(_SUFFIX)
     try:
@@ -120,8 +120,8 @@ def read_archive(file: Path) -> dict[str, bytes]:
     again = _Summed()
     _write(again, top, found, time)
     if again.sum.hexdigest() != files.sha256(file):
-        why = "squeezed, in another order, or with more than files"
-        raise ValueError(f"is not written as a release's archive is: {why}")
+        why = "compressed, in another order, or with more than files"
+        raise ValueError(f"is not written like an archive of a release: {why}")
     return found
 
 
@@ -133,7 +133,7 @@ def _read_tar(stream: _Bounded, top: str) -> tuple[dict[str, bytes], int]:
             shown = as_text(entry.name, 100)
             place, _, name = entry.name.partition("/")
             if place != top or not _MEMBER.fullmatch(name):
-                raise ValueError(f"holds '{shown}', which is no file of a bundle")
+                raise ValueError(f"holds '{shown}', which is not a file of a bundle")
             if entry.type != tarfile.REGTYPE or entry.mode != 0o644:
                 raise ValueError(f"holds '{shown}', which is not a regular file of mode 644")
             if name in found:

@@ -1,7 +1,7 @@
-"""What boards said, as a release passes it on when it is asked to: without what tells whose board it was.
+"""Board reports for a release (``boards=``), without anything that identifies the board's owner.
 
-The name of the host and user, folders of the board, and sentences of its programs stay here. What is left is the
-system, the libraries by their hashes, the verdicts and the times.
+Names of host and user, folders of the board, and messages of its programs are removed. The system, the hashes of the
+libraries, the verdicts and the times remain.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from utils.release.model import ReleasedModel
 
 __all__ = ["released_boards"]
 
-#: Keys of /etc/os-release that a vendor sets, and not an owner.
+#: Keys of /etc/os-release that the vendor sets, not the owner.
 _OS = ("ID", "NAME", "PRETTY_NAME", "VERSION", "VERSION_CODENAME", "VERSION_ID")
 
-#: What a failure is called, by the exit code of example.py.
-_FAILURES = {5: "the delegate failed", 6: "the CPU did its work"}
+#: Name of a failure, by the exit code of example.py.
+_FAILURES = {5: "the delegate failed", 6: "the CPU ran the model"}
 
 
 def released_boards(model: ReleasedModel) -> dict[str, Record]:
-    """File name -> what a board said of these artifacts; numbered in an order that hosts' names do not decide."""
+    """Collect the boards' reports on these artifacts, file name -> report, in an order independent of host names."""
     found, wrong = load_records(model.recipe, model.folder)
     for error in wrong:
         print(f"left out: {error.where}: {error.what}", flush=True)

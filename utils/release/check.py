@@ -1,7 +1,7 @@
-"""release:check: hold a release, of this version of the project or an older one, against itself and a public key.
+"""release:check: check a release of this or an older version against its own records and a public key.
 
-Every file but three has two witnesses: its line in SHA256SUMS and its entry in release.json; so it can be told which of
-them a flipped byte is in. release.json and SHA256SUMS have each other and the signature, the signature has the key.
+Every file but three is recorded twice, in SHA256SUMS and in release.json, so the damaged one of the three can be named.
+release.json and SHA256SUMS are checked against each other and the signature, the signature with the key.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _AGAIN = "get it again from where it was published; do not use it"
 
 
 def check(folder: Path, public: Path | None) -> list[str]:
-    """Look at everything; returns what was looked at, a line each.
+    """Check everything; returns a line for each check.
 
     Args:
         folder: of the release.
-        public: the key of whom the caller trusts; without it nobody knows who signed, and the lines say so.
+        public: the trusted public key; without it the signer is unknown, and the lines say so.
 
     Raises:
         ReleaseError: something is wrong; the message names every file that is.
@@ -39,7 +39,7 @@ def check(folder: Path, public: Path | None) -> list[str]:
         return _check(folder, public)
     except OSError as error:  # a disk that fails, another user's file, or one that was taken away meanwhile
         what = f"cannot be read: {error.strerror or type(error).__name__}"
-        raise ReleaseError(what, where=as_text(error.filename or folder), hint="look at the disk") from None
+        raise ReleaseError(what, where=as_text(error.filename or folder), hint="check the disk") from None
 
 
 def _check(folder: Path, public: Path | None) -> list[str]:
@@ -60,7 +60,7 @@ def _check(folder: Path, public: Path | None) -> list[str]:
     else:
         lines.append("signature: none")
     builders: set[str] = set()
-    if not damaged:  # what was damaged need not be looked into
+    if not damaged:  # damaged files need no further check
         wrong += _models(folder, index, public, builders)
         wrong += _bom(folder, index)
     if wrong:

@@ -1,4 +1,4 @@
-"""Credentials for a registry, as ``docker login`` left them: in its config.json, or with the helper that it names."""
+"""Credentials for a registry, as ``docker login`` stored them: in config.json, or in the helper that it names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.untrusted import parse_as, read_untrusted
 
 __all__ = ["find_credentials"]
 
-#: Seconds for a helper, which may ask somebody.
+#: Seconds for a helper, which may prompt the user.
 _HELPER_S = 30.0
 
 
@@ -26,7 +26,7 @@ class _Auth(BaseModel):
 
 
 class _Config(BaseModel):
-    """What is needed of a config.json; Docker keeps much more in it."""
+    """The keys of a config.json that are used; Docker stores many more."""
 
     auths: dict[str, _Auth] = Field(default_factory=dict)
     credHelpers: dict[str, str] = Field(default_factory=dict)  # noqa: N815  # its names
@@ -39,7 +39,7 @@ class _Answer(BaseModel):
 
 
 def find_credentials(host: str) -> str:
-    """``user:password`` for a registry; empty where nobody is logged in.
+    """Find ``user:password`` for a registry; empty without a login.
 
     Raises:
         PublishError: config.json or the helper's answer cannot be read.
@@ -47,19 +47,19 @@ def find_credentials(host: str) -> str:
     file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     if not file.exists():
         return ""
-    hint = f"mend it, or move it away and run `docker login {host}`"
+    hint = f"correct it, or move it away and run `docker login {host}`"
     text = read_untrusted(file, where=str(file), error=PublishError, hint=hint)
     config = parse_as(_Config, text, where=str(file), error=PublishError, hint=hint)
     if stored := config.auths.get(host, _Auth()).auth:
         try:
             return base64.b64decode(stored, validate=True).decode()
         except ValueError:
-            raise PublishError(f"auths.{host}.auth: is no base64 of text", where=str(file), hint=hint) from None
+            raise PublishError(f"auths.{host}.auth: is not base64 of text", where=str(file), hint=hint) from None
     helper = config.credHelpers.get(host) or config.credsStore
     if not helper:
         return ""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", helper):  # it becomes the name of a program
-        raise PublishError("names a credential helper that is none", where=str(file), hint=hint)
+        raise PublishError("has a malformed name of a credential helper", where=str(file), hint=hint)
     return _ask_helper(f"docker-credential-{helper}", host)
 
 
@@ -68,12 +68,12 @@ def _ask_helper(program: str, host: str) -> str:
         process = subprocess.Popen(
             [program, "get"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-    except OSError:  # is not installed, or no program
+    except OSError:  # not installed, or not a program
         return ""
     try:
         said = within(_HELPER_S, lambda: _talk(process, host))
     except AnswerError as error:
-        raise PublishError(str(error), where=program, hint=f"run `{program} get` by hand") from None
+        raise PublishError(str(error), where=program, hint=f"run `{program} get`, and check its answer") from None
     finally:
         process.kill()
         failed = process.wait() != 0
@@ -90,7 +90,7 @@ def _talk(process: subprocess.Popen[bytes], host: str) -> bytes:
         try:
             with process.stdin:
                 process.stdin.write(host.encode())
-        except BrokenPipeError:  # it does not want to know
+        except BrokenPipeError:  # it does not read its input
             pass
         said = process.stdout.read(limits.CREDENTIALS_BYTES + 1)
     if len(said) > limits.CREDENTIALS_BYTES:

@@ -1,4 +1,4 @@
-"""What git knows of the checkout."""
+"""Read the state of the checkout from git."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["changed", "commit", "time", "tracked"]
 
 
 def commit() -> str:
-    """The commit that is checked out, in hex."""
+    """Get the checked-out commit, in hex."""
     return _git("rev-parse", "--verify", "HEAD").strip()
 
 
 def time() -> int:
-    """When that commit was made, in seconds since 1970: the time of everything in a release."""
+    """Get the time of that commit, in seconds since 1970: the time of everything in a release."""
     return int(_git("show", "-s", "--format=%ct", "HEAD"))
 
 
 def changed() -> dict[str, bool]:
-    """Files that are not as the commit has them -> whether the commit has them at all."""
+    """List files that differ from the commit -> whether the commit has them."""
     lines = _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0")
     return {line[3:]: line[0] not in "?A" for line in lines if line[3:]}
 
 
 def tracked() -> list[str]:
-    """Every file that git keeps, from the project's root."""
+    """List every file that git tracks, relative to the project's root."""
     return [name for name in _git("ls-files", "-z").split("\0") if name]
 
 
@@ -41,6 +41,6 @@ def _git(*arguments: str) -> str:
         raise ReleaseError(
             f"git cannot tell the state of the checkout: {said[0] if said else 'no reason given'}",
             where=str(paths.ROOT),
-            hint="a release is made in a git clone with at least one commit",
+            hint="make the release in a git clone with at least one commit",
         )
     return done.stdout

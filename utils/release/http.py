@@ -1,6 +1,6 @@
-"""HTTP as publishing needs it: https at every hop, http only on this machine, and credentials for one origin only.
+"""HTTP for publishing: https at every hop, http only on this machine, credentials for one origin only.
 
-Redirects are followed here, one by one. requests would follow them to http, and would add what ~/.netrc has.
+Redirects are followed here, one by one. requests would follow them to http, and would add credentials from ~/.netrc.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = [
     "refuse_unprotected",
 ]
 
-#: To connect, and for a server's silence.
+#: Seconds to connect, and of silence.
 _TIMEOUT_S = (10, 60)
 
-#: Redirects that one request may take.
+#: Most redirects of one request.
 _HOPS = 5
 
 _PORTS = {"http": 80, "https": 443}
 
 
 class AddressError(AnswerError):
-    """A server sends on to an address that must not be used."""
+    """A server redirects to an address that must not be used."""
 
 
 class Origin(NamedTuple):
-    """Whom credentials are for: the same host with another scheme or port is another one."""
+    """The owner of credentials: scheme, host and port."""
 
     scheme: str
     host: str
@@ -58,7 +58,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said, all of it."""
+    """A server's answer, complete."""
 
     code: int
     headers: Mapping[str, str]
@@ -67,19 +67,19 @@ class Answer:
 
 
 def origin_of(url: str) -> Origin:
-    """The origin of an absolute address, read with the parser of those who connect to it.
+    """Get the origin of an absolute address, with the parser that is used to connect.
 
     Raises:
-        AddressError: it is no address of http or https, or has a user in it.
+        AddressError: it is not http or https, or contains a user.
     """
     try:
         parts = parse_url(url)
     except ValueError:
-        raise AddressError("sends on to a malformed address") from None
+        raise AddressError("redirects to a malformed address") from None
     if parts.scheme not in _PORTS or not parts.host:
-        raise AddressError("sends on to an address that is neither http nor https")
+        raise AddressError("redirects to an address that is neither http nor https")
     if parts.auth is not None:
-        raise AddressError(f"sends on to an address with a user in it, at {as_text(parts.host, 100)}")
+        raise AddressError(f"redirects to an address with a user in it, at {as_text(parts.host, 100)}")
     return Origin(parts.scheme, parts.host, parts.port or _PORTS[parts.scheme])
 
 
@@ -92,30 +92,30 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_unprotected(url: str, start: Origin) -> Origin:
-    """The origin of ``url``, if a request that began at ``start`` may go there.
+    """Get the origin of ``url``, if a request that began at ``start`` may go there.
 
     Raises:
         AddressError: it is http, and one of the two is another machine.
     """
     origin = origin_of(url)
     if origin.scheme != "https" and not (is_loopback(origin.host) and is_loopback(start.host)):
-        raise AddressError(f"sends on to an unprotected address ({origin})")
+        raise AddressError(f"redirects to an unprotected address ({origin})")
     return origin
 
 
 class _Session(requests.Session):
-    """Does not look at redirects: requests would read the whole body of one, and raise on what is no address."""
+    """Ignores redirects: requests would read the whole body of one, and raise for a malformed address."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Tell that there is none: ``Client`` follows them."""
+        """Report no redirect: ``Client`` follows them."""
 
 
 class Client:
-    """Sends requests on behalf of one server, which the user named."""
+    """Sends requests to one server that the user named."""
 
     def __init__(self, start: Origin) -> None:
         self.start = start
-        self._session = _Session()  # its trust_env: proxies and CA bundles of the site
+        self._session = _Session()  # trust_env: the site's proxies and CA bundles
         self._session.auth = _leave_as_is
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -131,7 +131,7 @@ class Client:
     ) -> Answer:
         """Send one request and follow its redirects; ``authorization`` goes to ``owner`` (the start) only.
 
-        A redirect away from the owner ends that: later hops go without, even those that lead back.
+        After a redirect away from the owner, later hops go without it, even those back to the owner.
 
         Raises:
             AddressError: a hop is unprotected or malformed, or there are too many.
@@ -156,7 +156,7 @@ class Client:
         with self._session.request(
             method,
             parse_url(url).url,
-            headers={**headers, "Accept-Encoding": "identity"},  # squeezed, a small body could become a large one
+            headers={**headers, "Accept-Encoding": "identity"},  # compressed, a small body could become a large one
             data=data,
             timeout=_TIMEOUT_S,
             allow_redirects=False,
@@ -167,7 +167,7 @@ class Client:
 
 
 def _read_body(answer: requests.Response) -> Iterator[bytes]:
-    """As it was sent, in what arrives.
+    """Read the body as it was sent.
 
     Raises:
         requests.RequestException: the connection broke.
@@ -180,26 +180,26 @@ def _read_body(answer: requests.Response) -> Iterator[bytes]:
 
 
 def _is_to_follow(method: str, answer: Answer) -> bool:
-    """Whether the same request is meant to be sent elsewhere; 301 to 303 would turn a PUT into a GET."""
+    """Whether the same request is to be sent elsewhere; 301 to 303 would turn a PUT into a GET."""
     codes = (301, 302, 303, 307, 308) if method in ("GET", "HEAD") else (307, 308)
     return answer.code in codes and "Location" in answer.headers
 
 
 def join_address(answer: Answer) -> str:
-    """The absolute address that an answer's Location names.
+    """Get the absolute address in an answer's Location.
 
     Raises:
-        AddressError: it names none.
+        AddressError: there is none.
     """
     location = answer.headers.get("Location")
     if not location:
-        raise AddressError("names no address to send on to")
+        raise AddressError("redirects without an address")
     try:
         return urljoin(answer.url, location)
     except ValueError:
-        raise AddressError("sends on to a malformed address") from None
+        raise AddressError("redirects to a malformed address") from None
 
 
 def _leave_as_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Take the place of the login that requests finds in ~/.netrc: these credentials come from Docker's files only."""
+    """Replace the login that requests reads from ~/.netrc: these credentials come only from Docker's files."""
     return request

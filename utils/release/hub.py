@@ -1,7 +1,7 @@
-"""Publishing to Hugging Face, or to what speaks its protocol (``HF_ENDPOINT``): one repository a model.
+"""Publish to Hugging Face, or to a hub with the same protocol (``HF_ENDPOINT``): one repository for each model.
 
-The token comes from where huggingface_hub looks for it (``HF_TOKEN``, ``hf auth login``), and goes to the hub only.
-Large files go by git-lfs, of which the hub takes no file twice: a publish that was cut goes on where it was.
+The token comes from the places of huggingface_hub (``HF_TOKEN``, ``hf auth login``), and goes only to the hub. Large
+files use git-lfs, and the hub accepts no file twice: so an interrupted publish resumes.
 ``main`` holds the latest release; an older one, or a pre-release, is committed beside it and tagged.
 """
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["publish_to_hub"]
 
-_GOING_ON = "what has arrived stays there: the same command goes on from it"
+_GOING_ON = "run the same command again: it resumes, what has arrived stays there"
 
-#: Headers of a hub that are not listened to: how long to wait is ours to say, and warnings would be printed raw.
+#: Headers of a hub that are ignored: the wait is our choice, and warnings would be printed unescaped.
 _UNHEARD = ("retry-after", "ratelimit", "ratelimit-policy", "x-hf-warning", "content-encoding", "content-length")
 
-#: Redirects that one request may take.
+#: Most redirects of one request.
 _HOPS = 5
 
 #: Seconds of silence; a large commit keeps a hub busy.
@@ -40,12 +40,12 @@ _TIMEOUT_S = 300
 
 
 def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Make every model's repository hold this release, and tag it with the version.
+    """Put this release into every model's repository, and tag it with the version.
 
     Raises:
         PublishError: the hub cannot be reached, or refuses, or has other files under this version.
     """
-    os.environ["HF_HUB_DISABLE_XET"] = "1"  # one way to upload: the one that is tested
+    os.environ["HF_HUB_DISABLE_XET"] = "1"  # only the tested way to upload
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import httpx2
@@ -61,14 +61,16 @@ def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_
         hub = origin_of(api.endpoint)
         refuse_unprotected(api.endpoint, hub)
     except AddressError:
-        raise PublishError("HF_ENDPOINT is not https", where=where, hint="http is for this machine only") from None
+        raise PublishError(
+            "HF_ENDPOINT is not https", where=where, hint="use https; http is for this machine only"
+        ) from None
     set_client_factory(lambda: _make_client(hub))
-    logging.set_verbosity(logging.CRITICAL)  # it would print words of the hub
+    logging.set_verbosity(logging.CRITICAL)  # it would print the hub's text
     try:
         for model in index["models"]:
             contents = pack.published(release, index, model)
             with warnings.catch_warnings(), _understanding(f"{where}/{model}"):
-                warnings.simplefilter("ignore")  # words of the hub, too
+                warnings.simplefilter("ignore")  # the hub's text, too
                 _publish_model(api, f"{organisation}/{model}", contents, index["version"], dry_run=dry_run)
     except AnswerError as error:
         raise _misbehaved(error, where) from None
@@ -76,19 +78,19 @@ def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_
         code = error.response.status_code if isinstance(error, HfHubHTTPError) else 401
         if code in (401, 403):
             what = f"not authorised (HTTP {code})"
-            hint = "hf auth login, or HF_TOKEN, with the right to write there"
+            hint = "run hf auth login, or set HF_TOKEN, with write access"
             raise PublishError(what, where=where, hint=hint) from None
         raise PublishError(f"the hub answers HTTP {code}", where=where, hint=_GOING_ON) from None
     except HFValidationError:
-        raise PublishError("is no name of an organisation", where=where, hint="to=hf://ORG") from None
-    except (httpx2.HTTPError, RuntimeError, OSError) as error:  # RuntimeError: the client's word for a failed upload
+        raise PublishError("is not the name of an organisation", where=where, hint="to=hf://ORG") from None
+    except (httpx2.HTTPError, RuntimeError, OSError) as error:  # RuntimeError: the client raises it for a failed upload
         if isinstance(error.__cause__, AnswerError):
             raise _misbehaved(error.__cause__, where) from None
         raise PublishError(f"the hub cannot be reached ({type(error).__name__})", where=where, hint=_GOING_ON) from None
 
 
 def _make_client(hub: Origin) -> httpx2.Client:
-    """The client of huggingface_hub, which passes every request and redirect through a check."""
+    """The client of huggingface_hub, with a check of every request and redirect."""
     import httpx2
 
     def check_hop(request: httpx2.Request) -> None:
@@ -96,7 +98,7 @@ def _make_client(hub: Origin) -> httpx2.Client:
             request.headers.pop("Authorization", None)
 
     class Bounded(httpx2.Client):  # type: ignore[misc]  # which is Any to mypy
-        """Reads each answer whole, within bounds, before anybody looks at it."""
+        """Reads each answer completely, within bounds, before it is used."""
 
         def send(self, request: httpx2.Request, **named: Any) -> httpx2.Response:
             follows = named.get("follow_redirects", True) is not False
@@ -120,30 +122,34 @@ def _make_client(hub: Origin) -> httpx2.Client:
             return whole
 
     return Bounded(
-        headers={"Accept-Encoding": "identity"},  # squeezed, a small body could become a large one
+        headers={"Accept-Encoding": "identity"},  # compressed, a small body could become a large one
         event_hooks={"request": [check_hop]},
         timeout=httpx2.Timeout(_TIMEOUT_S, connect=10),
-        mounts={"http://": None},  # it stays on this machine: no proxy gets the token
+        mounts={"http://": None},  # on this machine: no proxy gets the token
     )
 
 
 def _misbehaved(error: AnswerError, where: str) -> PublishError:
-    hint = "ask those who run it for one that stays on https" if isinstance(error, AddressError) else _GOING_ON
+    hint = (
+        "ask the operators of the hub for https without redirects to http"
+        if isinstance(error, AddressError)
+        else _GOING_ON
+    )
     return PublishError(f"the hub {error}", where=where, hint=hint)
 
 
 @contextmanager
 def _understanding(where: str) -> Iterator[None]:
-    """Say so where the hub's answer has other keys and types than huggingface_hub, and we, look for in it.
+    """Report an answer of the hub whose keys or types are not the expected ones.
 
     Raises:
-        PublishError: it has.
+        PublishError: they are not.
     """
     from huggingface_hub.errors import HFValidationError
 
     try:
         yield
-    except HFValidationError:  # of our own words, and a ValueError
+    except HFValidationError:  # our own text, and a ValueError
         raise
     except (
         ArithmeticError,
@@ -154,8 +160,8 @@ def _understanding(where: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        what = f"the hub's answer is not what was asked for ({type(error).__name__})"
-        raise PublishError(what, where=where, hint="ask those who run it; HF_ENDPOINT names the hub") from None
+        what = f"the hub's answer is not the expected one ({type(error).__name__})"
+        raise PublishError(what, where=where, hint="ask the operators of the hub; HF_ENDPOINT names it") from None
 
 
 def _publish_model(api: Any, repository: str, contents: dict[str, bytes], version: str, *, dry_run: bool) -> None:
@@ -167,8 +173,8 @@ def _publish_model(api: Any, repository: str, contents: dict[str, bytes], versio
         print(f"{place}: nothing to do", flush=True)
         return
     if released is not None:
-        hint = "a published version does not change: publish a new one"
-        raise PublishError("this version is there, with other files", where=place, hint=hint)
+        hint = "publish a new version: a published one does not change"
+        raise PublishError("this version is already published, with other files", where=place, hint=hint)
     there = _find_files(api, repository, "main")
     reason = why_not_latest(version, _find_latest(api, repository) if there is not None else None)
     main = f"main stays: {reason}" if reason else f"main {'would be' if dry_run else 'is'} {version}"
@@ -197,14 +203,14 @@ def _publish_model(api: Any, repository: str, contents: dict[str, bytes], versio
 
 
 def _find_latest(api: Any, repository: str) -> str | None:
-    """The newest release among a repository's tags, pre-releases apart."""
+    """Find the newest release among a repository's tags, without pre-releases."""
     tags = [tag.name for tag in api.list_repo_refs(repository).tags]
     ranked = [(rank, tag) for tag in tags if "-" not in tag and (rank := precedence_of(tag))]
     return max(ranked)[1] if ranked else None
 
 
 def _find_files(api: Any, repository: str, revision: str) -> dict[str, str] | None:
-    """File name -> sha256 (large files) or git's sha1 of what a repository holds; None where there is no such tag."""
+    """List a repository: file name -> sha256 (large files) or git's sha1; None if the tag does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
@@ -222,7 +228,7 @@ def _find_files(api: Any, repository: str, revision: str) -> dict[str, str] | No
 
 
 def _find_differences(contents: dict[str, bytes], there: dict[str, str]) -> list[str]:
-    """Names that are missing, other, or too many in a repository."""
+    """Find names that are missing, changed or surplus in a repository."""
     same = {
         name
         for name, data in contents.items()

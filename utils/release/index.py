@@ -1,4 +1,4 @@
-"""release.json: what a release says of itself. It may be a stranger's, and names in it become paths."""
+"""Read release.json: the contents of a release. It is untrusted, and names in it become paths."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _AGAIN = "get it again from where it was published"
 
 def _is_version(text: str) -> str:
     if precedence_of(text) is None:
-        raise ValueError("is no version of semver.org")
+        raise ValueError("is not a version of semver.org")
     return text
 
 
-#: A file or folder of a release: no path, and nothing hidden.
+#: Name of a file or folder in a release: not a path, not hidden.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=150)]
 _Place = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=300)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -54,7 +54,7 @@ class _Index(_Closed):
     format: Literal[1]
     version: Annotated[str, AfterValidator(_is_version)]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
-    time: Annotated[int, Field(ge=0, le=0o77777777777)]  # what a tar can hold
+    time: Annotated[int, Field(ge=0, le=0o77777777777)]  # the limit of tar
     models: Annotated[dict[_Name, _Model], Field(min_length=1)]
     files: dict[_Place, _Sha256]
 
@@ -73,15 +73,15 @@ class _Index(_Closed):
 
 
 def index_of(folder: Path) -> dict[str, Any]:
-    """What release.json says.
+    """Read release.json.
 
     Raises:
-        ReleaseError: it is not there, or cannot be read.
+        ReleaseError: it is missing, or cannot be read.
     """
     file = folder / "release.json"
     if not folder.is_dir() or not file.is_file():
         raise ReleaseError(
-            "is no release: there is no release.json", where=str(folder), hint="name a folder like release/1.0.0"
+            "is not a release: it has no release.json", where=str(folder), hint="name a folder like release/1.0.0"
         )
     where = f"{folder}: release.json cannot be read"
     text = read_untrusted(file, where=where, error=ReleaseError, hint=_AGAIN)
@@ -91,6 +91,6 @@ def index_of(folder: Path) -> dict[str, Any]:
         raise ReleaseError(what, where=str(file), hint="check it with a newer version")
     parse_as(_Index, text, where=where, error=ReleaseError, hint=_AGAIN)
     if files.dump_json(found).encode("utf-8", "surrogatepass") != text:
-        raise ReleaseError("it is not written as a release's is", where=where, hint=_AGAIN)
+        raise ReleaseError("it was changed: it is not in the form that `doit release` writes", where=where, hint=_AGAIN)
     index: dict[str, Any] = found
     return index

@@ -1,4 +1,4 @@
-"""OCI image layout folders: what a registry holds, as files."""
+"""OCI image layout folders: the content of a registry, as files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class _Entry(BaseModel):
 
 
 class _Index(BaseModel):
-    """What is needed of an index.json, in which others may have put more."""
+    """The keys of an index.json that are used; other tools may add more."""
 
     schemaVersion: Literal[2]  # noqa: N815  # its name
     manifests: list[_Entry]
 
 
 class Layout:
-    """An OCI image layout folder: no registry, no network; `skopeo copy oci:FOLDER:TAG ...` takes it on."""
+    """An OCI image layout folder: no registry, no network; `skopeo copy oci:FOLDER:TAG ...` reads it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,17 +43,17 @@ class Layout:
         return self.folder / "blobs" / digest.replace(":", "/")
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the blob is there, whole."""
+        """Whether the blob exists and is complete."""
         file = self._blob(digest)
         return file.is_file() and f"sha256:{files.sha256(file)}" == digest
 
     def _is_small(self, digest: str) -> bool:
-        """Whether a blob can be a manifest, and not somebody's weights."""
+        """Whether a blob can be a manifest, and not weights."""
         file = self._blob(digest)
         return file.is_file() and file.stat().st_size <= limits.ANSWER_BYTES
 
     def put_blob(self, digest: str, data: bytes) -> None:
-        """Leave a blob there."""
+        """Store a blob."""
         self._write(self._blob(digest), data)
 
     def _index(self) -> dict[str, Any]:
@@ -61,14 +61,14 @@ class Layout:
         with self._storing():
             if not file.exists():
                 return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
-        where, hint = f"{file}: is no OCI layout", "name another folder"
+        where, hint = f"{file}: is not an OCI layout", "name another folder"
         text = read_untrusted(file, where=where, error=PublishError, hint=hint)
         parse_as(_Index, text, where=where, error=PublishError, hint=hint)
-        index: dict[str, Any] = parse_json(text, where=where, error=PublishError, hint=hint)  # others' keys stay
+        index: dict[str, Any] = parse_json(text, where=where, error=PublishError, hint=hint)  # keys of other tools stay
         return index
 
     def find_tag(self, tag: str) -> Tagged | None:
-        """What has that tag."""
+        """Get the manifest with that tag."""
         found = [str(entry["digest"]) for entry in self._index()["manifests"] if _tag_of(entry) == tag]
         if not found:
             return None
@@ -77,14 +77,14 @@ class Layout:
 
     @contextlib.contextmanager
     def setting_tags(self) -> Iterator[None]:
-        """Let one process at a time decide what tags name, and set them."""
+        """Let one process at a time read and set tags."""
         with self._storing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with files.locked_folder(self.folder):
                 yield
 
     def put_manifest(self, tag: str, manifest: bytes) -> None:
-        """Leave a manifest there under a tag, inside ``setting_tags``: two at once would lose one of their tags."""
+        """Store a manifest under a tag, inside ``setting_tags``: two processes at once would lose a tag."""
         self.put_blob(digest_of(manifest), manifest)
         index = self._index()
         entry = {
@@ -109,7 +109,7 @@ class Layout:
         try:
             yield
         except OSError as error:
-            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file where a folder should be
+            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file in place of a folder
                 raise
             raise storage_error(error) from error
 

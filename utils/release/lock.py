@@ -1,4 +1,4 @@
-"""``artifacts.lock``: what every artifact has to be, kept in git so that a change of bytes is a change that people see.
+"""``artifacts.lock``: the expected hash of every artifact, in git, so that a change of bytes shows in a review.
 
 ::
 
@@ -7,10 +7,10 @@
                         "image", "requirements_sha256", "tools"}},
      "sources": {URL: {"name", "sha256", "size", "urls"}}}
 
-``parts`` are sha256 of the weights, the graph and the metadata in a .tflite, so that a difference can be named where
-the old file is gone. ``image`` is the base of the image in which the bundle was locked, null in a venv. ``sources`` are
-those that nobody publishes a sha256 for, by their first address: what their first fetch brought. Both are the same
-thing, hashes that this project saw and not ones that an upstream vouches for, and so one command records both.
+``parts`` are the sha256 of the weights, the graph and the metadata in a .tflite: they locate a difference even if the
+old file is gone. ``image`` is the base of the image in which the bundle was locked, null in a venv. ``sources`` are the
+unpinned ones, by their first address, with the hash of their first fetch. Both are hashes that this project recorded
+and no upstream vouches for, so one command records both.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Model(_Closed):
 
 
 class _Source(_Closed):
-    name: str = ""  # earlier locks had it for a key
+    name: str = ""  # the key in earlier locks
     sha256: _Sha256
     size: int
     urls: Annotated[list[str], Field(min_length=1)]
@@ -71,7 +71,7 @@ class _Lock(_Closed):
 
 
 def load() -> dict[str, Any]:
-    """What the lock says; nothing locked where there is none.
+    """Load the lock; empty if there is none.
 
     Raises:
         ReleaseError: the file cannot be read.
@@ -83,18 +83,18 @@ def load() -> dict[str, Any]:
     text = read_untrusted(paths.ARTIFACTS_LOCK, where=where, error=ReleaseError, hint=hint)
     found = parse_json(text, where=where, error=ReleaseError, hint=hint)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise ReleaseError("is no lock that this version knows", where=where, hint=hint)
+        raise ReleaseError("is a lock of an unknown format", where=where, hint=hint)
     parse_as(_Lock, text, where=where, error=ReleaseError, hint=hint)
     return found
 
 
 def current(recipe: Recipe) -> bool:
-    """Whether the bundle in ``artifacts/`` is what this checkout builds, to the last file."""
+    """Whether every file of the bundle in ``artifacts/`` is what this checkout builds."""
     return all(step.is_current() for step in plan.steps_of(recipe))
 
 
 def entry(folder: Path) -> dict[str, Any]:
-    """What the lock says of the bundle in ``folder``."""
+    """Make the lock's entry of the bundle in ``folder``."""
     manifest = files.load_json(folder / "manifest.json")
     evaluation, environment = manifest["evaluation"], manifest["environment"]
     artifacts = {}
@@ -115,16 +115,16 @@ def entry(folder: Path) -> dict[str, Any]:
 
 
 def base_image() -> str | None:
-    """The base that the image around this process was built from, which the image itself says; None in a venv."""
+    """Get the base of the image that this process runs in, as the image states it; None in a venv."""
     inside = os.environ.get("NXP_MODEL_ZOO_IMAGE")
     return (inside and os.environ.get("NXP_MODEL_ZOO_BASE")) or None
 
 
 def update(models: list[str]) -> None:
-    """Write the bundles that are there, and the hashes of unpinned sources, into the lock.
+    """Write the built bundles, and the hashes of unpinned sources, into the lock.
 
     Args:
-        models: names; none: all that are built. What is not named, or not built here, keeps what was locked.
+        models: names; none: all that are built. Other models keep their entries.
 
     Raises:
         ReleaseError: a named model is not built.
@@ -133,26 +133,28 @@ def update(models: list[str]) -> None:
     known = load_recipes()
     for gone in sorted(lock["models"].keys() - known.keys()):
         del lock["models"][gone]
-        print(f"{gone}: there is no recipe any more, taken out")
+        print(f"{gone}: has no recipe any more, removed")
     for recipe in [find_recipe(name) for name in models] or known.values():
         if not current(recipe):
             if models:
                 raise ReleaseError(
                     "is not built, or not from this checkout", where=recipe.name, hint=f"doit {recipe.name}"
                 )
-            print(f"{recipe.name}: not built here, left as it is")
+            print(f"{recipe.name}: not built here, unchanged")
             continue
         old, new = lock["models"].get(recipe.name, {}), entry(paths.bundle(recipe.name))
-        if {**old, "image": None} != {**new, "image": None}:  # another image around the same bytes changes nothing
+        if {**old, "image": None} != {**new, "image": None}:  # the same bytes from another image change nothing
             lock["models"][recipe.name] = new
         for file, facts in new["artifacts"].items():
             print(f"{file}: {_change(old.get('artifacts', {}).get(file), facts)}")
     everywhere = [source for recipe in known.values() for source in _unpinned(recipe)]
     recorded = {source.urls[0]: fact for source in everywhere if (fact := _recorded(source))}
-    before = {fact["urls"][0]: {"name": key, **fact} for key, fact in lock["sources"].items()}  # keys were file names
+    before = {
+        fact["urls"][0]: {"name": key, **fact} for key, fact in lock["sources"].items()
+    }  # earlier keys were file names
     for address, fact in recorded.items():
         if before.get(address, fact)["sha256"] != fact["sha256"]:
-            print(f"{fact['name']}: unpinned, and no longer the file it was: {fact['sha256']}")
+            print(f"{fact['name']}: unpinned, and its content changed: {fact['sha256']}")
     used = {source.urls[0] for source in everywhere}
     lock["sources"] = {address: fact for address, fact in (before | recorded).items() if address in used}
     _write(lock)
@@ -171,11 +173,11 @@ def _recorded(source: Source) -> dict[str, Any] | None:
 def _change(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
     if old is None:
         return f"new, {new['accuracy']:.2f} % {new['metric']}"
-    return "as it was" if old == new else "; ".join(differences(old, new))
+    return "unchanged" if old == new else "; ".join(differences(old, new))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between two entries of one artifact, for people; empty where they are the same bytes."""
+    """Describe the differences between two entries of one artifact; empty if the bytes are equal."""
     if old["sha256"] == new["sha256"]:
         return []
     changed = [part for part in old["parts"] if old["parts"][part] != new["parts"].get(part)]

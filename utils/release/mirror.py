@@ -1,7 +1,7 @@
-"""mirror: everything a build needs from outside, in one folder: copy it to a site without network, set ZOO_MIRROR.
+"""mirror: copy all sources of a build into one folder, for ``ZOO_MIRROR`` at a site without network.
 
-The folder is laid out as ``utils/sources/cache.py`` says: files named by their sha256, ``unpinned.json`` for those that
-nobody publishes a sha256 for; and for people ``INDEX.tsv`` and ``LICENCES.md``.
+The folder has the layout of ``utils/sources/cache.py``: files named by their sha256, and ``unpinned.json`` for those
+without a published sha256. ``INDEX.tsv`` and ``LICENCES.md`` are for readers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def mirror(to: Path, models: list[str]) -> None:
     """Fetch the sources of ``models`` (none: the zoo) and copy them to ``to``; what is there already stays.
 
     Raises:
-        SourceError: sources cannot be had, or the folder's unpinned.json is damaged; nothing was copied.
+        SourceError: sources cannot be fetched, or the folder's unpinned.json is damaged; nothing was copied.
         StorageError: the folder cannot be written.
     """
     recipes = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
@@ -51,7 +51,7 @@ _HEAD = ("sha256", "size", "name", "url", "licence", "what")
 
 
 def _copy(file: Path, to: Path) -> bool:
-    """Copy a checked file under its final name; whether it was not there."""
+    """Copy a checked file under its final name; whether it is new."""
     if to.is_file() and to.stat().st_size == file.stat().st_size and files.sha256(to) == file.name:
         return False
     with file.open("rb") as stream, files.writing_whole(to) as copy:
@@ -61,8 +61,8 @@ def _copy(file: Path, to: Path) -> bool:
 
 def _enter(to: Path, new: dict[str, Source]) -> list[tuple[str, ...]]:
     """Put files that are in ``to`` by now into its records and lists, beside what is there; return the rows of all."""
-    with files.locked_folder(to, lambda: print(f"waiting for {to}: another mirror is being made in it")):
-        known = {**cache.load_records(to), **cache.load_records(paths.cache())}  # the cache's are the newer ones
+    with files.locked_folder(to, lambda: print(f"waiting for {to}: another doit mirror writes into it")):
+        known = {**cache.load_records(to), **cache.load_records(paths.cache())}  # the cache has the newer ones
         records = {key: one for key, one in known.items() if (to / one["sha256"]).is_file()}
         files.write_whole(to / cache.RECORDS, json.dumps(records, indent=1, sort_keys=True) + "\n")
         rows = _rows(to, new)
@@ -89,7 +89,10 @@ def _licences(rows: list[tuple[str, ...]]) -> str:
     by_licence: dict[str, list[str]] = {}
     for row in rows:
         by_licence.setdefault(row[4], []).append("- {}: {}, from {}".format(*(as_markdown(row[n]) for n in (2, 5, 3))))
-    parts = ["# Licences of these files\n", "Each file is its authors', under the licence that its recipe names.\n"]
+    parts = [
+        "# Licences of these files\n",
+        "Each file belongs to its authors, under the licence that its recipe states.\n",
+    ]
     for licence, lines in sorted(by_licence.items()):
         parts.append("\n".join([f"## {as_markdown(licence)}\n", *sorted(lines)]) + "\n")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""One model of a release: its bundle, and all that is said of it."""
+"""One model of a release: its bundle, and the facts about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.recipe.schema import Recipe
 __all__ = ["Origin", "ReleasedModel"]
 
 
-#: Files of a bundle that hold this project's code and words, and numbers that it measured.
+#: Files of a bundle with this project's own code, text and measurements.
 _OURS = {
     "README.md",
     "SHA256SUMS",
@@ -31,7 +31,7 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Something from outside that files of a bundle hold or show."""
+    """A source whose content files of a bundle contain or show."""
 
     name: str  # the file, or the list of the files
     licence: str
@@ -78,7 +78,7 @@ class ReleasedModel:
         return {key: source.licence for key, source in self.recipe.sources.items() if not source.redistribute}
 
     def contents(self) -> list[str]:
-        """The bundle's files that a release may hold; what a user has put beside them, or measured, is none of it."""
+        """The bundle's files that a release may have, without files that a user added or measured."""
         compiled = layout.npu_folder(self.name)
         named = {self.folder / name for name in self.made_from()}
         found = [file for file in self.folder.rglob("*") if file.is_file()]
@@ -98,7 +98,7 @@ class ReleasedModel:
         each = [self._sources(entry.source) for entry in pictures]
         shown = frozenset[Origin]().union(*each) if each else measured
         everything = self._sources(*recipe.sources).union(*map(self._dataset, recipe.datasets))
-        found = {  # a file that nobody has thought about may hold anything
+        found = {  # an unknown file may contain anything
             name: frozenset[Origin]() if name in _OURS or name.endswith(".tflite") else everything
             for name in (*layout.bundle_files(recipe), *layout.card_files(recipe))
         }
@@ -127,7 +127,7 @@ class ReleasedModel:
         return self._sources(found.images, found.labels) if isinstance(found, IdxSet) else frozenset()
 
     def left_out(self) -> dict[str, list[Origin]]:
-        """Files of the bundle that a release leaves out -> what forbids it, sorted by name."""
+        """Files of the bundle that a release leaves out -> the sources that forbid them, sorted by name."""
         found = {
             name: sorted((origin for origin in made if not origin.redistribute), key=lambda origin: origin.name)
             for name, made in sorted(self.made_from().items())

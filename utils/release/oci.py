@@ -1,10 +1,10 @@
-"""What goes to OCI registries (registry.py) and OCI layout folders (layout.py): one artifact a model, as ModelPack.
+"""Push to OCI registries (registry.py) and OCI layout folders (layout.py): one ModelPack artifact for each model.
 
 https://github.com/modelpack/model-spec: every file is a raw layer, so a layer's digest is the file's sha256, and
-whatever speaks OCI can pull it.
+every OCI client can pull it.
 
-A client of our own: oras (PyPI, 0.2.43) leaves redirects and ~/.netrc to requests, so a Location may take the token to
-http or to another host, and it fills no layout folder from memory. Two stores share one push here.
+This is our own client: oras (PyPI, 0.2.43) leaves redirects and ~/.netrc to requests, so a redirect may send the token
+to http or to another host, and it cannot fill a layout folder from memory. Both stores share one push.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _VERSION = "org.opencontainers.image.version"
 
 
 class _Described(BaseModel):
-    """What is needed of a manifest that somebody else may have put there."""
+    """The keys of a manifest that are used; another tool may have written it."""
 
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What is pushed: blobs by digest, the config's among them, and the manifest that names them."""
+    """The content of a push: blobs by digest, the config included, and the manifest that names them."""
 
     blobs: dict[str, bytes]
     manifest: bytes
@@ -54,48 +54,48 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Tagged:
-    """The manifest that a tag names."""
+    """The manifest with a tag."""
 
     digest: str
-    version: str  # of what it describes; empty where it does not say
+    version: str  # of the content; empty if not stated
 
 
 @dataclass
 class Tally:
-    """What a push did, or would do."""
+    """The result of a push, or of a dry run."""
 
     sent: list[str] = field(default_factory=list)  # digests
     there: list[str] = field(default_factory=list)  # digests
     bytes: int = 0  # sent
-    latest: str = ""  # what became of the tag `latest`
+    latest: str = ""  # the state of the tag `latest`
 
 
 class Store(Protocol):
-    """Where blobs and tagged manifests go."""
+    """A store for blobs and tagged manifests."""
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the blob is there, whole."""
+        """Whether the blob exists and is complete."""
 
     def put_blob(self, digest: str, data: bytes) -> None:
-        """Leave a blob there."""
+        """Store a blob."""
 
     def find_tag(self, tag: str) -> Tagged | None:
-        """What has that tag."""
+        """Get the manifest with that tag."""
 
     def setting_tags(self) -> AbstractContextManager[None]:
-        """Keep others from deciding what tags name, and from setting them, where the store can."""
+        """Keep other processes from reading and setting tags, if the store can."""
 
     def put_manifest(self, tag: str, manifest: bytes) -> None:
-        """Leave a manifest there under a tag, inside ``setting_tags``."""
+        """Store a manifest under a tag, inside ``setting_tags``."""
 
 
 def digest_of(data: bytes) -> str:
-    """The digest of a blob, as OCI writes it."""
+    """Get the digest of a blob, as OCI writes it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def build_artifact(model: str, facts: dict[str, Any], contents: dict[str, bytes], release: dict[str, Any]) -> Artifact:
-    """One model as ModelPack: ``contents`` are its files by name, ``release`` and ``facts`` what release.json says."""
+    """Pack one model as ModelPack: ``contents`` are its files by name, ``release`` and ``facts`` of release.json."""
     created = stamp(release["time"])
     digests = {name: digest_of(data) for name, data in contents.items()}
     config = as_json(
@@ -140,12 +140,12 @@ def build_artifact(model: str, facts: dict[str, Any], contents: dict[str, bytes]
 
 
 def as_json(value: Any) -> bytes:
-    """JSON that is the same for the same value."""
+    """Write JSON with equal bytes for equal values."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def version_of(manifest: bytes) -> str:
-    """The version that a manifest names; empty where it names none, or is none."""
+    """Get the version in a manifest; empty if it has none, or is malformed."""
     try:
         return parse_as(_Described, manifest, where="", error=PublishError).annotations.get(_VERSION, "")
     except PublishError:
@@ -161,15 +161,15 @@ def _kind(name: str) -> str:
 
 
 def push(store: Store, what: Artifact, version: str, *, dry_run: bool) -> Tally:
-    """Bring an artifact to a store: blobs first, then the manifest under each tag, so that no tag lacks a blob.
+    """Push an artifact to a store: blobs first, then the manifest under each tag, so that no tag lacks a blob.
 
     The tag ``latest`` moves only forward: an older version or a pre-release leaves it where it is.
 
     Raises:
-        PublishError: the version is there with other content, the store cannot be reached, or refuses.
+        PublishError: the version exists with other content, or the store cannot be reached, or refuses.
     """
     tally = Tally()
-    _find_version(store, what, version)  # refuses before anything is sent
+    _find_version(store, what, version)  # refuses before it sends anything
     for digest, data in what.blobs.items():
         if store.has_blob(digest):
             tally.there.append(digest)
@@ -196,6 +196,6 @@ def push(store: Store, what: Artifact, version: str, *, dry_run: bool) -> Tally:
 def _find_version(store: Store, what: Artifact, version: str) -> Tagged | None:
     there = store.find_tag(version)
     if there and there.digest != what.digest:
-        hint = "a published version does not change: publish a new one"
-        raise PublishError("this version is there, with other files", where=f"{store}:{version}", hint=hint)
+        hint = "publish a new version: a published one does not change"
+        raise PublishError("this version is already published, with other files", where=f"{store}:{version}", hint=hint)
     return there

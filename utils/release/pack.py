@@ -1,4 +1,4 @@
-"""release: make ``release/<version>/``: an archive a model, and beside them all that is known of them.
+"""release: make ``release/<version>/``: an archive for each model, and the documents about them.
 
 ::
 
@@ -46,14 +46,14 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     """Make a release of ``models`` (none: the zoo); returns its folder.
 
     Args:
-        version: as https://semver.org has it.
+        version: by https://semver.org.
         models: names.
-        key: signs it.
-        force: make one again that exists.
-        with_boards: pass on what boards said, without whose they are.
+        key: the key that signs it.
+        force: replace an existing release.
+        with_boards: include the boards' reports, without their owners' names.
 
     Raises:
-        ReleaseError: a wrong version or key, a version that exists, or reasons against it: all of them.
+        ReleaseError: a wrong version or key, an existing version, or reasons against the release; lists all reasons.
         StorageError: disk full, read-only, no permission.
     """
     folder = release_of(version)
@@ -67,7 +67,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
         raise ReleaseError(
             "\n  ".join([f"refused, for {len(against)} reason{'s' if len(against) > 1 else ''}:", *against]),
             where=f"release {version}",
-            hint="mend them, or name the models that are ready: models=NAME,NAME",
+            hint="correct them, or name the models that are ready: models=NAME,NAME",
         )
     try:
         fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards)
@@ -82,7 +82,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
 def _put(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:
     """Let ``fill`` make a folder, and give it its place; a kill leaves what was there, or all of the new one."""
     with files.staging(folder.parent, ".new.") as staging:
-        new = staging.folder / folder.name  # a signature knows the folder's name
+        new = staging.folder / folder.name  # a signature contains the folder's name
         new.mkdir()
         fill(new)
         with files.locked_folder(folder.parent):
@@ -101,11 +101,11 @@ def release_of(version: str) -> Path:
     """The folder of a version.
 
     Raises:
-        ReleaseError: it is no version.
+        ReleaseError: it is not a version.
     """
     if precedence_of(version) is None:
         hint = f"versions follow https://semver.org, up to {limits.VERSION_CHARS} characters: 1.2.3 or 1.2.3-rc.1"
-        what = f"'{as_text(version, 80)}' is no version" if version else "no version given"
+        what = f"'{as_text(version, 80)}' is not a version" if version else "no version given"
         raise ReleaseError(what, where="version=", hint=hint)
     return paths.RELEASES / version
 

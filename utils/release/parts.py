@@ -1,4 +1,4 @@
-"""What a .tflite is made of: weights, graph and metadata, each told apart by a hash."""
+"""Hash the parts of a .tflite: weights, graph and metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["constants", "parts"]
 
 
 def constants(file: Path) -> dict[str, bytes]:
-    """The tensors that hold bytes: weights, biases, shapes; by name, numbered where a name comes twice."""
+    """List the constant tensors (weights, biases, shapes) by name; duplicates are numbered."""
     model = _model(file)
     found: dict[str, bytes] = {}
     for tensor in model.subgraphs[0].tensors:
@@ -27,7 +27,7 @@ def constants(file: Path) -> dict[str, bytes]:
 
 
 def parts(file: Path) -> dict[str, str]:
-    """sha256 of the weights (bytes of every constant), the metadata, and the graph, which is all the rest."""
+    """Get the sha256 of the weights (bytes of every constant), of the metadata, and of the graph (all the rest)."""
     import flatbuffers
 
     model = _model(file)
@@ -50,5 +50,5 @@ def parts(file: Path) -> dict[str, str]:
 def _model(file: Path) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    tflite.read(file)  # refuses what is no TFLite file, in words for people
+    tflite.read(file)  # refuses anything but a TFLite file, with a message for users
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(file.read_bytes(), 0))

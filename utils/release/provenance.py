@@ -1,7 +1,7 @@
-"""Where an artifact comes from: in-toto Statement v1 with SLSA provenance v1, one for each artifact.
+"""The provenance of an artifact: in-toto Statement v1 with SLSA provenance v1, one for each artifact.
 
-Times are left out, so that two builds of one commit say the same; what differs between a build in the image and one in
-a venv stands under ``runDetails.builder``, and nowhere else.
+It has no times, so that two builds of one commit are equal. Only ``runDetails.builder`` differs between a build in the
+image and one in a venv.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUILD_TYPE = "urn:nxp-model-zoo:doit:v1"
 
 
 def of(model: ReleasedModel, file: str, sha256: str, commit: str) -> dict[str, Any]:
-    """The statement about ``file``, which holds all or one of the model's artifacts."""
+    """Make the statement about ``file``, which contains all or one of the model's artifacts."""
     manifest, environment = model.manifest, model.manifest["environment"]
     variant = model.artifacts.get(file, {}).get("variant")
     return {
@@ -73,15 +73,17 @@ def _source(model: ReleasedModel, key: str, facts: dict[str, Any]) -> dict[str, 
 
 
 def builder() -> dict[str, Any]:
-    """What this process runs in: the image, or a venv of the same lock."""
+    """Describe the environment of this process: the image, or a venv of the same lock."""
     image = os.environ.get("NXP_MODEL_ZOO_IMAGE", "")
     if not image:
         return {"id": "urn:nxp-model-zoo:builder:venv"}
     found: list[dict[str, Any]] = []
     if base := lock.base_image():
         name, _, digest = base.partition("@sha256:")
-        found.append({"name": name, **({"digest": {"sha256": digest}} if digest else {})})  # none: made on this machine
-    if image.startswith("sha256:"):  # docker/run tells; by hand nobody does
+        found.append(
+            {"name": name, **({"digest": {"sha256": digest}} if digest else {})}
+        )  # none: built on this machine
+    if image.startswith("sha256:"):  # docker/run sets it; a plain docker run does not
         found.append({"name": "nxp-model-zoo", "digest": {"sha256": image.removeprefix("sha256:")}})
     return {"id": "urn:nxp-model-zoo:builder:docker", "builderDependencies": found}
 
@@ -126,15 +128,15 @@ class _Statement(_Closed):
 
 
 def builder_of(statement: dict[str, Any]) -> str:
-    """The id of who built it, of a statement that ``check`` has read."""
+    """Get the builder's id from a statement that ``check`` has read."""
     return str(statement["predicate"]["runDetails"]["builder"]["id"])
 
 
 def check(text: bytes) -> dict[str, Any]:
-    """The statement in ``text``, after in-toto's own reader and SLSA's schema have found nothing wrong.
+    """Parse a statement, and check it with in-toto's own reader and SLSA's schema.
 
     Raises:
-        ReleaseError, ValueError: it is no such statement, or not one of ours.
+        ReleaseError, ValueError: it is not such a statement, or not one of ours.
     """
     from google.protobuf import json_format
     from in_toto_attestation.predicates.provenance.v1 import provenance_pb2

@@ -1,4 +1,4 @@
-"""publish: bring a release to where people get it from. What is there already is not sent again."""
+"""publish: send a release to its destination. Files that are there already are not sent again."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _PLACES = "to=dir:FOLDER, to=oci:FOLDER, to=oci://HOST/REPO or to=hf://ORG"
 
 
 def refuse_credentials(to: str) -> None:
-    """Refuse an address with a user in it, of whose words none is shown again: each may be the password.
+    """Refuse an address with a user in it, and repeat no part of it: any may be the password.
 
     Raises:
-        PublishError: there is one.
+        PublishError: the address has a user.
     """
     if "@" in to and "://" in to and not to.startswith("dir:///"):  # a folder may have any name
-        hint = f"leave out what stands before the @, and `docker login HOST` (or `hf auth login`); {_PLACES}"
+        hint = f"remove the part before the @, and run `docker login HOST` (or `hf auth login`); {_PLACES}"
         raise PublishError("the address has a user in it", where="to=", hint=hint)
 
 
 def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> None:
-    """Publish a release, after everything in it was checked.
+    """Check a release, and publish it.
 
     Args:
         release: its folder.
-        to: the place.
-        public: the key of whom the caller trusts; without it the signature is only held against the files.
-        dry_run: say what would be sent, and send nothing.
+        to: the destination.
+        public: the trusted public key; without it, the signature is only compared with the files.
+        dry_run: report what would be sent, and send nothing.
 
     Raises:
-        ReleaseError: the release is not what it says.
-        PublishError: the place cannot be reached, or refuses.
+        ReleaseError: the release differs from its own records.
+        PublishError: the destination cannot be reached, or refuses.
         StorageError: a folder cannot be written.
     """
     send = _find_place(to)
@@ -50,15 +50,15 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
     send(release, check.index_of(release), dry_run)
 
 
-#: What brings a release and its index to a place, or says what it would bring (dry run).
+#: Sends a release and its index to a destination, or reports what it would send (dry run).
 _Send = Callable[[Path, dict[str, Any], bool], None]
 
 
 def _find_place(to: str) -> _Send:
-    """What publishes there.
+    """Choose the function that publishes to a destination.
 
     Raises:
-        PublishError: it is no place, or has a user in it.
+        PublishError: it is not a destination, or has a user in it.
     """
     refuse_credentials(to)
     kind, _, rest = to.partition(":")
@@ -76,12 +76,12 @@ def _find_place(to: str) -> _Send:
             what = f"'{as_text(to)}' names no {'repository' if host else 'host'}"
             raise PublishError(what, where="to=", hint=_PLACES)
         return partial(_to_stores, lambda model: Registry(host, f"{repository.strip('/')}/{model}"))
-    what = f"'{as_text(to)}' is no place to publish to" if to.strip() else "no place given"
+    what = f"'{as_text(to)}' is not a destination" if to.strip() else "no destination given"
     raise PublishError(what, where="to=", hint=_PLACES)
 
 
 def _to_stores(find_store: Callable[[str], oci.Store], release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Push every model to the store that is for it."""
+    """Push every model to its store."""
     for model, facts in index["models"].items():
         store = find_store(model)
         what = oci.build_artifact(model, facts, pack.published(release, index, model), index)
@@ -96,7 +96,7 @@ def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
 
 
 def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Copy the release to ``to/<version>``, in one rename."""
+    """Copy the release to ``to/<version>``, with one rename at the end."""
     version = index["version"]
     final = to / version
     if _is_there(release, final):
@@ -112,7 +112,7 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
                     pack.write(new / file.relative_to(release), file.read_bytes())
             with files.locked_folder(to):
                 files.restore_folders(to)
-                if _is_there(release, final):  # another run has published it meanwhile
+                if _is_there(release, final):  # another run published it meanwhile
                     return
                 files.replace_folder(new, final)
     except OSError as error:
@@ -123,18 +123,18 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
 
 
 def _is_there(release: Path, final: Path) -> bool:
-    """Whether the folder has this very release.
+    """Whether the folder has this same release.
 
     Raises:
-        PublishError: it has another one.
+        PublishError: it has another release.
     """
     if not final.exists():
         return False
     if _are_same(release, final):
         print(f"{final}: nothing to do", flush=True)
         return True
-    hint = "a published version does not change: publish a new one, or remove that folder"
-    raise PublishError("this version is there, with other files", where=str(final), hint=hint)
+    hint = "publish a new version (a published one does not change), or remove that folder"
+    raise PublishError("this version is already published, with other files", where=str(final), hint=hint)
 
 
 def _are_same(one: Path, other: Path) -> bool:

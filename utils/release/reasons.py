@@ -14,13 +14,13 @@ __all__ = ["reasons"]
 #: Files of a dirty tree that a message names.
 _SHOWN = 5
 
-#: How a private key begins, in the first bytes of a file.
+#: Start of a private key, in the first bytes of a file.
 _PRIVATE = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|^PuTTY-User-Key-File-\d", re.MULTILINE)
 _READ = 1 << 16
 
 
 def reasons(models: list[ReleasedModel]) -> list[str]:
-    """What stands against releasing these models; empty if nothing does."""
+    """List the reasons against a release of these models; empty if there are none."""
     found = _tree()
     locked = lock.load()["models"]
     for model in models:
@@ -37,7 +37,9 @@ def _tree() -> list[str]:
     if edited:
         found.append(f"the tree is not clean: commit or restore {_some(edited)}")
     if unknown:
-        found.append(f"git does not know {_some(unknown)}: move it out of the checkout, or name it in .gitignore")
+        found.append(
+            f"git does not track {_some(unknown)}: commit it, move it out of the checkout, or add it to .gitignore"
+        )
     return found
 
 
@@ -47,11 +49,11 @@ def _some(names: list[str]) -> str:
 
 
 def _is_private_key(name: str) -> bool:
-    """Whether a file holds a private key in PEM, or PuTTY's: told by what is in it, whatever it is called."""
+    """Whether a file contains a private key in PEM or PuTTY format, whatever its name."""
     try:
         with (paths.ROOT / name).open("rb") as stream:
             return _PRIVATE.search(stream.read(_READ)) is not None
-    except OSError:  # taken away, or not ours to read
+    except OSError:  # removed, or not readable
         return False
 
 
@@ -61,7 +63,7 @@ def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
         found.append(f"not built, or not what this checkout builds: doit {model.name}")
     try:
         manifest = model.manifest
-    except (FileNotFoundError, ValueError):  # not built, or damaged: said above
+    except (FileNotFoundError, ValueError):  # not built, or damaged: reported above
         return found + _sources(model, {})
     try:
         found += _sources(model, manifest["sources"])
@@ -75,7 +77,7 @@ def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
 def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
     own = {key for key, source in used.items() if source.get("own")}
     found = [
-        f"{used[key]['name']} are own weights without a licence: say under which they may be passed on"
+        f"{used[key]['name']} are user-supplied weights without a licence: state it with weights_licence=NAME"
         for key in sorted(own)
         if not used[key].get("licence")
     ]

@@ -26,17 +26,17 @@ from utils.untrusted import as_text, parse_as
 
 __all__ = ["Registry"]
 
-#: Times that a request is tried when the registry does not answer, or answers that it is busy.
+#: Attempts of a request when the registry does not answer, or is busy.
 _TRIES = 4
 
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 
-#: A token is put into a header.
+#: A token goes into a header.
 _Token = Annotated[str, Field(pattern=r"^[!-~]*$", max_length=limits.CREDENTIALS_BYTES)]
 
 
 class _Tokens(BaseModel):
-    """What is needed of a token service's answer."""
+    """The keys of a token service's answer that are used."""
 
     token: _Token | None = None
     access_token: _Token | None = None
@@ -47,7 +47,7 @@ class _Error(BaseModel):
 
 
 class _Errors(BaseModel):
-    """What is needed of a registry's refusal."""
+    """The keys of a registry's refusal that are used."""
 
     errors: list[_Error]
 
@@ -57,13 +57,13 @@ class Registry:
 
     def __init__(self, host: str, repository: str) -> None:
         place = "to=oci://HOST/REPO"
-        if "@" in f"{host}/{repository}":  # what stands before it may be a password: not printed
-            hint = f"{place}, and `docker login HOST`"
+        if "@" in f"{host}/{repository}":  # the part before it may be a password: not printed
+            hint = f"{place}, and run `docker login HOST`"
             raise PublishError("HOST has a user in it", where="to=", hint=hint)
         if not _NAME.fullmatch(repository):
             hint = f"{place}, in lower case"
             raise PublishError(
-                f"'{as_text(repository, 200)}' is no name of a repository",
+                f"'{as_text(repository, 200)}' is not the name of a repository",
                 where=f"oci://{as_text(host, 200)}",
                 hint=hint,
             )
@@ -71,7 +71,7 @@ class Registry:
         try:
             self._origin = origin_of(f"{scheme}://{host}")
         except AddressError:
-            raise PublishError(f"'{as_text(host, 200)}' is no name of a host", where="to=", hint=place) from None
+            raise PublishError(f"'{as_text(host, 200)}' is not the name of a host", where="to=", hint=place) from None
         self.host, self.repository = host, repository
         self.base = f"{scheme}://{host}/v2/{repository}"
         self._client = Client(self._origin)
@@ -81,11 +81,11 @@ class Registry:
         return f"oci://{self.host}/{self.repository}"
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the blob is there, whole."""
+        """Whether the blob exists and is complete."""
         return self._ask("HEAD", f"{self.base}/blobs/{digest}", allowed=(200, 404)).code == 200
 
     def put_blob(self, digest: str, data: bytes) -> None:
-        """Leave a blob there."""
+        """Store a blob."""
         begun = self._ask("POST", f"{self.base}/blobs/uploads/", allowed=(202,))
         try:
             place = join_address(begun)
@@ -96,17 +96,17 @@ class Registry:
         self._ask("PUT", place, data=data, headers=headers, allowed=(201,))
 
     def find_tag(self, tag: str) -> Tagged | None:
-        """What has that tag."""
+        """Get the manifest with that tag."""
         headers = {"Accept": MANIFEST}
         found = self._ask("GET", f"{self.base}/manifests/{tag}", headers=headers, allowed=(200, 404))
         return Tagged(digest_of(found.body), version_of(found.body)) if found.code == 200 else None
 
     def setting_tags(self) -> AbstractContextManager[None]:
-        """A registry has no lock: between the look at a tag and its change another may set it."""
+        """Do nothing: a registry has no lock, so another client may set a tag between its check and its change."""
         return nullcontext()
 
     def put_manifest(self, tag: str, manifest: bytes) -> None:
-        """Leave a manifest there under a tag."""
+        """Store a manifest under a tag."""
         headers = {"Content-Type": MANIFEST}
         self._ask("PUT", f"{self.base}/manifests/{tag}", data=manifest, headers=headers, allowed=(201,))
 
@@ -119,7 +119,7 @@ class Registry:
         headers: dict[str, str] | None = None,
         data: bytes | None = None,
     ) -> Answer:
-        """One request, with the credentials that the registry asks for, tried again where that may help."""
+        """Send a request with the credentials that the registry asks for, and retry where that may help."""
         has_asked = False
         for tried in range(1, _TRIES + 2):
             try:
@@ -149,7 +149,7 @@ class Registry:
         raise self._problem("cannot be reached")
 
     def _authorise(self, challenge: str) -> str:
-        """The Authorization header that answers a challenge."""
+        """Make the Authorization header for a challenge."""
         known = find_credentials(self.host)
         basic = f"Basic {base64.b64encode(known.encode()).decode()}" if known else ""
         scheme, _, rest = challenge.partition(" ")
@@ -177,30 +177,28 @@ class Registry:
 
     def _refused(self, answer: Answer) -> PublishError:
         elsewhere = origin_of(answer.url)
-        if elsewhere != self._origin:  # its words are for that server's people
-            return self._problem(f"sends on to {elsewhere}, which answers HTTP {answer.code}")
+        if elsewhere != self._origin:  # its text is for that server's operators
+            return self._problem(f"redirects to {elsewhere}, which answers HTTP {answer.code}")
         if answer.code in (401, 403):
-            known = (
-                "the credentials for it are not accepted" if find_credentials(self.host) else "no credentials for it"
-            )
+            known = "it refused the credentials" if find_credentials(self.host) else "there are no credentials for it"
             return PublishError(
                 f"not authorised (HTTP {answer.code}): {known}",
                 where=str(self),
-                hint=f"docker login {self.host} (or DOCKER_CONFIG=FOLDER), with the right to push",
+                hint=f"run docker login {self.host} (or set DOCKER_CONFIG=FOLDER) with push access",
             )
         try:
             errors = parse_as(_Errors, answer.body, where="", error=PublishError).errors[: limits.SHOWN_CODES]
             said = "; ".join(as_text(error.code, 100) for error in errors)
-        except PublishError:  # it says nothing, or not as registries do
+        except PublishError:  # no text, or not in the form of a registry
             said = ""
         return self._problem(f"answers HTTP {answer.code} {said}".rstrip())
 
     def _problem(self, what: str) -> PublishError:
-        hint = "what has arrived stays there: the same command goes on from it"
+        hint = "run the same command again: it resumes, what has arrived stays there"
         return PublishError(what, where=str(self), hint=hint)
 
     def _misdirected(self, error: AddressError) -> PublishError:
-        hint = "ask those who run this registry for one that stays on https"
+        hint = "ask the operators of the registry for https without redirects to http"
         return PublishError(str(error), where=str(self), hint=hint)
 
 

@@ -1,6 +1,7 @@
 """bom.json: a CycloneDX 1.6 bill of materials of a release: models, their weights and data, and the tools.
 
-cyclonedx-python-lib has no model cards yet: the document is written here, and checked with its schemas and SPDX list.
+cyclonedx-python-lib does not support model cards: this module writes the document, and checks it with the library's
+schemas and SPDX list.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _NAMESPACE = uuid.UUID("5f7f6f0a-6b3f-5c55-8d4e-3f3d2f5f7c11")
 
 
 def of(models: list[ReleasedModel], version: str, commit: str, time: int) -> dict[str, Any]:
-    """The bill of materials of a release."""
+    """Make the bill of materials of a release."""
     machine = models[0].manifest["environment"]["machine"]
     tools = [_package(*entry) for entry in packages(machine)]
     components: dict[str, dict[str, Any]] = {}
@@ -71,15 +72,15 @@ def of(models: list[ReleasedModel], version: str, commit: str, time: int) -> dic
 
 
 def stamp(time: int) -> str:
-    """Seconds since 1970 as RFC 3339 writes them."""
+    """Write seconds since 1970 in the form of RFC 3339."""
     return clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(time))
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """The bill of materials in ``text``, in which CycloneDX's own schema finds nothing wrong.
+    """Parse a bill of materials, and check it with CycloneDX's own schema.
 
     Raises:
-        ReleaseError: it is no JSON, or too large.
+        ReleaseError: it is not JSON, or too large.
         ValueError: the schema refuses it.
     """
     from cyclonedx.schema import SchemaVersion
@@ -97,14 +98,14 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def _comparisons(value: Any) -> int:
-    """Pairs in the lists of a document: the schema wants each list to hold nothing twice."""
+    """Count the pairs in the lists of a document: the schema compares them, because lists must have no duplicates."""
     if isinstance(value, list):
         return len(value) ** 2 + sum(map(_comparisons, value))
     return sum(map(_comparisons, value.values())) if isinstance(value, dict) else 0
 
 
 def packages(machine: str) -> list[tuple[str, str, list[str]]]:
-    """Name, version and wheel hashes of every package in the lock that a Linux ``machine`` gets."""
+    """List name, version and wheel hashes of every package in the lock for a Linux ``machine``."""
     from packaging.markers import Marker
 
     here = {"sys_platform": "linux", "platform_machine": machine}
@@ -125,7 +126,7 @@ def _package(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
         "purl": purl,
         **_licensed(_package_licence(name, version)),
         "externalReferences": [
-            {  # one hash a wheel: which of them is taken depends on the Python
+            {  # one hash for each wheel: the Python version decides which one is installed
                 "type": "distribution",
                 "url": f"https://pypi.org/project/{name}/{version}/",
                 "hashes": [{"alg": "SHA-256", "content": value} for value in hashes],
@@ -135,12 +136,12 @@ def _package(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
 
 
 def _package_licence(name: str, version: str) -> str:
-    """What the installed package says of its licence, in a word or two; empty if it says nothing short."""
+    """Get the short licence of an installed package; empty if it has none."""
     try:
         about = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return ""
-    if about["Version"] != version:  # an environment of one's own
+    if about["Version"] != version:  # a developer's own environment
         return ""
     said = next(iter(about.get_all("License-Expression") or about.get_all("License") or ()), "")
     if said and "\n" not in said and len(said) <= 60:

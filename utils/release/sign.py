@@ -1,7 +1,7 @@
-"""Signatures of whole folders with a key file, as OpenSSF's model-signing writes them; no network, no account.
+"""Sign whole folders with a key file, in the format of OpenSSF's model-signing; no network, no account.
 
-ECDSA is used as RFC 6979 describes it, with a nonce that follows from key and message: the same release signed twice
-with one key is the same to the last byte, and a bad random number cannot give the key away.
+ECDSA follows RFC 6979: the nonce is derived from key and message. So signing the same release twice with one key gives
+the same bytes, and a bad random number cannot leak the key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["SIGNATURE", "check_private", "sign", "verify"]
 SIGNATURE = "model.sig"
 
 _MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out KEY && chmod 600 KEY"
-_PUBLIC = "openssl ec -in KEY -pubout -out PUBKEY makes it of a private key"
+_PUBLIC = "make it from the private key: openssl ec -in KEY -pubout -out PUBKEY"
 
 
 #: Curves that model-signing verifies with.
@@ -32,7 +32,7 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def check_private(key: Path) -> None:
-    """Refuse a key that is none, or that others can read, before any work is done.
+    """Refuse a malformed key, or one that others can read, before any work is done.
 
     Raises:
         ReleaseError: missing, unreadable, wrong permissions, wrong type, a password on it.
@@ -45,21 +45,23 @@ def check_private(key: Path) -> None:
 
 
 def _read_key(key: Path, option: str, how_to_make: str) -> bytes:
-    """A key file's bytes. Only where there is no file does the hint say how to make one."""
+    """Read a key file. Only if it is missing does the hint say how to make one."""
     where = f"{option}={key}"
     try:
         mode = key.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a pipe would wait for ever
-            raise ReleaseError("is not a regular file", where=where, hint=f"copy the key to a file: {option}=FILE")
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a pipe would block
+            raise ReleaseError(
+                "is not a regular file", where=where, hint=f"copy the key to a file, and give {option}=FILE"
+            )
         return key.read_bytes()
     except FileNotFoundError:
-        raise ReleaseError("there is no such key file", where=where, hint=how_to_make) from None
+        raise ReleaseError("the key file does not exist", where=where, hint=how_to_make) from None
     except IsADirectoryError:
         raise ReleaseError(
-            "is a folder, not a key file", where=where, hint=f"name the file in it: {where}/FILE"
+            "is a folder, not a key file", where=where, hint=f"name the key file: {where}/FILE"
         ) from None
     except PermissionError:
-        hint = f"ls -ln {key} says whose it is: make it readable for user id {os.geteuid()}, or run as its owner"
+        hint = f"make it readable for user id {os.geteuid()}, or run as its owner (ls -ln {key} shows it)"
         raise ReleaseError(f"user id {os.geteuid()} has no permission to read it", where=where, hint=hint) from None
     except OSError as error:
         raise ReleaseError(
@@ -77,11 +79,9 @@ def _load_private(key: Path) -> Any:
         found = serialization.load_pem_private_key(_read_key(key, "key", _MAKE), None)
     except TypeError:
         hint = f"openssl ec -in {key} -out PLAIN && chmod 600 PLAIN"
-        raise ReleaseError(
-            "this key has a password, which nobody could type in a build", where=where, hint=hint
-        ) from None
+        raise ReleaseError("this key has a password, and a build cannot ask for it", where=where, hint=hint) from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ReleaseError(f"is no private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
+        raise ReleaseError(f"is not a private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
     if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
         kind = found.curve.name if isinstance(found, ec.EllipticCurvePrivateKey) else type(found).__name__
         raise ReleaseError(f"is a key of another type ({kind.strip('_')}), not EC P-256", where=where, hint=_MAKE)
@@ -89,7 +89,7 @@ def _load_private(key: Path) -> Any:
 
 
 def _check_public(public: Path) -> None:
-    """Refuse what cannot be the key of a signature, before the signature is blamed."""
+    """Refuse a malformed public key, so that the signature is not blamed."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -98,7 +98,7 @@ def _check_public(public: Path) -> None:
     try:
         found = serialization.load_pem_public_key(_read_key(public, "pubkey", _PUBLIC))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ReleaseError(f"is no public EC key in PEM ({str(error)[:80]})", where=where, hint=_PUBLIC) from None
+        raise ReleaseError(f"is not a public EC key in PEM ({str(error)[:80]})", where=where, hint=_PUBLIC) from None
     if not isinstance(found, ec.EllipticCurvePublicKey) or found.curve.name not in _CURVES:
         kind = found.curve.name if isinstance(found, ec.EllipticCurvePublicKey) else type(found).__name__
         what = f"is a public key of another type ({kind.strip('_')}), not EC {', '.join(_CURVES)}"
@@ -106,23 +106,23 @@ def _check_public(public: Path) -> None:
 
 
 def sign(folder: Path, signature: Path, key: Path) -> None:
-    """Sign every file in ``folder``; whoever verifies leaves out the signature itself.
+    """Sign every file in ``folder``; verification ignores the signature itself.
 
     Raises:
-        ReleaseError: the key will not do.
+        ReleaseError: the key cannot be used.
     """
     from model_signing import hashing, signing
 
     check_private(key)
     signature.unlink(missing_ok=True)
-    # Nothing to ignore: model-signing writes what it ignores into the signature, in an order that chance gives.
+    # Ignore nothing: model-signing writes the ignored paths into the signature, in random order.
     ordered = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
     signing.Config().set_hashing_config(ordered).use_elliptic_key_signer(private_key=key).sign(folder, signature)
     _make_repeatable(signature, _load_private(key))
 
 
 def _make_repeatable(signature: Path, key: Any) -> None:
-    """Sign the same statement again, with its keys sorted and without chance.
+    """Sign the same statement again, with sorted keys and a deterministic nonce.
 
     The envelope is DSSE: https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md says what is signed.
     """
@@ -141,10 +141,10 @@ def _make_repeatable(signature: Path, key: Any) -> None:
 
 
 def verify(folder: Path, signature: Path, public: Path) -> list[str]:
-    """Hold a folder against its signature and the key of whom the caller trusts; returns what is wrong.
+    """Verify a folder with its signature and the trusted public key; returns what is wrong.
 
     Raises:
-        ReleaseError: ``public`` is no public key that could have signed.
+        ReleaseError: ``public`` is not a public key that could have signed.
     """
     from model_signing import hashing, verifying
 
@@ -154,10 +154,12 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)
         config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[signature.relative_to(folder)]))
         config.verify(folder, signature)
-    except Exception as error:  # of JSON, protobuf, pydantic, cryptography: whatever a damaged signature makes them say
+    except (
+        Exception
+    ) as error:  # from JSON, protobuf, pydantic, cryptography: whatever a damaged signature makes them raise
         why = error.what if isinstance(error, ReleaseError) else str(error).strip()
         others = re.findall(r"Hash mismatch for \\?'([^'\\]+)|(?:Extra|Missing) files [^:]+: ([^\"']+)", why)
-        if others:  # it says so with the raw bytes of every digest
-            why = f"signs other bytes than there are in {', '.join(one or more for one, more in others)}"
-        return [f"{signature.name}: {as_text(why or 'is not of this key, or was damaged')}"]
+        if others:  # its own message has the raw bytes of every digest
+            why = f"does not match the bytes of {', '.join(one or more for one, more in others)}"
+        return [f"{signature.name}: {as_text(why or 'was made with another key, or is damaged')}"]
     return []

@@ -1,6 +1,6 @@
-"""What a model.sig says, read without a key: a sigstore bundle around a DSSE envelope around an in-toto statement.
+"""Read the content of a model.sig without a key: a sigstore bundle of a DSSE envelope of an in-toto statement.
 
-There is one way to write it, and one signature in it. Who signed is for ``sign.verify`` and a key to tell.
+Only one form is accepted, with one signature. Verifying the signer takes ``sign.verify`` and a key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Closed(BaseModel):
 
 
 class _PublicKey(_Closed):
-    hint: _Sha256  # of the key in PEM
+    hint: _Sha256  # of the PEM key
 
 
 class _Material(_Closed):
@@ -86,10 +86,10 @@ class _Statement(_Closed):
 
 
 class Signed(BaseModel):
-    """What a signature names.
+    """The content of a signature.
 
     Attributes:
-        key: sha256 of the public key that it says is its own.
+        key: sha256 of the public key that it claims.
         files: file name -> sha256.
     """
 
@@ -98,15 +98,15 @@ class Signed(BaseModel):
 
 
 def as_written(value: Any) -> str:
-    """JSON as it stands in a signature: the same for the same value."""
+    """Write JSON as in a signature: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def read(signature: Path) -> Signed:
-    """What a signature says, if it is written as ``sign.sign`` writes it.
+    """Parse a signature in the exact form of ``sign.sign``.
 
     Raises:
-        ReleaseError: it is not.
+        ReleaseError: it has another form.
     """
     where = signature.name
     text = read_untrusted(signature, where=where, error=ReleaseError)
@@ -122,23 +122,23 @@ def read(signature: Path) -> Signed:
         raise ReleaseError("names a file twice", where=where)
     digests = b"".join(bytes.fromhex(resource.digest) for resource in resources)
     if hashlib.sha256(digests).hexdigest() != found.subject[0].digest.sha256:
-        raise ReleaseError("its subject is not what it names", where=where)
+        raise ReleaseError("its subject does not match its list of files", where=where)
     hint = bundle.verificationMaterial.publicKey.hint
     return Signed(key=hint, files={resource.name: resource.digest for resource in resources})
 
 
 def compare(signed: Signed, actual: Mapping[str, str]) -> list[str]:
-    """Files (name -> sha256) that are not those that a signature names; empty if they are."""
+    """Compare files (name -> sha256) with those of a signature; empty if they match."""
     names = signed.files.keys() | actual.keys()
     differ = sorted(as_text(name, 100) for name in names if signed.files.get(name) != actual.get(name))
-    return [f"signs other bytes than there are in {', '.join(differ)}"] if differ else []
+    return [f"does not match the bytes of {', '.join(differ)}"] if differ else []
 
 
 def _decode(text: str, where: str) -> bytes:
-    """The bytes behind base64 that has none of the bits that no reader looks at.
+    """Decode base64 without unused bits.
 
     Raises:
-        ReleaseError: it is no such text.
+        ReleaseError: it is malformed, or has unused bits.
     """
     try:
         data = base64.b64decode(text, validate=True)

@@ -20,9 +20,9 @@ __all__ = ["verify"]
 
 
 def verify(models: list[str]) -> None:
-    """Build ``models`` (none: all that the lock has) from the files that git keeps, and nothing else of the checkout.
+    """Build ``models`` (none: all in the lock) from the tracked files of the checkout only.
 
-    The sources come from the same cache and mirror. A build that differs is kept, for whoever looks for the cause.
+    The sources come from the same cache and mirror. A build that differs is kept, so that you can look for the cause.
 
     Raises:
         ReleaseError: an artifact differs, a build fails, nothing is locked.
@@ -34,7 +34,7 @@ def verify(models: list[str]) -> None:
         raise ReleaseError(
             f"not locked: {', '.join(unlocked) or 'no model'}",
             where=paths.relative(paths.ARTIFACTS_LOCK),
-            hint="build, look at the result, then `doit lock`",
+            hint="build, check the result, then run `doit lock`",
         )
     with contextlib.ExitStack() as stack:
         try:
@@ -60,18 +60,18 @@ def _build_and_compare(names: list[str], locked: dict[str, Any], staging: files.
     build = [sys.executable, "-m", "doit", *names]
     done = subprocess.run(build, cwd=clean, env=_environment(), pass_fds=(staging.lock,))  # in use while it builds
     if done.returncode:
-        raise ReleaseError("the build in a clean folder failed, see above", where=paths.relative(clean))
+        raise ReleaseError("the build in a clean folder failed; see above", where=paths.relative(clean))
     wrong = [line for name in names for line in _compare(name, locked[name], clean / "artifacts" / name)]
     if wrong:
         raise ReleaseError(
-            "\n  ".join(["the artifacts are not those of the lock:", *wrong]),
+            "\n  ".join(["the artifacts differ from the lock:", *wrong]),
             where=paths.relative(paths.ARTIFACTS_LOCK),
-            hint=f"{paths.relative(clean)} is kept; `doit lock` only if the difference is wanted",
+            hint=f"run `doit lock` only if the difference is intended; {paths.relative(clean)} is kept",
         )
 
 
 def _environment() -> dict[str, str]:
-    """The same cache and mirror, whatever folder their names were relative to."""
+    """Make the paths of cache and mirror absolute."""
     found = {key: value for key, value in os.environ.items() if key != "ZOO_PARENT"}
     found["ZOO_CACHE"] = str(paths.cache().absolute())
     mirror = found.get("ZOO_MIRROR", "")
@@ -109,7 +109,7 @@ def _environment_change(key: str, old: Any, new: Any) -> str:
 
 
 def _tensors(name: str, file: str, before: dict[str, Any], folder: Path) -> list[str]:
-    """Which tensors differ, where artifacts/ still has the file of the lock."""
+    """List the tensors that differ, if artifacts/ still has the file of the lock."""
     at_hand = paths.bundle(name) / file
     if not at_hand.is_file() or files.sha256(at_hand) != before["sha256"]:
         return []

@@ -1,4 +1,4 @@
-"""Which of two versions is newer, as https://semver.org orders them, and which one ``latest`` names."""
+"""Compare versions by https://semver.org, and decide which one is ``latest``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from utils.untrusted import as_text
 
 __all__ = ["precedence_of", "why_not_latest"]
 
-#: https://semver.org, as far as folders and tags can carry it: no build metadata.
+#: https://semver.org without build metadata, which folders and tags cannot have.
 _NUMBER = r"(0|[1-9]\d*)"
-_WORD = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"  # a number, or what has a letter or a hyphen in it
+_WORD = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"  # a number, or an identifier with a letter or hyphen
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-({_WORD}(?:\.{_WORD})*))?", re.ASCII)
 
 
 def precedence_of(version: str) -> tuple[Any, ...] | None:
-    """What to compare versions by (section 11); None for what is no version, or too long for a tag."""
+    """Make the sort key of a version (section 11); None if it is malformed, or too long for a tag."""
     found = _VERSION.fullmatch(version) if len(version) <= limits.VERSION_CHARS else None
     if not found:
         return None
@@ -27,15 +27,15 @@ def precedence_of(version: str) -> tuple[Any, ...] | None:
 
 
 def why_not_latest(version: str, held: str | None) -> str:
-    """Why ``version`` does not take the place of ``held`` (None: the place is free); empty if it does."""
+    """Say why ``version`` does not replace ``held`` (None: nothing is held); empty if it does."""
     ours = precedence_of(version)
     if ours is None:
-        return f"{as_text(version, 100)} is no version of semver.org"
+        return f"{as_text(version, 100)} is not a version of semver.org"
     if "-" in version:
         return f"{version} is a pre-release"
     if held is None:
         return ""
     theirs = precedence_of(held)
     if theirs is None:
-        return "what it names does not say its version"
+        return "the version that it names is unknown"
     return f"{held} is newer" if theirs > ours else ""

@@ -219,7 +219,7 @@ def test_a_flood(board: Ssh, sshd: Sshd, bundle: Bundle) -> None:
 
     sshd.is_python("exec /bin/cat /dev/zero")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(BoardError, match="said more than 33,554,432 bytes"):
+    with pytest.raises(BoardError, match="printed more than 33,554,432 bytes"):
         measure(board, bundle)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 

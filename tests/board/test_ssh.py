@@ -25,7 +25,7 @@ from tests.support.checkouts import Checkout
 from tests.support.delegates import CC, SOURCE
 from utils.untrusted import as_markdown
 
-NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh on this machine")
+NEEDS_SSH = pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
 
 #: BoardError and ValidationError of utils/errors.py.
 BOARD, WRONG = 12, 8
@@ -174,7 +174,7 @@ def test_a_board_that_stays_away_ends_the_run(built: Checkout, sshd: Sshd) -> No
     sshd.board(script.replace("#!/bin/sh\n", f"{stop}\n"))
     begin = time.monotonic()
     done = measure(built, sshd.target, env_of(sshd))
-    refused(done, f"{sshd.target}: the connection was lost (", "the next run goes on from there")
+    refused(done, f"{sshd.target}: the connection was lost (", "the next run resumes")
     assert done.stdout.count("; again in ") == 5
     assert time.monotonic() - begin < 90
 
@@ -231,7 +231,7 @@ def test_a_wrong_answer_is_kept_and_shown(built: Checkout, sshd: Sshd) -> None:
 
 def test_an_unknown_host_key(built: Checkout, sshd: Sshd) -> None:
     (sshd.folder / "known").write_text("")
-    refused(measure(built, sshd.target, env_of(sshd)), "the host key is unknown", "once by hand, and compare")
+    refused(measure(built, sshd.target, env_of(sshd)), "the host key is unknown", "once, and compare")
     assert (sshd.folder / "known").read_text() == ""
 
 
@@ -239,7 +239,7 @@ def test_another_host_key(built: Checkout, sshd: Sshd) -> None:
     other = (sshd.folder / "user.pub").read_text()
     (sshd.folder / "known").write_text(f"[127.0.0.1]:{sshd.port} {other}")
     done = measure(built, sshd.target, env_of(sshd))
-    refused(done, "the host key is not the one that was known", f"`ssh-keygen -R '[127.0.0.1]:{sshd.port}'`")
+    refused(done, "the host key has changed", f"`ssh-keygen -R '[127.0.0.1]:{sshd.port}'`")
 
 
 @pytest.mark.parametrize("wrong", ["key", "user"])

@@ -392,7 +392,9 @@ def test_pictures_are_the_examples(listed: Callable[..., Recipe]) -> None:
 
 def test_a_picture_of_what_the_model_does_not_know(listed: Callable[..., Recipe]) -> None:
     shown = {"examples": [Example(source="a", label="shark")], "names": {"a.jpg": JPEG}}
-    with pytest.raises(BuildError, match=r"mobilenet_v2/recipe\.toml: examples\.0\.label: 'shark' is no label\n  ->"):
+    with pytest.raises(
+        BuildError, match=r"mobilenet_v2/recipe\.toml: examples\.0\.label: 'shark' is not one of the labels\n  ->"
+    ):
         datasets.examples(listed({"b.jpg": JPEG}, **shown))
 
 

@@ -207,7 +207,7 @@ def test_another_number_of_classes(tmp_path: Path, kind: str) -> None:
     path = save(kind, whole, tmp_path)
     model = backbone(top=True)
     before = model.get_weights()
-    with pytest.raises(DataError, match=r'layer "head" \(Dense\): the file has \(4, 5\) .* wants \(4, 4\)') as caught:
+    with pytest.raises(DataError, match=r'layer "head" \(Dense\): the file has \(4, 5\) .* needs \(4, 4\)') as caught:
         load_into(model, path, "mine")
     assert "number of classes" in caught.value.hint
     for old, new in zip(before, model.get_weights(), strict=True):

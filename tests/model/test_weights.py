@@ -125,7 +125,7 @@ def test_first_layer_that_does_not_fit(mine: Callable[[str], Path], kind: str) -
     refused(net(classes=7), path, rf'^weights=mine: layer "head" \(Dense\): {numbers}')
     numbers = r"the file has \(3, 3, 3, 4\) for \S+, the network needs \(3, 3, 3, 8\)"
     refused(net(width=8), path, rf'layer "stem" \(Conv2D\): {numbers}')
-    refused(net(bias=True), path, r'layer "stem" \(Conv2D\): the file has 1 weights for it .* wants 2 \(kernel, bias\)')
+    refused(net(bias=True), path, r'layer "stem" \(Conv2D\): the file has 1 weights for it .* needs 2 \(kernel, bias\)')
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -82,7 +82,7 @@ def test_classes_that_are_not_of_keras(tmp_path: Path, kind: str) -> None:
 
     model = net()
     hostile = keras.Model(model.input, Own()(model.output))
-    refused(net(), save(kind, hostile, tmp_path), r'its config names "Own" of .* is not of Keras')
+    refused(net(), save(kind, hostile, tmp_path), r'its config names "Own" of .* is not part of Keras')
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_links(tmp_path: Path) -> None:
         with h5py.File(path, "a") as root:
             del root["stem/stem/kernel:0"]
             root["stem/stem/kernel:0"] = link
-        refused(net(), path, '"stem/stem/kernel:0" is a link to another place')
+        refused(net(), path, '"stem/stem/kernel:0" is a link, which Keras never writes')
 
 
 def test_a_group_in_itself(tmp_path: Path, mine: Callable[[str], Path]) -> None:
@@ -187,7 +187,7 @@ SHAPE = (3, 3, 3, 4)
             lambda root: root.create_dataset(KERNEL, SHAPE, "f4", maxshape=[None] * 4, chunks=(512, 512, 64, 8)),
             "unpacks to more than its shape",
         ),
-        (lambda root: root.create_group(KERNEL), "is no array"),
+        (lambda root: root.create_group(KERNEL), "is not an array"),
         (lambda root: root.create_dataset(KERNEL, data=h5py.Empty("f4")), "the file has None for"),
         (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, np.nan)), "NaN or infinity"),
         (lambda root: root.create_dataset(KERNEL, data=np.full(SHAPE, -np.inf)), "NaN or infinity"),
@@ -215,7 +215,7 @@ def test_a_filter_that_would_be_loaded(tmp_path: Path) -> None:
         space = h5py.h5s.create_simple(SHAPE)
         h5py.h5d.create(root["stem/stem"].id, b"kernel:0", h5py.h5t.IEEE_F32LE, space, plan)
 
-    refused(net(), replace_kernel(tmp_path / "mine", make), "packed by a filter")
+    refused(net(), replace_kernel(tmp_path / "mine", make), "compressed by a filter")
 
 
 def test_names_are_made_fit_for_a_terminal(tmp_path: Path) -> None:
@@ -248,8 +248,8 @@ def test_zip_bombs(tmp_path: Path) -> None:
     ("name", "content", "match"),
     [
         ("a.h5", b"", "is empty"),
-        ("a.h5", b"<html>404</html>", "is neither h5"),
-        ("a.h5", b"\x80", "is neither h5"),
+        ("a.h5", b"<html>404</html>", "is not an h5 file"),
+        ("a.h5", b"\x80", "is not an h5 file"),
         ("a.keras", b"PK\x03\x04 and no more", "damaged"),
         ("a.h5", b"\x89HDF\r\n\x1a\n and no more", "damaged"),
         ("a.tflite", b"\x1c\0\0\0TFL3" + bytes(100), "is a TFLite model"),

@@ -119,7 +119,7 @@ def test_a_hub_that_does_not_know_us(release_once: Path, home: dict[str, str], h
     done = publish(release_once, "hf://team", home | {"HF_TOKEN": token})
     assert done.returncode == 11
     assert "hf://team: not authorised (HTTP 401)" in done.stderr
-    assert "hf auth login, or HF_TOKEN" in done.stderr
+    assert "run hf auth login, or set HF_TOKEN" in done.stderr
     assert hugging.repositories == {}
 
 

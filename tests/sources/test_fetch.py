@@ -194,7 +194,7 @@ def test_wrong_record_of_a_mirror(server: Server, folder: Path, monkeypatch: pyt
     monkeypatch.setenv("ZOO_MIRROR", str(folder))
     path, events = get(wanted)
     assert path.read_bytes() == DATA
-    assert ("no record of hashes" in said(events)) == (record == "<html>")
+    assert ("not a record of hashes" in said(events)) == (record == "<html>")
 
 
 def test_mirror_that_is_none(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

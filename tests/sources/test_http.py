@@ -110,7 +110,7 @@ def test_too_long_without_a_length(server: Server, cache: Path) -> None:
         while not handler.wfile.closed and handler.request_seen.sent < 50 * len(DATA):
             handler.put(DATA)
 
-    assert "goes on after the 200000 bytes" in refused(source(server.on("/a", endless)), CorruptError)
+    assert "continues after the 200000 bytes" in refused(source(server.on("/a", endless)), CorruptError)
     assert ".part" not in partial(cache)
     assert server.requests[0].sent < 50 * len(DATA)
 
@@ -142,10 +142,10 @@ def test_redirects(server: Server) -> None:
     ("url", "why"),
     [
         ("http://127.0.0.1:1/x", "the connection was refused (4 tries)"),
-        ("ftp://127.0.0.1/x", "this is no http(s) address"),
-        ("file:///etc/passwd", "this is no http(s) address"),
-        ("weights.bin", "this is no http(s) address"),
-        ("http://[::1", "this is no http(s) address"),
+        ("ftp://127.0.0.1/x", "the address, or its redirect, is not http(s)"),
+        ("file:///etc/passwd", "the address, or its redirect, is not http(s)"),
+        ("weights.bin", "the address, or its redirect, is not http(s)"),
+        ("http://[::1", "the address, or its redirect, is not http(s)"),
     ],
 )
 def test_no_server(url: str, why: str) -> None:

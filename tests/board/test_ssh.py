@@ -270,7 +270,7 @@ def test_a_host_that_says_nothing(built: Checkout, sshd: Sshd) -> None:
     begin = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = measure(built, f"127.0.0.1:{silent.getsockname()[1]}", env_of(sshd))
-    refused(done, "it cannot be reached", "is the board on")
+    refused(done, "it cannot be reached", "check the board's power")
     assert time.monotonic() - begin < 30
 
 

@@ -297,7 +297,7 @@ def test_a_lock_that_differs_from_the_environment_is_refused(built: Checkout, tm
     code = "import pathlib, sys; sys.prefix = sys.argv[1]; from utils import environment; environment.require_lock()"
     (tmp_path / "zoo-lock.sha256").write_text("0" * 64 + "\n")
     done = built.run(sys.executable, "-c", code, str(tmp_path))
-    assert "made from other locked requirements" in done.stderr
+    assert "built from other locked requirements" in done.stderr
 
 
 @pytest.fixture

@@ -92,8 +92,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         ),
         pytest.param(
             "utils/environment.py",
-            '"""What a step runs in',
-            '"""What each step runs in',
+            '"""The environment of a step',
+            '"""The environment of each step',
             [],
             id="docstring of environment.py",
         ),

@@ -240,7 +240,7 @@ def test_an_order_that_the_file_does_not_tell(tmp_path: Path) -> None:
     assert 'model.save("mine.keras")' in caught.value.hint
     load_into(flat, save("keras", whole, tmp_path), "mine")
     assert_same(flat, [*whole.get_layer("first").layers, whole.get_layer("last")])
-    with pytest.raises(DataError, match='does not tell which layers are in "first"') as caught:
+    with pytest.raises(DataError, match='does not say which layers are in "first"') as caught:
         load_into(flat, save("legacy weights", whole, tmp_path), "mine")
     assert 'model.save("mine.keras")' in caught.value.hint
 

@@ -83,12 +83,12 @@ def test_chosen_in_the_environment(file: Path) -> None:
     ("path", "licence", "words", "env", "said"),
     [
         ("mine.h5", None, [], {}, "weights= needs exactly one model beside it\n  -> doit mobilenet_v2 weights=FILE"),
-        ("mine.h5", None, ["list"], {}, "weights= is for one model"),
-        ("mine.h5", None, ["mobilenet_v2", "resnet50"], {}, "weights= is for one model"),
-        ("mine.h5", None, ["weights=mobilenet_v2"], {}, "weights= is for one model"),
-        ("mine.h5", None, ["release", "models=mobilenet_v2,resnet50"], {}, "weights= is for one model"),
-        ("mine.h5", None, ["mnasnet", "models=resnet50"], {}, "weights= is for one model"),
-        (None, "MIT", ["mobilenet_v2"], {}, "weights= is for one model"),
+        ("mine.h5", None, ["list"], {}, "weights= needs exactly one model"),
+        ("mine.h5", None, ["mobilenet_v2", "resnet50"], {}, "weights= needs exactly one model"),
+        ("mine.h5", None, ["weights=mobilenet_v2"], {}, "weights= needs exactly one model"),
+        ("mine.h5", None, ["release", "models=mobilenet_v2,resnet50"], {}, "weights= needs exactly one model"),
+        ("mine.h5", None, ["mnasnet", "models=resnet50"], {}, "weights= needs exactly one model"),
+        (None, "MIT", ["mobilenet_v2"], {}, "weights= needs exactly one model"),
         ("none.h5", None, ["mobilenet_v2"], {}, "ZOO_WEIGHTS_MOBILENET_V2: no such file or folder: "),
         (
             "mine.h5",
@@ -201,7 +201,9 @@ def test_weights_whose_disk_fails_while_they_are_read(
     own = own_weights.OwnWeights(home, is_folder=is_member, name="mine", size=1, sha256="5" * 64, licence="")
     with pytest.raises(DataError) as caught:
         own.keep()
-    assert str(caught.value).startswith("/proc/self/mem: cannot be read: Input/output error\n  -> copy it to a disk")
+    assert str(caught.value).startswith(
+        "/proc/self/mem: cannot be read: Input/output error\n  -> copy it to a local disk"
+    )
     assert list((tmp_path / "cache/partial").iterdir()) == []
 
 

@@ -110,7 +110,7 @@ def test_hostile(frozen: Results, name: str, operator: str) -> None:
     assert result.get("kind") == "BuildError", result
     assert "the graph has operators that no network needs: " in result["error"]
     assert operator in result["error"].splitlines()[0]
-    assert "nothing of it was run" in result["error"]
+    assert "nothing of the graph was run" in result["error"]
 
 
 def test_hidden_behind_a_name(frozen: Results) -> None:

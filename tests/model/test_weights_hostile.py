@@ -71,7 +71,7 @@ def test_pickles_are_not_run(tmp_path: Path) -> None:
 def test_lambda_layers(tmp_path: Path, kind: str) -> None:
     model = net()
     hostile = keras.Model(model.input, layers.Lambda(lambda x: x * 2)(model.output))
-    refused(net(), save(kind, hostile, tmp_path), "holds a Lambda layer")
+    refused(net(), save(kind, hostile, tmp_path), "has a Lambda layer")
 
 
 @pytest.mark.parametrize("kind", ["keras", "h5"])
@@ -104,7 +104,7 @@ def test_configs_that_name_code(mine: Callable[[str], Path], tmp_path: Path, ite
         config["config"]["layers"][1]["config"]["kernel_regularizer"] = item
         new.writestr("config.json", json.dumps(config))
         new.writestr("model.weights.h5", old.read("model.weights.h5"))
-    refused(net(), path, "its config names .* not of Keras")
+    refused(net(), path, "its config names .* not part of Keras")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_saved_models_of_other_makers(tmp_path: Path) -> None:
     module = tf.Module()
     module.weights = tf.Variable(np.ones(3, "float32"))
     tf.saved_model.save(module, os.fspath(tmp_path / "own"))
-    refused(net(), tmp_path / "own", "but not of a Keras network")
+    refused(net(), tmp_path / "own", "but not one of a Keras network")
     model = fill(net())
     model.get_layer("head").kernel.assign(np.full((6, 3), np.nan))
     refused(net(), save("saved_model 3", model, tmp_path), "NaN or infinity")

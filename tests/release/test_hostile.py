@@ -97,13 +97,13 @@ TARS: dict[str, tuple[Callable[[tarfile.TarFile, dict[str, bytes]], None], str]]
         lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/a", type=tarfile.GNUTYPE_SPARSE),
         "is no",
     ),
-    "owner": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/a", uname="\x1b"), "is not written as"),
+    "owner": (lambda archive, _: add(archive, f"{FIRST_MODEL}-0.1.0/a", uname="\x1b"), "is not written like"),
     "file and folder": (
         lambda _, contents: contents.update({"labels.txt/x": b""}),
         "holds 'labels.txt/x' in a folder that is a file",
     ),
-    "model.sig": (lambda _, contents: contents.update({"model.sig": b"{}"}), "is not written as"),
-    "squeezed": (lambda _archive, _contents: None, "is not written as"),
+    "model.sig": (lambda _, contents: contents.update({"model.sig": b"{}"}), "is not written like"),
+    "squeezed": (lambda _archive, _contents: None, "is not written like"),
 }
 
 
@@ -140,7 +140,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(small: Path, hones
             stream.write(bytes(1 << 20))
     make_fit(small)
     began = time.process_time()
-    assert f"{ARCHIVE}: {'unpacks to more than' if honest else 'is not written as'}" in refused(small, None)
+    assert f"{ARCHIVE}: {'unpacks to more than' if honest else 'is not written like'}" in refused(small, None)
     assert time.process_time() - began < 5
 
 

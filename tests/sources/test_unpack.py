@@ -215,7 +215,7 @@ def test_headers_are_not_read_beyond_a_bound(tmp_path: Path, data: bytes, why: s
 def test_a_tar_of_very_many_members(tmp_path: Path) -> None:
     block = tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT)
     (tmp_path / "a").write_bytes(gzip.compress(block * 100_000 + bytes(1024), 1))
-    with pytest.raises(DataError, match="has the place of another"):
+    with pytest.raises(DataError, match="has the same path as another"):
         unpack(tmp_path / "a", tmp_path / "out")
     folder = special("d", tarfile.DIRTYPE).tobuf(tarfile.USTAR_FORMAT)
     (tmp_path / "b").write_bytes(gzip.compress(folder * 100_000 + bytes(1024), 1))

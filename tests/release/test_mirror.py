@@ -174,7 +174,7 @@ def test_a_mirror_is_a_folder_and_no_place_to_publish_to(zoo: Checkout, tmp_path
     there = copy(zoo, tmp_path / "zoo")
     done = there.run(sys.executable, "-m", "utils.release", "mirror", f"to={to}", "models=mnist_nearest")
     assert done.returncode == 10
-    assert f"'{to}' is no folder" in done.stderr
+    assert f"'{to}' is not a folder" in done.stderr
     assert "-> doit mirror to=FOLDER" in done.stderr
 
 

@@ -62,7 +62,7 @@ def _mirror(options: Options) -> None:
     to = options.get("to", "")
     publish.refuse_credentials(to)
     if to.startswith(("dir:", "oci:")) or "://" in to:
-        raise ReleaseError(f"{to!r} is no folder", where="to=", hint="doit mirror to=FOLDER")
+        raise ReleaseError(f"{to!r} is not a folder", where="to=", hint="doit mirror to=FOLDER")
     mirror.mirror(_path(options, "to"), _names(options))
 
 

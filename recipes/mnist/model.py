@@ -1,4 +1,4 @@
-"""The demo's network: a digit classifier with the body of a small segmentation network."""
+"""The network of the upsampling demo: a digit classifier with the body of a small segmentation network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build(parameters: dict[str, Any], shape: tuple[int, int, int]) -> Any:
         shape: height, width, channels of the input.
 
     Returns:
-        a keras.Model from float32 (N, *shape) to the probabilities of ten digits, float32 (N, 10).
+        A keras.Model from float32 (N, *shape) to the probabilities of ten digits, float32 (N, 10).
     """
     import keras
     import tensorflow as tf
@@ -24,7 +24,7 @@ def build(parameters: dict[str, Any], shape: tuple[int, int, int]) -> Any:
         raise ValueError(f"upsampling is {upsampling!r}, not 'nearest' or 'bilinear'")
 
     class Double(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
-        """Twice the height and width: keras' own UpSampling2D("nearest") becomes TILE, not a resize operator."""
+        """Doubles height and width: Keras' UpSampling2D("nearest") becomes TILE, not a resize operator."""
 
         def call(self, values: Any) -> Any:
             size = (2 * values.shape[1], 2 * values.shape[2])

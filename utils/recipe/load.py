@@ -184,7 +184,7 @@ def _broken(error: RecipeError, group: object = None) -> BrokenModel:
 
 
 def _headings(file: Path) -> list[str]:
-    """The models that a file names which is not valid TOML; none if it cannot be read."""
+    """Find the models in a file that is not valid TOML; none if it cannot be read."""
     try:
         text = beside.read_file(file, limits.RECIPE_BYTES, what="the recipe").decode(errors="replace")
     except RecipeError:
@@ -246,10 +246,10 @@ def _name_error(name: str, where: str) -> RecipeError | None:
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse a name that no model can have.
+    """Refuse a name that a model cannot have.
 
     Raises:
-        RecipeError: it is taken by a task, or has other characters than a name may have.
+        RecipeError: it is the name of a task, or is malformed.
     """
     if error := _name_error(name, where):
         raise error

@@ -31,10 +31,10 @@ __all__ = ["as_toml", "write_recipe"]
 _WIDTH = 120
 _COMMAND = "doit new name=NAME like=MODEL"
 
-#: Lists of what is known about the other model's files.
+#: Lists of facts about the other model's files.
 _FACTS = ("claims", "targets", "measured")
 
-#: What stands above tables whose values have to be found out for the new model.
+#: Notes above tables whose values must be measured or written for the new model.
 _NOTES = {
     "evaluation.gate": "These are the numbers of {like}. Set them from what `doit {name}` measures.",
     "expected": "These are the numbers of {like}. A build that differs fails and prints the new number.",

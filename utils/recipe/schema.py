@@ -67,7 +67,7 @@ class Recipe(Closed):
     folder: str
     """The recipe's folder in recipes/; never a key."""
     title: str
-    """Name of the model for people: the heading of its card."""
+    """Display name of the model: the heading of its card."""
     summary: str
     """One line for `doit list`."""
     group: Literal["zoo", "demo"] = "zoo"
@@ -125,9 +125,7 @@ class Recipe(Closed):
         if (self.train is None) == (self.load is None):
             findings.append("load: give [train] or [load], and not both")
         if (self.code is None) != isinstance(self.load, LoadSavedModel | LoadTflite):
-            findings.append(
-                "code: names the file that builds the network; a SavedModel or a TFLite file brings its own"
-            )
+            findings.append("code: names the file that builds the network; a SavedModel or a TFLite file contains it")
         if self.calibration is None and self._calibrates():
             findings.append("calibration: is missing: int8 ranges come from images")
         for key in ("train", "calibration", "evaluation"):

@@ -114,9 +114,9 @@ def read_archive(file: Path) -> dict[str, bytes]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise ValueError(f"is no archive that can be read ({as_text(error)})") from None
+        raise ValueError(f"is not a readable archive ({as_text(error)})") from None
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise ValueError(f"is no archive that can be read ({as_text(error)})") from None
+        raise ValueError(f"is not a readable archive ({as_text(error)})") from None
     again = _Summed()
     _write(again, top, found, time)
     if again.sum.hexdigest() != files.sha256(file):

@@ -37,7 +37,7 @@ def check(folder: Path, public: Path | None) -> list[str]:
     """
     try:
         return _check(folder, public)
-    except OSError as error:  # a disk that fails, another user's file, or one that was taken away meanwhile
+    except OSError as error:  # a disk that fails, another user's file, or one that was removed meanwhile
         what = f"cannot be read: {error.strerror or type(error).__name__}"
         raise ReleaseError(what, where=as_text(error.filename or folder), hint="check the disk") from None
 
@@ -102,7 +102,7 @@ def _find_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
                 there[file.relative_to(folder).as_posix()] = file
                 size += file.lstat().st_size
             elif not stat.S_ISDIR(mode):
-                wrong.append(f"{as_text(file.relative_to(folder))}: is no regular file")
+                wrong.append(f"{as_text(file.relative_to(folder))}: is not a regular file")
         if len(there) > limits.RELEASE_FILES or size > limits.RELEASE_BYTES:
             most = f"{limits.RELEASE_FILES:,} files and {limits.RELEASE_BYTES:,} bytes"
             raise ReleaseError(f"holds more than {most}", where=str(folder), hint=_AGAIN)

@@ -11,10 +11,9 @@
     SHA256SUMS                 of all of these
     model.sig                  of all of these; only with a key
 
-Two releases of one commit are the same to the last byte, wherever they are made; only ``builder`` in the provenance
-says where that was. What boards said goes along only when it is asked for (``boards.py``). So archives are stored, not
-squeezed: what deflate makes of bytes is zlib's affair, and that of its version. It is weights and pictures mostly, in
-which there is little to squeeze.
+Two releases of one commit are equal to the last byte on any machine, except for ``builder`` in the provenance. So
+archives are stored, not compressed: the output of deflate depends on the version of zlib, and weights and pictures
+hardly compress. Reports of boards are included only on request (``boards.py``).
 """
 
 from __future__ import annotations

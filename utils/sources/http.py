@@ -37,8 +37,8 @@ class Limits:
     tries: int = 4  # for each address
     backoff_s: float = 1.0  # before the second try; doubles each time
     longest_s: float = 60.0  # longest wait, whatever Retry-After says
-    stall_s: float = bounds.STALL_S  # to connect, to begin an answer, and to bring ...
-    stall_bytes: int = bounds.STALL_BYTES  # ... so much of its body
+    stall_s: float = bounds.STALL_S  # to connect, to begin an answer, and to receive ...
+    stall_bytes: int = bounds.STALL_BYTES  # ... this much of its body
     most_bytes: int = bounds.SOURCE_BYTES  # of a file whose size the recipe does not state
 
 
@@ -92,10 +92,10 @@ class Client:
         part.check(resumed=start > 0)
 
     def read_small(self, url: str) -> bytes | None:
-        """Return a small file that no hash proves, or None where it cannot be had; of a larger one, its beginning.
+        """Return a small file without a hash, or None if it is not available; of a larger one, its beginning.
 
         Raises:
-            SourceError: a hop on the way is plain http, where others may have written it; this machine's own is let in.
+            SourceError: a hop on the way is plain http, where others may have changed it; plain http on this machine is allowed.
         """
         try:
             with self._get(url) as response:

@@ -164,7 +164,7 @@ def test_what_no_release_holds(small: Path, keys: Keys, signed: bool) -> None:
     assert "cards/empty: is an empty folder" in refused(small, key)
     (small / "cards/empty").rmdir()
     os.mkfifo(small / "pipe")
-    assert "pipe: is no regular file" in refused(small, key)
+    assert "pipe: is not a regular file" in refused(small, key)
     (small / "pipe").unlink()
     (small / "cards/a\x1b[2J").write_text("")
     assert "cards/a\\x1b[2J: is not of this release" in refused(small, key)

@@ -1,4 +1,4 @@
-"""``python -m utils.release COMMAND name=value ...``: the program behind doit's tasks; messages for users, exit codes."""
+"""``python -m utils.release COMMAND name=value ...``: what doit's tasks run; messages, exit codes."""
 
 from __future__ import annotations
 

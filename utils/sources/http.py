@@ -95,7 +95,7 @@ class Client:
         """Return a small file without a hash, or None if it is not available; of a larger one, its beginning.
 
         Raises:
-            SourceError: a hop on the way is plain http, where others may have changed it; plain http on this machine is allowed.
+            SourceError: a hop is plain http, where others may have changed the file; this machine is allowed.
         """
         try:
             with self._get(url) as response:

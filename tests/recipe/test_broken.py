@@ -67,6 +67,7 @@ def test_a_file_that_is_not_toml_breaks_the_models_it_names(recipes: Path) -> No
     change(recipes, "epochs = 4", "epochs = ")
     assert set(reasons()) == {"demo_bilinear", "demo_nearest"}
     assert all(f"{DEMO}: not valid TOML: " in said for said in reasons().values())
+    assert {broken.group for broken in read_recipes()[1].values()} == {"demo"}  # else `doit demo` would build nothing
     (recipes / "resnet50/recipe.toml").write_bytes(b"\xff")
     forget_recipes()
     assert set(reasons()) == {"demo_bilinear", "demo_nearest", "resnet50"}

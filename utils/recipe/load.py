@@ -40,12 +40,13 @@ __all__ = [
 ]
 
 #: Names that are taken: tasks beside the models, commands of doit, and folders in build/.
-_TASKS = "demo vela board verify lock mirror report release publish refetch compat new cache venv"
+_TASKS = "demo vela board verify lock mirror report release publish refetch compat new completion cache venv"
 _COMMANDS = "auto clean dumpdb forget help ignore info list reset-dep run strace tabcompletion"
 _TAKEN = frozenset([*_TASKS.split(), *_COMMANDS.split()])
 
-#: The heading of a model's table, in a file that is not valid TOML.
+#: The heading of a model's table, and the group, in a file that is not valid TOML.
 _HEADING = re.compile(r"^\s*\[+\s*model\s*\.\s*([a-z][a-z0-9_]*)\s*[].]", re.MULTILINE)
+_GROUP = re.compile(r"""^\s*group\s*=\s*["']demo["']""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,9 @@ def _load(file: Path) -> _File:
         models = _read(file)
     except RecipeError as error:
         loaded.errors.append(error)
-        loaded.broken = {name: _broken(error) for name in _headings(file) or [file.parent.name]}
+        text = _text(file)
+        names = list(dict.fromkeys(_HEADING.findall(text))) or [file.parent.name]
+        loaded.broken = {name: _broken(error, "demo" if _GROUP.search(text) else "zoo") for name in names}
         return loaded
     findings: dict[str, list[str]] = {}  # of each model
     for name, tables in models.items():
@@ -172,7 +175,7 @@ def _refusal(where: str, findings: list[str]) -> RecipeError:
     return RecipeError(
         "\n  ".join([f"{things} to correct:", *shown, *more]),
         where=where,
-        hint="correct the recipe; utils/recipe/schema.py and the files that it names describe each key",
+        hint="correct the recipe; docs/reference/recipe.md describes each key",
     )
 
 
@@ -183,13 +186,12 @@ def _broken(error: RecipeError, group: object = None) -> BrokenModel:
     return BrokenModel(error, f"{error.where}: {as_text(first, 200)}{more}", "demo" if group == "demo" else "zoo")
 
 
-def _headings(file: Path) -> list[str]:
-    """Find the models in a file that is not valid TOML; none if it cannot be read."""
+def _text(file: Path) -> str:
+    """The text of a file that is not valid TOML; empty if it cannot be read."""
     try:
-        text = beside.read_file(file, limits.RECIPE_BYTES, what="the recipe").decode(errors="replace")
+        return beside.read_file(file, limits.RECIPE_BYTES, what="the recipe").decode(errors="replace")
     except RecipeError:
-        return []
-    return list(dict.fromkeys(_HEADING.findall(text)))
+        return ""
 
 
 def _check_code(recipe: Recipe, file: Path, where: str) -> None:

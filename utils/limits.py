@@ -78,6 +78,7 @@ IDX_BYTES = 2**30
 
 #: Pixels of a segmentation's mask; the largest of PASCAL VOC have 250,000.
 MASK_PIXELS = 64 * 2**20
+
 #: A TFLite file that is read whole; the largest, ResNet50 in floats, has 102 MB.
 MODEL_BYTES = 2**30
 
@@ -101,6 +102,7 @@ ARCHIVE_MEMBERS = 10_000
 #: What an archive says about one member (its name, its links), and about all of them: it is read into memory.
 ARCHIVE_HEADER_BYTES = 2**20
 ARCHIVE_HEADERS_BYTES = 16 * 2**20
+
 #: Each table of Vela's, and what it says: 500 operators have 200 kB.
 VELA_BYTES = 64 * 2**20
 

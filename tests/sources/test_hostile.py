@@ -230,7 +230,9 @@ def test_a_mirror_of_pipes_and_devices_is_passed_over(
     assert "cannot be read: is no plain file; not used" in said(get(source(url))[1])
     (tmp_path / "unpinned.json").unlink()
     (tmp_path / "unpinned.json").symlink_to("/dev/zero")
-    assert "unpinned.json: is no plain file" in said(get(source(url, name="other", **UNKNOWN))[1])
+    assert "unpinned.json: cannot be read or written: is no plain file" in said(
+        get(source(url, name="other", **UNKNOWN))[1]
+    )
 
 
 def test_a_host_name_of_a_redirect_is_shown_as_text(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

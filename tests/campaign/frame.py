@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,11 @@ AREAS = (
     "boards", "releases", "registries", "sources", "models", "core", "structures", "readers", "disks", "kills",
 )  # fmt: skip
 
-#: Areas that need what is not for every machine.
-_NEEDS = {"readers": "atheris"}
+#: Areas that need what not every machine has.
+_NEEDS: dict[str, Callable[[], bool]] = {
+    "readers": lambda: importlib.util.find_spec("atheris") is not None,
+    "disks": lambda: os.geteuid() == 0 and shutil.which("unshare") is not None,  # for mounts
+}
 BAD = (Outcome.TRACEBACK, Outcome.HANG, Outcome.WRONG, Outcome.LOST)
 
 #: Between two cases an area may do what takes longest: build a small model to begin with.
@@ -34,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def known_areas() -> list[str]:
     """The areas that can be tried on this machine."""
-    return [name for name in AREAS if name not in _NEEDS or importlib.util.find_spec(_NEEDS[name])]
+    return [name for name in AREAS if name not in _NEEDS or _NEEDS[name]()]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -309,6 +310,30 @@ def test_a_signature_of_other_files_is_seen_without_a_key(small: Path) -> None:
     (small / sign.SIGNATURE).write_bytes(signature)
     said = f"model.sig: signs other bytes than there are in SHA256SUMS, cards/{FIRST_MODEL}.md, {ARCHIVE}, release.json"
     assert said in refused(small, None)
+
+
+@pytest.mark.parametrize("name", ["model.sig", f"signatures/{FIRST_MODEL}.sig"])
+def test_a_signature_that_does_not_fit_the_key_that_it_names(small: Path, name: str) -> None:
+    """Nobody needs the key for it: the signature itself tells whose it is."""
+
+    def change(value: Any) -> None:
+        [entry] = value["dsseEnvelope"]["signatures"]
+        signed = bytearray(base64.b64decode(entry["sig"]))
+        signed[20] ^= 1
+        entry["sig"] = base64.b64encode(signed).decode()
+
+    edit(small / name, change)
+    if name != "model.sig":
+        change_json(small / "release.json", lambda index: index["files"].update({name: files.sha256(small / name)}))
+        (small / sign.SIGNATURE).unlink()
+        (small / files.SUMS).write_text(files.make_sums(small))
+    assert "model.sig: is not of the key that it names, or was damaged" in refused(small, None).replace(
+        f"{FIRST_MODEL}.sig", "model.sig"
+    )
+    for to in ("dir", "oci"):
+        with pytest.raises(ReleaseError, match="is not of the key that it names"):
+            publish(small, f"{to}:{small.parent / 'out'}", None, dry_run=False)
+    assert not (small.parent / "out").exists()
 
 
 def test_a_release_of_the_tests_can_be_right(small: Path, keys: Keys) -> None:

@@ -37,7 +37,7 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
     Args:
         release: its folder.
         to: the place.
-        public: the key of whom the caller trusts; without it the signature is only held against the files.
+        public: the key of whom the caller trusts; without it a signature has to fit the files and its own key.
         dry_run: say what would be sent, and send nothing.
 
     Raises:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.releases import FIRST_MODEL, Keys, change_json, flip, make_fit, make_keys, small_release
 from utils import files, limits
-from utils.errors import PublishError, ReleaseError
+from utils.errors import PublishError, ReleaseError, StorageError
 from utils.release import check, sign
 from utils.release.archive import read_archive, write_archive
 from utils.release.publish import publish
@@ -360,6 +360,12 @@ def test_nothing_is_published_whose_signature_does_not_fit(small: Path, keys: Ke
     (small / sign.SIGNATURE).write_bytes(whole)
     publish(small, f"dir:{tmp_path / 'out'}", keys.public, dry_run=False)
     assert check.check(tmp_path / "out/0.1.0", keys.public)
+
+
+@pytest.mark.parametrize("to", ["dir", "oci"])
+def test_a_place_where_no_folder_can_be_made(small: Path, to: str) -> None:
+    with pytest.raises(StorageError, match="No such file or directory"):
+        publish(small, f"{to}:/proc/{os.getpid()}", None, dry_run=False)
 
 
 def test_a_place_that_is_none_is_refused_before_the_release_is_read(tmp_path: Path) -> None:

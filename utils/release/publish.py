@@ -116,7 +116,7 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
                     return
                 files.replace_folder(new, final)
     except OSError as error:
-        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):
             raise
         raise storage_error(error, str(to)) from error
     print(f"{final}: published")

@@ -28,6 +28,7 @@ __all__ = [
     "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
+    "JSON_PARTS",
     "LIST_BYTES",
     "MASK_PIXELS",
     "MODEL_BYTES",
@@ -54,6 +55,10 @@ JSON_BYTES = 16 * 2**20
 
 #: Brackets in brackets in a JSON document; ours have 9.
 JSON_DEPTH = 64
+
+#: Lists and objects of a JSON document: each takes up to 300 bytes of memory for two of the document. The bill of
+#: materials of the whole zoo has some thousand.
+JSON_PARTS = 500_000
 
 #: Characters of a stranger's text in a message or a table.
 SHOWN_CHARS = 500

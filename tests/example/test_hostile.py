@@ -165,6 +165,21 @@ def test_a_file_that_model_json_vouches_for_runs_in_the_very_process(made: Path,
     assert done.returncode == -signal.SIGSEGV
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_strangers_model_json_does_not_vouch(
+    made: Path, tmp_path: Path, crashing: dict[str, str], inside: bool
+) -> None:
+    """Only the one beside the program does; whoever can change that one can change the program."""
+    theirs = tmp_path / "theirs"
+    shutil.copytree(made, theirs)
+    program = shutil.copy(made / "example.py", tmp_path)
+    command = [sys.executable, program, "-m", INT8 if inside else str(theirs / INT8)]
+    env = {**clean_env(), **crashing, "KIND": "crash"}
+    done = subprocess.run(command, cwd=theirs if inside else tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert "the model made the runtime crash (signal 11, SIGSEGV)" in done.stderr
+
+
 def test_an_endless_loop_ends_in_time(tmp_path: Path) -> None:
     (tmp_path / "loop.tflite").write_bytes(edit("a loop without end"))
     said = bare("-m", "loop.tflite", "--timeout", "2", cwd=tmp_path, code=7)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-__all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Percent", "Variant", "refuse"]
+__all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Line", "Percent", "Variant", "refuse"]
 
 #: int8_float_io: int8 inside, float32 input and output, as some publish their models.
 Variant = Literal["float32", "int8", "int8_float_io"]
@@ -15,6 +15,9 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 #: For keys that take one value or a list: what is said of a wrong one is said of the kind that stands there.
 LIST, ONE = Tag("<list>"), Tag("<one>")
 EITHER = Discriminator(lambda value: LIST.tag if isinstance(value, list) else ONE.tag)
+
+#: A text that commands print as it is: no line end, and nothing that acts on a terminal.
+Line = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$")]
 
 #: An exact number, or [least, most] where upstream publishes a rounded one.
 Count = Annotated[

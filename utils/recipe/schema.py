@@ -17,7 +17,7 @@ from utils.errors import did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
 from utils.recipe.datasets import Dataset, IdxSet, ImageSet, SourceFile
-from utils.recipe.fields import EITHER, LIST, ONE, Closed, Count, Percent, Variant, refuse
+from utils.recipe.fields import EITHER, LIST, ONE, Closed, Count, Line, Percent, Variant, refuse
 
 __all__ = [
     "Calibration",
@@ -175,11 +175,11 @@ class Recipe(Closed):
     format: Literal[1]
     name: Annotated[str, Field(pattern=_NAME, max_length=40)]
     folder: str  # the folder in recipes/ that it stands in
-    title: str  # for people
-    summary: str  # one line, for `doit list`
+    title: Line  # for people
+    summary: Line  # for `doit list`
     group: Literal["zoo", "demo"] = "zoo"  # `doit` builds the zoo; `doit demo` the demo
     task: Literal["classification", "segmentation"]
-    licence: str  # of the artifacts: SPDX id or a plain name
+    licence: Line  # of the artifacts: SPDX id or a plain name
     code: str | None = None  # the Python file that builds the network, from the recipe's folder
     parameters: dict[str, str | int | float] = Field(default_factory=dict)  # given to the code's build()
     # in the order of the output; or a source that has them

@@ -13,6 +13,7 @@
     provenance.py  one in-toto statement an artifact
     sign.py        signatures with a key file, offline
     statement.py   what a signature says, without a key
+    signer.py      which key a signature is of, without that key
     index.py       release.json, read
     check.py       holds a release, of any age, against itself
     publish.py     to a folder, to Hugging Face (hub.py), to a registry (registry.py) or a layout folder (layout.py)

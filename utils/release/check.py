@@ -15,7 +15,7 @@ from typing import Any
 
 from utils import files, limits
 from utils.errors import ReleaseError
-from utils.release import pack, provenance, sbom, sign, statement
+from utils.release import pack, provenance, sbom, sign, signer, statement
 from utils.release.archive import read_archive
 from utils.release.index import index_of
 from utils.untrusted import as_text, read_untrusted
@@ -217,6 +217,8 @@ def _compare_signature(signature: Path, actual: dict[str, str]) -> tuple[str, li
         signed = statement.read(signature)
     except ReleaseError as error:
         return "", [f"{signature.name}: {error.what}"]
+    if signed.key not in signer.find_keys(signed.message, signed.signature):
+        return signed.key, [f"{signature.name}: is not of the key that it names, or was damaged"]
     return signed.key, [f"{signature.name}: {line}" for line in statement.compare(signed, actual)]
 
 

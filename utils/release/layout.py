@@ -109,7 +109,7 @@ class Layout:
         try:
             yield
         except OSError as error:
-            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file where a folder should be
+            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):  # a file where a folder should be
                 raise
             raise storage_error(error) from error
 

@@ -37,7 +37,7 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
     Args:
         release: its folder.
         to: the place.
-        public: the key of whom the caller trusts; without it the signature is only held against the files.
+        public: the key of whom the caller trusts; without it a signature has to fit the files and its own key.
         dry_run: say what would be sent, and send nothing.
 
     Raises:
@@ -116,7 +116,7 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
                     return
                 files.replace_folder(new, final)
     except OSError as error:
-        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):
             raise
         raise storage_error(error, str(to)) from error
     print(f"{final}: published")

@@ -128,6 +128,13 @@ def test_a_temporary_folder_that_cannot_be_written_is_not_used(home: Path, kind:
     assert done.stdout.startswith("300000\n")
 
 
+def test_a_home_that_cannot_be_written_is_not_used(home: Path) -> None:
+    """Matplotlib would leave a folder to take away at the end, when the step's own is gone."""
+    draw = STEP.replace("stream.write(bytes(size))", "import matplotlib.pyplot")
+    done = shell(home, '"$@"', draw, str(home), "300", HOME="/dev/null")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("kind", ["file", "circle", "long"])
 def test_something_else_where_a_folder_belongs(home: Path, kind: str) -> None:
     place = home / ("x" * 300 if kind == "long" else "place")

@@ -12,6 +12,8 @@ import pytest
 from tests.support.checkouts import ROOT, Checkout, clean_env, copy_project
 from tests.support.releases import first_release
 
+pytestmark = pytest.mark.waits
+
 DOIT = [sys.executable, "-m", "doit"]
 
 

@@ -18,6 +18,8 @@ from tests.campaign.case import Case, Outcome
 from tests.campaign.frame import Campaign
 from tests.support.checkouts import ROOT
 
+pytestmark = pytest.mark.waits
+
 
 def tried(run: Callable[[], Outcome], folder: Path) -> tuple[str, str]:
     answer = driver.run_case(Case("toys", "a toy", run), folder / "case")

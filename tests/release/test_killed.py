@@ -18,6 +18,8 @@ from utils import files
 from utils.errors import ReleaseError
 from utils.release import pack, publish
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(params=["in one move", "in two moves"])
 def _moves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

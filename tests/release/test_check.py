@@ -164,6 +164,7 @@ def test_from_the_command_line(ready_once: Checkout, release: Path, keys: Keys) 
     assert "path=: no path given" in ready_once.doit("release:check").stderr
 
 
+@pytest.mark.waits
 def test_the_first_release_is_read_for_ever(tmp_path: Path) -> None:
     release = unpack(FIRST, tmp_path / "first") / "0.1.0"
     lines = "\n".join(check.check(release, FIRST_KEY))

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
+pytestmark = pytest.mark.waits
+
 #: A step that writes ``argv[3]`` bytes with a library that speaks of a full disk in words of its own.
 STEP = """
 import sys, tempfile
@@ -126,6 +128,13 @@ def test_a_temporary_folder_that_cannot_be_written_is_not_used(home: Path, kind:
         done = mounted(home, "size=4k,nr_inodes=2", STEP, f"{home}/own", "300000", before=before)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("300000\n")
+
+
+def test_a_home_that_cannot_be_written_is_not_used(home: Path) -> None:
+    """Matplotlib would leave a folder to take away at the end, when the step's own is gone."""
+    draw = STEP.replace("stream.write(bytes(size))", "import matplotlib.pyplot")
+    done = shell(home, '"$@"', draw, str(home), "300", HOME="/dev/null")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("kind", ["file", "circle", "long"])

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkouts import Checkout, clean_env, copy_project
+from tests.support.checkouts import ROOT, Checkout, clean_env, copy_project
+from tests.support.releases import first_release
+
+pytestmark = pytest.mark.waits
 
 DOIT = [sys.executable, "-m", "doit"]
 
@@ -102,4 +105,32 @@ def test_a_checkout_whose_path_no_build_can_use(tmp_path: Path, name: str) -> No
     done = subprocess.run([*DOIT, "list"], cwd=copied.root, env=clean_env(), capture_output=True, text=True)
     assert done.returncode == 9
     assert "the checkout's path has a newline, another control character or bytes that are not UTF-8" in said(done)
+    assert said(done).replace("\n", "").isprintable()
+
+
+#: What a program refuses, with a name that acts on a terminal.
+OTHERS = {"release": ["release:check", "path=/none\x1b[2J"], "board": ["run", "virtual", "none\x1b[2J"]}
+
+
+@pytest.mark.parametrize("output", ["full", "left"])
+def test_a_release_checked_into_nothing(tmp_path: Path, output: str) -> None:
+    release = first_release(tmp_path)
+    words = [sys.executable, "-m", "utils.release", "release:check", f"path={release}"]
+    reader, left = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("w") as full, os.fdopen(left, "w") as gone:
+        output_to = full if output == "full" else gone
+        done = subprocess.run(words, cwd=ROOT, env=clean_env(), stdout=output_to, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == (9 if output == "full" else 141), done.stderr
+    assert ("no space left on the disk" in done.stderr) == (output == "full")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", OTHERS)
+def test_a_refusal_does_not_act_on_the_terminal(program: str) -> None:
+    words = [sys.executable, "-m", f"utils.{program}", *OTHERS[program]]
+    done = subprocess.run(words, cwd=ROOT, env=clean_env(), capture_output=True, text=True)
+    assert done.returncode in (3, 10)
+    assert f"\nerror: {program}" in done.stderr
+    assert r"none\x1b[2J" in said(done)
     assert said(done).replace("\n", "").isprintable()

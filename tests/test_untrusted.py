@@ -69,6 +69,7 @@ def test_text_in_markdown_does_not_act(text: str, shown: str) -> None:
         ("[" * 10**6, "more than 64 brackets deep"),
         ('"' + "[" * 10**6, "is not JSON"),
         ("1" * 5000, "is not JSON"),
+        ("[" + "[]," * 5 * 10**6 + "1]", "more than 500,000 lists and objects"),
         ("[NaN]", "NaN is not allowed in JSON"),
         (b"[" + b" " * limits.JSON_BYTES + b"]", "has more than 16,777,216 bytes"),
         ("{\x1b: 1}", "is not JSON"),

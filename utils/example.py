@@ -17,8 +17,9 @@ i.MX 93), looked for in LD_LIBRARY_PATH and the system's library folders; the pa
 without it, "auto": the NPU that the board has, else the CPU, and it says which. What ran on an NPU is always checked.
 A .tflite file that no model.json names runs too: what it means is then read from its tensors and metadata, and said.
 
-A model file whose sha256 is not in model.json runs in a process of its own, with bounds on time (--timeout), memory and
-output. So a file that makes the runtime crash ends in a message. That process is no sandbox: it has your user's rights.
+A model file whose sha256 is not in the model.json beside this program runs in a process of its own, with bounds on time
+(--timeout), memory and output. A model.json elsewhere may come from whoever made the model. So a file that makes the
+runtime crash ends in a message. That process is no sandbox: it has your user's rights.
 
 Exit codes, of several the highest: 0 all is well; 2 wrong use, or a model or input file that cannot be read; 3 no
 runtime here can run the model; 4 a verdict is not PASS; 5 the delegate cannot be loaded, refuses the model or fails;
@@ -102,7 +103,7 @@ IMAGE_BYTES, PIXELS = 1 << 28, 1 << 26
 #: An array of an .npz file; the largest of ours, 300 photographs, has 45 MB.
 ARRAY_BYTES = 1 << 29
 
-#: What a model that no model.json names may take more than the program itself, and may print.
+#: What a model that the model.json here does not name may take more than the program itself, and may print.
 MEMORY, OUTPUT_BYTES = 4 << 30, 1 << 25
 
 
@@ -1292,7 +1293,7 @@ class ModelFile(NamedTuple):
     sha256: str
     #: Whose golden tensors are its own; None: no variant of the bundle's.
     variant: Optional[str]
-    #: model.json has its very sha256; what else is run, is run apart.
+    #: The model.json beside this program has its very sha256; what else is run, is run apart.
     is_vouched_for: bool
 
 
@@ -1325,7 +1326,7 @@ class Bundle:
         size, digest = os.path.getsize(path), _sha256(path)
         for variant, entry in self.files.values():
             if digest == entry["sha256"]:
-                return ModelFile(path, digest, str(variant), True)
+                return ModelFile(path, digest, str(variant), os.path.samefile(self.folder, HERE))
         variant, entry = self.files.get(os.path.basename(path), (None, None))
         if entry and size != entry["size"]:
             raise Problem("%s is %d bytes, not %d: truncated?" % (path, size, entry["size"]), "copy it again")
@@ -1839,7 +1840,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=_positive,
         default=300,
         metavar="SECONDS",
-        help="what loading, and each run, of a model that no model.json names may take (default: 300)",
+        help="what loading, and each run, of a model may take that the model.json here does not name (default: 300)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)

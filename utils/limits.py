@@ -28,6 +28,7 @@ __all__ = [
     "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
+    "JSON_PARTS",
     "LIST_BYTES",
     "MASK_PIXELS",
     "MODEL_BYTES",
@@ -56,6 +57,10 @@ JSON_BYTES = 16 * 2**20
 #: Nested brackets in a JSON document; the zoo's have 9.
 JSON_DEPTH = 64
 
+#: Lists and objects of a JSON document: each takes up to 300 bytes of memory for two of the document. The bill of
+#: materials of the whole zoo has some thousand.
+JSON_PARTS = 500_000
+
 #: Characters of untrusted text in a message or a table.
 SHOWN_CHARS = 500
 
@@ -82,6 +87,7 @@ IDX_BYTES = 2**30
 
 #: Pixels of a segmentation mask; the largest of PASCAL VOC have 250,000.
 MASK_PIXELS = 64 * 2**20
+
 #: A TFLite file, which is read whole; the largest, ResNet50 in float32, has 102 MB.
 MODEL_BYTES = 2**30
 
@@ -105,6 +111,7 @@ ARCHIVE_MEMBERS = 10_000
 #: Metadata (names, links) of one member of an archive, and of all of them: it is read into memory.
 ARCHIVE_HEADER_BYTES = 2**20
 ARCHIVE_HEADERS_BYTES = 16 * 2**20
+
 #: Each table that Vela writes, and its output: 500 operators have 200 kB.
 VELA_BYTES = 64 * 2**20
 

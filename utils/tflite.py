@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from utils import example, limits
+from utils import limits
 from utils.errors import DataError
 from utils.untrusted import as_text
 
@@ -126,6 +126,8 @@ class Graph:
 
 def _model(data: bytes, where: str) -> Any:
     from ai_edge_litert import schema_py_generated as schema
+
+    from utils import example
 
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise DataError("not a TFLite file", where=where, hint="give a .tflite file")

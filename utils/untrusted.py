@@ -56,7 +56,7 @@ def as_markdown(text: object, limit: int = limits.SHOWN_CHARS) -> str:
 
 
 def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: str = "", takes_nan: bool = False) -> Any:
-    """Parse a JSON document of bounded size and depth.
+    """Parse a JSON document of bounded size, depth and number of parts.
 
     Args:
         data: the document; bytes must be UTF-8.
@@ -72,12 +72,14 @@ def parse_json(data: bytes | str, *, where: str, error: type[ZooError], hint: st
         raise error(f"has more than {limits.JSON_BYTES:,} bytes", where=where, hint=hint)
     try:
         text = data.decode() if isinstance(data, bytes) else data
-        depth = deepest = 0
+        depth = parts = 0
         for found in _BRACKETS.finditer(text):  # json.loads would exhaust the stack
-            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
-            deepest = max(depth, deepest)
-        if deepest > limits.JSON_DEPTH:
-            raise ValueError(f"more than {limits.JSON_DEPTH} brackets deep")
+            step = {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+            depth, parts = depth + step, parts + (step > 0)
+            if depth > limits.JSON_DEPTH:
+                raise ValueError(f"more than {limits.JSON_DEPTH} brackets deep")
+            if parts > limits.JSON_PARTS:
+                raise ValueError(f"more than {limits.JSON_PARTS:,} lists and objects")
         return json.loads(text, parse_constant=None if takes_nan else _refuse_constant)
     except (ValueError, RecursionError) as problem:  # also invalid UTF-8, and numbers with thousands of digits
         raise error(f"is not JSON: {as_text(problem)}", where=where, hint=hint) from None

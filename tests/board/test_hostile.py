@@ -19,6 +19,8 @@ from utils.board.answers import read_report
 from utils.board.ssh import Ssh
 from utils.errors import BoardError, BuildError
 
+pytestmark = pytest.mark.waits
+
 ESC = "\x1b]0;owned\x07"
 
 

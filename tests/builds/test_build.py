@@ -301,24 +301,33 @@ def test_a_lock_that_differs_from_the_environment_is_refused(built: Checkout, tm
 
 
 @pytest.fixture
-def read_only_artifacts(built: Checkout) -> Iterator[Checkout]:
-    """artifacts/ that cannot be written: by its mode, or for root, whom modes do not bind, by its mount."""
-    artifacts = built.root / "artifacts"
+def read_only(built: Checkout, request: pytest.FixtureRequest) -> Iterator[Checkout]:
+    """A folder of the checkout cannot be written: by its mode, or for root, whom modes do not bind, by its mount."""
+    folder = built.root / request.param
     if os.geteuid() != 0:
-        artifacts.chmod(0o555)
+        folder.chmod(0o555)
         yield built
-        artifacts.chmod(0o755)
+        folder.chmod(0o755)
         return
-    bind = ["mount", "--bind", str(artifacts), str(artifacts)]
+    bind = ["mount", "--bind", str(folder), str(folder)]
     if subprocess.run(bind, capture_output=True).returncode:
         pytest.skip("root without the right to mount: nothing can be made read-only")
-    subprocess.run(["mount", "-o", "remount,ro,bind", str(artifacts)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
     yield built
-    subprocess.run(["umount", str(artifacts)], check=True)
+    subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_read_only_artifacts_are_a_clear_error(read_only_artifacts: Checkout) -> None:
-    project = read_only_artifacts
+@pytest.mark.parametrize("read_only", ["build", "artifacts", "."], indirect=True)
+def test_a_read_only_folder_is_no_matter_where_there_is_nothing_to_do(read_only: Checkout) -> None:
+    done = read_only.doit("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert NOTHING in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("read_only", ["artifacts"], indirect=True)
+def test_read_only_artifacts_are_a_clear_error(read_only: Checkout) -> None:
+    project = read_only
     project.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
     before = project.hashes("artifacts/*/*")
     done = project.doit("demo_nearest")

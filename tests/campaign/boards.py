@@ -257,7 +257,8 @@ def _folder(rng: random.Random, folder: Path) -> Case:
             if b"Traceback" in done.stderr and verb != "run":
                 print(said)
                 return Outcome.TRACEBACK
-        allowed = {"mine", MODEL} if (place, kind) == (places[0], "link") else {"mine"}  # a user may link the whole
+        made = {"link": MODEL, "dangling": "not"}.get(kind, "mine") if place == places[0] else "mine"
+        allowed = {"mine", made}  # a user may link the whole to another place
         if {path.name for path in precious.iterdir()} - allowed or (precious / "mine").read_bytes() != b"mine":
             return Outcome.LOST
         if (folder / "owned").exists():

@@ -21,6 +21,9 @@ _WORK: dict[str, tuple[str, ...]] = {
     "train": (f"build/{small.MODEL}/model.weights.h5",),
 }
 
+#: The checkout may itself be below /tmp.
+_NO_TMP = "mount --bind . /mnt\nmount -t tmpfs -o ro tmpfs /tmp\ncd /mnt"
+
 _FULL = "mount -t tmpfs -o size={size},nr_inodes={inodes} tmpfs {place}"
 
 
@@ -46,7 +49,7 @@ def _harm(rng: random.Random) -> tuple[str, str, dict[str, str]]:
         lambda: ("the records read-only", _read_only(records), {}),
         lambda: ("code-digests.json cannot be written", _read_only("build/code-digests.json"), {}),
         lambda: ("TMPDIR on a full disk", "mkdir t\n" + _FULL.format(size="4k", inodes=2, place="t"), {"TMPDIR": "t"}),
-        lambda: ("TMPDIR is missing and /tmp read-only", "mount -t tmpfs -o ro tmpfs /tmp", {"TMPDIR": "/none"}),
+        lambda: ("TMPDIR is missing and /tmp read-only", _NO_TMP, {"TMPDIR": "/none"}),
         lambda: ("HOME read-only", "mkdir h\n" + _read_only("h"), {"HOME": "h"}),
         lambda: ("HOME missing", "", {"HOME": "/none/at/all"}),
         lambda: (f"ulimit -f {(limit := rng.choice([0, 1, 2, 8, 20, 33, 60, 95, 200]))}", f"ulimit -f {limit}", {}),
@@ -84,7 +87,8 @@ def _run(built: Checkout, good: dict[str, str], work: str, before: str, env: dic
         return Outcome.WRONG
     if outcome not in (Outcome.RIGHT, Outcome.CLEAR):
         return outcome
-    missing = set(_WORK[work]) if outcome is Outcome.CLEAR else set()
+    is_away = "--bind disk artifacts" in before  # with the disk, all that was made on it is gone from our view
+    missing = set(_WORK[work]) if outcome is Outcome.CLEAR or is_away else set()
     lost = small.check_whole(checkout, {name: digest for name, digest in good.items() if name not in missing})
     if lost and not (missing and not small.check_whole(checkout, good)):
         return lost

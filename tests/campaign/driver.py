@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, <sys/prctl.h>: what a case leaves running comes to us
     folder = home / area
     folder.mkdir(parents=True, exist_ok=True)
-    stream = importlib.import_module(f"tests.campaign.{area}").cases(random.Random(f"{seed}:{area}"), folder)
+    stream = _cases(area, random.Random(f"{seed}:{area}"), folder)
     for number, word in enumerate(sys.stdin):
         begin = time.monotonic()
         try:
@@ -52,6 +53,10 @@ def main() -> None:
         print(json.dumps({"number": number, "seconds": time.monotonic() - begin, **answer}), file=answers, flush=True)
         if "broken" in answer:
             return
+
+
+def _cases(area: str, rng: random.Random, folder: Path) -> Iterator[Case]:
+    yield from importlib.import_module(f"tests.campaign.{area}").cases(rng, folder)  # its errors are told as a case's
 
 
 def run_case(case: Case, folder: Path) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ from tests.campaign.case import Outcome
 
 __all__ = ["AREAS", "BAD", "Campaign", "known_areas"]
 
-AREAS = ("boards", "releases", "registries", "sources", "models", "core", "disks", "kills")
+AREAS = (
+    "boards", "releases", "registries", "sources", "models", "core", "structures", "readers", "disks", "kills",
+)  # fmt: skip
+
+#: Areas that need what not every machine has.
+_NEEDS: dict[str, Callable[[], bool]] = {
+    "readers": lambda: importlib.util.find_spec("atheris") is not None,
+    "disks": lambda: os.geteuid() == 0 and shutil.which("unshare") is not None,  # for mounts
+}
 BAD = (Outcome.TRACEBACK, Outcome.HANG, Outcome.WRONG, Outcome.LOST)
 
 #: Between two cases an area may do what takes longest: build a small model to begin with.
@@ -27,8 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def known_areas() -> list[str]:
-    """The areas that have a module here."""
-    return [name for name in AREAS if (Path(__file__).parent / f"{name}.py").is_file()]
+    """The areas that can be tried on this machine."""
+    return [name for name in AREAS if name not in _NEEDS or _NEEDS[name]()]
 
 
 @dataclass

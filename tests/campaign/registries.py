@@ -21,7 +21,7 @@ from typing import Any
 from unittest import mock
 
 from tests.campaign.case import Case, Outcome
-from tests.release.test_killed import made
+from tests.support.kept import made
 from tests.support.releases import make_keys, small_release
 from tests.support.rogues import endless, http, rogue, trickle
 from utils import limits

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaign.case import Case, Outcome
-from tests.release.test_killed import NEW, OLD, fill, made, push, put, tags, tree
+from tests.support.kept import NEW, OLD, fill, made, push, put, tags, tree
 from tests.support.kills import fork, killed_at
 from tests.support.releases import FIRST_MODEL, Keys, make_fit, make_keys, small_release
 from utils import files
 from utils.errors import ZooError
 from utils.release import check, publish, sign
-from utils.release.archive import _StoredGzip
+from utils.release.archive import StoredGzip
 
 AREA = "releases"
 ARCHIVE = f"{FIRST_MODEL}-0.1.0.tar.gz"
@@ -195,7 +195,7 @@ def _tar(rng: random.Random, whole: Path, keys: Keys, own: Path) -> Outcome:
         if rng.random() < 0.5:
             file.write(gzip.compress(bytes(data), 6))
         else:
-            stored = _StoredGzip(file)
+            stored = StoredGzip(file)
             stored.write(bytes(data[: 4 << 20]))
             stored.finish()
     _fit(rng, release)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.frame import Campaign, known_areas
+from tests.campaign.frame import AREAS, Campaign, known_areas
 
 FINDINGS = Path(__file__).resolve().parents[2] / "build" / "campaign"
 
@@ -28,7 +28,10 @@ def test_campaign(tmp_path: Path, request: pytest.FixtureRequest, record_propert
             record_property("campaign", f"{case}: {answer['what']}: {answer['outcome']}\n{answer['said']}")
         else:
             campaign.run(60 * minutes)
-            record_property("campaign", f"seed {seed}, {minutes:g} minutes, {cores} cores\n{campaign.table()}")
+            left = ", ".join(sorted({*AREAS} - {*areas})) if not area else ""
+            untried = f"\nnot tried, for what they need is not installed: {left}" if left else ""
+            told = f"seed {seed}, {minutes:g} minutes, {cores} cores\n{campaign.table()}{untried}"
+            record_property("campaign", told)
     finally:
         campaign.close()
     again = [f"--case {found['area']}:{found['number']} --seed {seed}  {found['outcome']}: {found['what']}"

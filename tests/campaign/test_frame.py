@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from tests.campaign import driver
 from tests.campaign.case import Case, Outcome
 from tests.campaign.frame import Campaign
 from tests.support.checkouts import ROOT
+
+pytestmark = pytest.mark.waits
 
 
 def tried(run: Callable[[], Outcome], folder: Path) -> tuple[str, str]:
@@ -36,7 +39,11 @@ def test_an_exception_is_a_traceback(tmp_path: Path) -> None:
 
 
 def test_a_signal_is_a_traceback(tmp_path: Path) -> None:
-    outcome, said = tried(lambda: ctypes.string_at(1) and Outcome.RIGHT, tmp_path)
+    faulthandler.disable()  # in the case it would write on pytest's own terminal
+    try:
+        outcome, said = tried(lambda: ctypes.string_at(1) and Outcome.RIGHT, tmp_path)
+    finally:
+        faulthandler.enable()
     assert outcome == "traceback"
     assert "ended by signal 11" in said
 

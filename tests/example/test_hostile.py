@@ -26,6 +26,8 @@ from tests.support.checkouts import clean_env
 from tests.support.examples import bare, refused, run
 from utils import example, untrusted
 
+pytestmark = pytest.mark.waits
+
 INT8 = "hand_int8.tflite"
 
 
@@ -163,6 +165,21 @@ def test_what_a_runtime_may_do_to_a_bare_file(
 def test_a_file_that_model_json_vouches_for_runs_in_the_very_process(made: Path, crashing: dict[str, str]) -> None:
     done = run(made, "-m", INT8, env={**crashing, "KIND": "crash"})
     assert done.returncode == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_strangers_model_json_does_not_vouch(
+    made: Path, tmp_path: Path, crashing: dict[str, str], inside: bool
+) -> None:
+    """Only the one beside the program does; whoever can change that one can change the program."""
+    theirs = tmp_path / "theirs"
+    shutil.copytree(made, theirs)
+    program = shutil.copy(made / "example.py", tmp_path)
+    command = [sys.executable, program, "-m", INT8 if inside else str(theirs / INT8)]
+    env = {**clean_env(), **crashing, "KIND": "crash"}
+    done = subprocess.run(command, cwd=theirs if inside else tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert "the model made the runtime crash (signal 11, SIGSEGV)" in done.stderr
 
 
 def test_an_endless_loop_ends_in_time(tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def facts(recipe: Recipe) -> dict[str, Any]:
     return found
 
 
+def uncomment(text: str, key: str) -> str:
+    """The text with the example of a list as an entry."""
+    before, heading, after = text.partition(f"# [[{key}]]\n")
+    entry, blank, rest = after.partition("\n\n")
+    return before + "\n".join(line.removeprefix("# ") for line in (heading + entry).splitlines()) + blank + rest
+
+
 @pytest.mark.parametrize("like", MODELS)
 def test_a_new_recipe_is_the_other_one_without_its_facts(recipes: Path, like: str) -> None:
     other = find_recipe(like)
@@ -80,10 +87,7 @@ def test_every_key_stands_below_its_description(like: str) -> None:
 )
 def test_an_example_loads_once_its_comment_signs_are_gone(like: str, key: str) -> None:
     file = write_recipe("mine", like)[0]
-    before, heading, after = file.read_text().partition(f"# [[{key}]]\n")
-    entry, blank, rest = after.partition("\n\n")
-    bare = "\n".join(line.removeprefix("# ") for line in (heading + entry).splitlines())
-    file.write_text(before + bare + blank + rest)
+    file.write_text(uncomment(file.read_text(), key))
     forget_recipes()
     assert getattr(find_recipe("mine"), key) == getattr(find_recipe(like), key)[:1]
 
@@ -123,13 +127,18 @@ def test_a_list_in_the_other_folder_is_read_from_there(recipes: Path) -> None:
 
 def test_texts_of_any_kind_come_back(recipes: Path) -> None:
     file = recipes / "demo/recipe.toml"
-    odd = 'a "quote", a \\\\ and \\u007f\\ttab\\n"""\\nlast é'
-    file.write_text(file.read_text().replace('licence = "MIT"', f'licence = "{odd}"'.replace('"quote"', '\\"quote\\"')
-                    .replace('"""', '\\"\\"\\"')))  # fmt: skip
+    odd = r'what = "a \"quote\", a \\ and \u007f\ttab\n\"\"\"\nlast é"' + '\nvalue = "1"\nsource = "s"\n'
+    text = file.read_text().replace('introduction = """', 'introduction = """A \\u007f, a \\\\ and \\"\\"\\"\\té.\n')
+    file.write_text(text + "[[claims]]\n" + odd)
     forget_recipes()
-    write_recipe("mine", "demo_nearest")
-    assert find_recipe("mine").licence == find_recipe("demo_nearest").licence
-    assert find_recipe("mine").licence.endswith('"""\nlast é')
+    other = find_recipe("demo_nearest")
+    assert other.card.introduction.startswith('A \x7f, a \\ and """\té.\n')
+    assert other.claims[0].what.endswith('"""\nlast é')
+    new = write_recipe("mine", "demo_nearest")[0]
+    assert find_recipe("mine").card == other.card
+    new.write_text(uncomment(new.read_text(), "claims"))
+    forget_recipes()
+    assert find_recipe("mine").claims == other.claims
 
 
 def test_another_broken_recipe_is_no_hindrance(recipes: Path) -> None:

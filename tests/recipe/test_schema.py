@@ -99,6 +99,8 @@ def test_models_of_one_file_share_what_stands_above_them() -> None:
         (MNIST, '"https://storage', '"ftp://storage', "sources.test_images.urls.0: 'ftp://storage"),
         (MNIST, 'file = "t10k-labels', 'file = "../t10k-labels', "sources.test_labels.file: '../t10k"),
         (DEMO, "[model.demo_nearest]", "[model.Demo]\n[model.demo_nearest]", "[model.Demo] name: 'Demo' does not fit"),
+        (DEMO, 'summary = "', 'summary = "\\u001b[2J', 'summary: "\\x1b[2Jthe demo\'s nearest model" does not fit'),
+        (DEMO, 'title = "', 'title = "\\n', "title: '\\nDrawn digits"),
         # what is missing
         (DEMO, 'licence = "MIT"\n', "", "licence: is missing"),
         (DEMO, 'kind = "drawn"\ncount = 8000', "count = 8000", "datasets.train: kind is missing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -17,7 +18,7 @@ import pytest
 
 from tests.support.releases import FIRST_MODEL, Keys, change_json, flip, make_fit, make_keys, small_release
 from utils import files, limits
-from utils.errors import PublishError, ReleaseError
+from utils.errors import PublishError, ReleaseError, StorageError
 from utils.release import check, sign
 from utils.release.archive import read_archive, write_archive
 from utils.release.publish import publish
@@ -320,6 +321,30 @@ def test_a_signature_of_other_files_is_seen_without_a_key(small: Path) -> None:
     assert said in refused(small, None)
 
 
+@pytest.mark.parametrize("name", ["model.sig", f"signatures/{FIRST_MODEL}.sig"])
+def test_a_signature_that_does_not_fit_the_key_that_it_names(small: Path, name: str) -> None:
+    """Nobody needs the key for it: the signature itself tells whose it is."""
+
+    def change(value: Any) -> None:
+        [entry] = value["dsseEnvelope"]["signatures"]
+        signed = bytearray(base64.b64decode(entry["sig"]))
+        signed[20] ^= 1
+        entry["sig"] = base64.b64encode(signed).decode()
+
+    edit(small / name, change)
+    if name != "model.sig":
+        change_json(small / "release.json", lambda index: index["files"].update({name: files.sha256(small / name)}))
+        (small / sign.SIGNATURE).unlink()
+        (small / files.SUMS).write_text(files.make_sums(small))
+    assert "model.sig: was made with another key than it names, or is damaged" in refused(small, None).replace(
+        f"{FIRST_MODEL}.sig", "model.sig"
+    )
+    for to in ("dir", "oci"):
+        with pytest.raises(ReleaseError, match="is not of the key that it names"):
+            publish(small, f"{to}:{small.parent / 'out'}", None, dry_run=False)
+    assert not (small.parent / "out").exists()
+
+
 def test_a_release_of_the_tests_can_be_right(small: Path, keys: Keys) -> None:
     assert "signature: of this key, over all files" in check.check(small, keys.public)
 
@@ -344,6 +369,12 @@ def test_nothing_is_published_whose_signature_does_not_fit(small: Path, keys: Ke
     (small / sign.SIGNATURE).write_bytes(whole)
     publish(small, f"dir:{tmp_path / 'out'}", keys.public, dry_run=False)
     assert check.check(tmp_path / "out/0.1.0", keys.public)
+
+
+@pytest.mark.parametrize("to", ["dir", "oci"])
+def test_a_place_where_no_folder_can_be_made(small: Path, to: str) -> None:
+    with pytest.raises(StorageError, match="No such file or directory"):
+        publish(small, f"{to}:/proc/{os.getpid()}", None, dry_run=False)
 
 
 def test_a_place_that_is_none_is_refused_before_the_release_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -10,30 +9,16 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.kept import NEW, OLD, fill, made, push, put, tags, tree
 from tests.support.kills import at_every_moment, fork
 from utils import files
 from utils.errors import ReleaseError
-from utils.release import oci, pack, publish
-from utils.release.layout import Layout
+from utils.release import pack, publish
 
-OLD, NEW = {"sub/file": "old", "release.json": "old"}, {"sub/file": "new", "release.json": "new", "more": "new"}
-
-
-def fill(folder: Path, content: dict[str, str]) -> None:
-    for name, text in content.items():
-        pack.write(folder / name, text.encode())
-
-
-def tree(folder: Path) -> dict[str, str]:
-    return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
-
-
-def put(folder: Path, content: dict[str, str]) -> None:
-    pack._put(folder, partial(fill, content=content), force=True)
+pytestmark = pytest.mark.waits
 
 
 @pytest.fixture(params=["in one move", "in two moves"])
@@ -70,7 +55,7 @@ def test_a_release_that_stands_aside_is_there_for_the_same_version(tmp_path: Pat
         partial(put, tmp_path / "9.0.0", NEW),
     ):
         with pytest.raises(ReleaseError, match="this release exists"):
-            pack._put(tmp_path / "9.0.0", partial(fill, content=NEW), force=False)
+            pack.put_release(tmp_path / "9.0.0", partial(fill, content=NEW), force=False)
         assert tree(tmp_path / "9.0.0") in (OLD, NEW)
 
 
@@ -83,29 +68,6 @@ def test_a_publish_to_a_folder_that_is_killed_is_repeated(tmp_path: Path) -> Non
         assert not (to / "1.0.0").exists() or tree(to / "1.0.0") == NEW
         send()
         assert tree(to) == {f"1.0.0/{name}": text for name, text in NEW.items()}
-
-
-def made(version: str) -> oci.Artifact:
-    release: dict[str, Any] = {"version": version, "commit": "0" * 40, "time": 0}
-    return oci.build_artifact("m", {"title": "T", "licence": "MIT"}, {"a": version.encode(), "b": b"same"}, release)
-
-
-def push(folder: Path, version: str) -> None:
-    oci.push(Layout(folder), made(version), version, dry_run=False)
-
-
-def tags(folder: Path) -> dict[str, str]:
-    """Tag -> digest of what is there, all of whose blobs are there, whole."""
-    if not (folder / "index.json").exists():
-        return {}
-    found = {}
-    for entry in json.loads((folder / "index.json").read_text())["manifests"]:
-        manifest = (folder / "blobs" / entry["digest"].replace(":", "/")).read_bytes()
-        assert oci.digest_of(manifest) == entry["digest"]
-        for part in (json.loads(manifest)["config"], *json.loads(manifest)["layers"]):
-            assert Layout(folder).has_blob(part["digest"])
-        found[entry["annotations"]["org.opencontainers.image.ref.name"]] = entry["digest"]
-    return found
 
 
 def test_a_publish_to_a_layout_that_is_killed_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

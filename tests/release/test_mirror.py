@@ -165,7 +165,7 @@ def test_a_mirror_that_cannot_be_written(zoo: Checkout, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "utils.release", "mirror", f"to={tmp_path / 'file'}", "models=mnist_nearest"]
     done = there.run(*command, env=upstream)
     assert done.returncode == 9
-    assert f"{tmp_path / 'file'}: File exists" in done.stderr
+    assert f"{tmp_path / 'file'}: cannot be read or written: File exists" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -14,6 +14,8 @@ from utils.model import own_weights
 from utils.release.publish import publish
 from utils.release.registry import Registry
 
+pytestmark = pytest.mark.waits
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "utils.release", *words]

@@ -21,6 +21,8 @@ from utils.release.layout import Layout
 from utils.release.oci import version_of
 from utils.release.registry import Registry
 
+pytestmark = pytest.mark.waits
+
 TAG = "1.0.0"
 
 

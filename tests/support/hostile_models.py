@@ -251,7 +251,22 @@ def _graphs(model: Any, rng: random.Random) -> None:
 def _many(model: Any, rng: random.Random) -> None:
     """Thousands of operators, all alike."""
     graph = model.subgraphs[0]
-    graph.operators += [graph.operators[-1]] * rng.choice([3000, 30000])
+    graph.operators += [_PackedOnce(graph.operators[-1])] * rng.choice([3000, 30000])
+
+
+class _PackedOnce:
+    """An operator that stands once in the file, however often the graph lists it."""
+
+    def __init__(self, operator: Any) -> None:
+        self._operator, self._places = operator, {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operator, name)
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802  # the name that the generated code calls
+        if builder not in self._places:
+            self._places[builder] = self._operator.Pack(builder)
+        return self._places[builder]
 
 
 def _sparse(model: Any, rng: random.Random) -> None:

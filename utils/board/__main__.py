@@ -11,7 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from utils import files, paths
+from utils import files, paths, program
 from utils.board import Board, Bundle, Outcome, Say, file_name_of
 from utils.board.answers import read_report
 from utils.board.ssh import Ssh
@@ -21,7 +21,7 @@ from utils.errors import BoardError, BuildError, ValidationError, ZooError, stor
 from utils.graph import plan
 from utils.recipe.load import find_recipe, read_recipes
 from utils.recipe.schema import Recipe
-from utils.untrusted import as_text
+from utils.untrusted import as_lines, as_text
 
 
 def boards(targets: str) -> list[Board]:
@@ -146,31 +146,28 @@ def _make_card(found: Recipe) -> None:
 
 def _say(about: str) -> Say:
     def say(text: str) -> None:
-        sys.stdout.write(f"board{about and ' '}{about}: {text}\n")
+        sys.stdout.write(as_lines(f"board{about and ' '}{about}: {text}\n"))
         sys.stdout.flush()
 
     return say
 
 
 def _print_error(where: str, error: ZooError) -> None:
-    sys.stderr.write(f"\nerror: board{where and ' '}{where}: {error}\n")
+    sys.stderr.write(as_lines(f"\nerror: board {where}: {error}\n"))
     sys.stderr.flush()
 
 
-def main(verb: str, *words: str) -> int:
-    """Run the command; returns the exit code."""
+def main(verb: str, *words: str) -> None:
+    """Run the command, or end the process with a message and an exit code."""
+    program.prepare()
     try:
         if verb == "prepare":
             prepare(*words)
         else:
             run(*words)
-    except ZooError as error:
-        _print_error(words[1] if verb == "run" else "", error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    except BaseException as error:
+        program.end(error, f"board {words[1]}" if verb == "run" else "board")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -170,16 +170,22 @@ def writing(record: Path, key: str, targets: tuple[Path, ...]) -> Iterator[Outpu
 
 @contextlib.contextmanager
 def _temporary_in(folder: Path) -> Iterator[None]:
-    """Let libraries and child processes put temporary files into ``folder``: TMPDIR may be full or not writable."""
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    named, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), str(folder)
+    """Let libraries and child processes put temporary files into ``folder``: TMPDIR may be full or not writable.
+
+    Matplotlib's settings and list of fonts are among them: HOME may be so, too, and a user's settings are not ours.
+    """
+    ours = {"TMPDIR": str(folder), "MPLCONFIGDIR": str(folder / "matplotlib")}
+    before, named = tempfile.tempdir, {name: os.environ.get(name) for name in ours}
+    tempfile.tempdir = str(folder)
+    os.environ.update(ours)
     try:
         yield
     finally:
         tempfile.tempdir = before
-        del os.environ["TMPDIR"]
-        if named is not None:
-            os.environ["TMPDIR"] = named
+        for name, value in named.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _try_to_write(folder: Path) -> None:

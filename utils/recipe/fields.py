@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-__all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Percent", "Variant", "refuse"]
+__all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Line", "Percent", "Variant", "refuse"]
 
 #: int8_float_io: int8 inside, float32 input and output, as some models are published.
 Variant = Literal["float32", "int8", "int8_float_io"]
@@ -15,6 +15,15 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 #: For keys that take one value or a list: an error names the kind that the file has.
 LIST, ONE = Tag("<list>"), Tag("<one>")
 EITHER = Discriminator(lambda value: LIST.tag if isinstance(value, list) else ONE.tag)
+
+#: A text that commands print as it is: no line end, no control characters. JSON Schema has no classes of characters.
+Line = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$",
+        json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"},
+    ),
+]
 
 #: An exact number, or [lowest, highest] where upstream publishes a rounded one.
 Count = Annotated[

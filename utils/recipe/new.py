@@ -170,7 +170,8 @@ class _Writer:
         self.lines.append(f"# [[{key}]]")
         for name, inner in get_args(field.annotation)[0].model_fields.items():
             if entries:
-                self.lines.append(f"# {name} = {_value(getattr(entries[0], name))}")
+                entry = f"{name} = {_value(getattr(entries[0], name))}"
+                self.lines += [f"# {line}" for line in entry.split("\n")]
             else:
                 self.lines.append(f"# {name} = {_blank(inner.annotation)}  # {inner.description}")
 

@@ -18,7 +18,7 @@ from utils.errors import did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
 from utils.recipe.datasets import Dataset, IdxSet, ImageSet, SourceFile
-from utils.recipe.fields import EITHER, LIST, ONE, Closed, Variant, refuse
+from utils.recipe.fields import EITHER, LIST, ONE, Closed, Line, Variant, refuse
 from utils.recipe.tables import (
     Calibration,
     Evaluation,
@@ -66,15 +66,15 @@ class Recipe(Closed):
     """Name of the model, of its task and of its bundle. It is that of [model.NAME] or of the folder, never a key."""
     folder: str
     """The recipe's folder in recipes/; never a key."""
-    title: str
+    title: Line
     """Display name of the model: the heading of its card."""
-    summary: str
+    summary: Line
     """One line for `doit list`."""
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: Literal["classification", "segmentation"]
     """`classification` answers once an image, `segmentation` once a pixel."""
-    licence: str
+    licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None
     """Python file with `build(parameters, shape)`, relative to the recipe's folder. SavedModel and TFLite need none."""

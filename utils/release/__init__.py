@@ -13,6 +13,7 @@
     provenance.py  one in-toto statement for each artifact
     sign.py        signatures with a key file, offline
     statement.py   reads the content of a signature, without a key
+    signer.py      finds which key a signature is of, without that key
     index.py       reads release.json
     check.py       checks a release of any age
     publish.py     to a folder, to Hugging Face (hub.py), to a registry (registry.py) or a layout folder (layout.py)

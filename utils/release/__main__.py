@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from utils import paths
-from utils.errors import ReleaseError, ZooError
+from utils import paths, program
+from utils.errors import ReleaseError
 
 Options = dict[str, str]
 
@@ -129,14 +129,12 @@ def main() -> None:
     work, known = COMMANDS.get(name, (None, set()))
     if work is None or not options.keys() <= known:
         sys.exit(f"usage: python -m utils.release ({' | '.join(COMMANDS)}) name=value ... (doit does this for you)")
+    program.prepare()
     try:
         _refuse_empty(options)
         work(options)
-    except ZooError as error:
-        print(f"\nerror: {name}: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except BaseException as error:
+        program.end(error, name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 from utils import files, limits
 from utils.untrusted import as_text
 
-__all__ = ["read_archive", "write_archive"]
+__all__ = ["StoredGzip", "read_archive", "write_archive"]
 
 _SUFFIX = ".tar.gz"
 
@@ -30,7 +30,7 @@ def write_archive(file: Path, contents: dict[str, bytes], time: int) -> None:
 
 
 def _write(stream: Any, top: str, contents: dict[str, bytes], time: int) -> None:
-    stored = _StoredGzip(stream)
+    stored = StoredGzip(stream)
     with tarfile.open(fileobj=cast("BinaryIO", stored), mode="w|", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in sorted(contents.items()):
             entry = tarfile.TarInfo(f"{top}/{name}")
@@ -39,7 +39,7 @@ def _write(stream: Any, top: str, contents: dict[str, bytes], time: int) -> None
     stored.finish()
 
 
-class _StoredGzip:
+class StoredGzip:
     """Writes RFC 1952 with RFC 1951's stored blocks: the same bytes everywhere, because zlib is not used."""
 
     BLOCK = 0xFFFF  # bytes, the maximum of a stored block

@@ -109,7 +109,7 @@ class Layout:
         try:
             yield
         except OSError as error:
-            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):  # a file in place of a folder
+            if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):  # a file in place of a folder
                 raise
             raise storage_error(error) from error
 

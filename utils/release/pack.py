@@ -38,7 +38,7 @@ from utils.release.reasons import reasons
 from utils.release.versions import precedence_of
 from utils.untrusted import as_text
 
-__all__ = ["is_added", "pack", "published", "release_of", "with_proofs", "write"]
+__all__ = ["is_added", "pack", "published", "put_release", "release_of", "with_proofs", "write"]
 
 
 def pack(version: str, models: list[str], key: Path | None, *, force: bool = False, with_boards: bool = False) -> Path:
@@ -70,7 +70,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
         )
     try:
         fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards)
-        _put(folder, fill, force=force)
+        put_release(folder, fill, force=force)
     except OSError as error:
         if error.errno not in STORAGE:
             raise
@@ -78,7 +78,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     return folder
 
 
-def _put(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:
+def put_release(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:
     """Let ``fill`` make a folder, and give it its place; a kill leaves what was there, or all of the new one."""
     with files.staging(folder.parent, ".new.") as staging:
         new = staging.folder / folder.name  # a signature contains the folder's name

@@ -15,7 +15,7 @@ from utils import paths
 from utils.errors import ReleaseError
 from utils.release import lock
 from utils.release.model import ReleasedModel
-from utils.untrusted import parse_as, parse_json
+from utils.untrusted import as_text, parse_as, parse_json
 
 __all__ = ["BUILD_TYPE", "builder_of", "check", "of"]
 
@@ -136,16 +136,24 @@ def check(text: bytes) -> dict[str, Any]:
     """Parse a statement, and check it with in-toto's own reader and SLSA's schema.
 
     Raises:
-        ReleaseError, ValueError: it is not such a statement, or not one of ours.
+        ReleaseError: it is not such a statement, or not one of ours.
     """
+    parse_as(_Statement, text, where="", error=ReleaseError)
+    try:
+        _check_fields(text)
+    except ValueError as error:  # in-toto's; protobuf's come as such
+        raise ReleaseError(as_text(error)) from None
+    found: dict[str, Any] = parse_json(text, where="", error=ReleaseError)
+    return found
+
+
+def _check_fields(text: bytes) -> None:
     from google.protobuf import json_format
     from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
     from in_toto_attestation.v1 import statement_pb2
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
-    parse_as(_Statement, text, where="", error=ReleaseError)
-    found: dict[str, Any] = parse_json(text, where="", error=ReleaseError)
     try:
         statement = Statement.copy_from_pb(json_format.Parse(text, statement_pb2.Statement()))
         statement.validate()
@@ -169,4 +177,3 @@ def check(text: bytes) -> dict[str, Any]:
     ):
         if not value:
             raise ValueError(f"predicate.{what} is missing")
-    return found

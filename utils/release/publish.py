@@ -37,7 +37,7 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
     Args:
         release: its folder.
         to: the destination.
-        public: the trusted public key; without it, the signature is only compared with the files.
+        public: the trusted public key; without it, a signature must fit the files and its own key.
         dry_run: report what would be sent, and send nothing.
 
     Raises:
@@ -116,7 +116,7 @@ def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) ->
                     return
                 files.replace_folder(new, final)
     except OSError as error:
-        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):
             raise
         raise storage_error(error, str(to)) from error
     print(f"{final}: published")

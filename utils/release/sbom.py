@@ -15,7 +15,7 @@ from typing import Any
 from utils import files, limits, paths
 from utils.errors import ReleaseError
 from utils.release.model import ReleasedModel
-from utils.untrusted import parse_json
+from utils.untrusted import as_text, parse_json
 
 __all__ = ["of", "packages", "parse", "stamp"]
 
@@ -80,8 +80,7 @@ def parse(text: bytes) -> dict[str, Any]:
     """Parse a bill of materials, and check it with CycloneDX's own schema.
 
     Raises:
-        ReleaseError: it is not JSON, or too large.
-        ValueError: the schema refuses it.
+        ReleaseError: it is not JSON, too large, or refused by the schema.
     """
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
@@ -93,7 +92,7 @@ def parse(text: bytes) -> dict[str, Any]:
         raise ReleaseError("has longer lists than a bill of materials needs")
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.decode())
     if error is not None:
-        raise ValueError(" ".join(str(error.data.message).split())[:300])
+        raise ReleaseError(as_text(error.data.message, 300))
     return found
 
 

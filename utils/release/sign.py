@@ -122,18 +122,14 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
 
 
 def _make_repeatable(signature: Path, key: Any) -> None:
-    """Sign the same statement again, with sorted keys and a deterministic nonce.
-
-    The envelope is DSSE: https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md says what is signed.
-    """
+    """Sign the same statement again, with sorted keys and a deterministic nonce."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
     found = json.loads(signature.read_text(encoding="utf-8"))
     envelope = found["dsseEnvelope"]
     payload = statement.as_written(json.loads(base64.b64decode(envelope["payload"]))).encode()
-    kind = envelope["payloadType"].encode()
-    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    message = statement.message_of(envelope["payloadType"], payload)
     signed = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     envelope["payload"] = base64.b64encode(payload).decode()
     envelope["signatures"] = [{"sig": base64.b64encode(signed).decode(), "keyid": ""}]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from utils.errors import ReleaseError
 from utils.untrusted import as_text, parse_as, parse_json, read_untrusted
 
-__all__ = ["Signed", "as_written", "compare", "read"]
+__all__ = ["Signed", "as_written", "compare", "message_of", "read"]
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -91,15 +91,24 @@ class Signed(BaseModel):
     Attributes:
         key: sha256 of the public key that it claims.
         files: file name -> sha256.
+        message: the signed bytes, by DSSE.
+        signature: in DER.
     """
 
     key: str
     files: dict[str, str]
+    message: bytes
+    signature: bytes
 
 
 def as_written(value: Any) -> str:
     """Write JSON as in a signature: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def message_of(kind: str, payload: bytes) -> bytes:
+    """Get the bytes that a DSSE signature signs: https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md."""
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
 
 
 def read(signature: Path) -> Signed:
@@ -112,7 +121,7 @@ def read(signature: Path) -> Signed:
     text = read_untrusted(signature, where=where, error=ReleaseError)
     bundle = parse_as(_Bundle, text, where=where, error=ReleaseError)
     payload = _decode(bundle.dsseEnvelope.payload, where)
-    _decode(bundle.dsseEnvelope.signatures[0].sig, where)
+    signed = _decode(bundle.dsseEnvelope.signatures[0].sig, where)
     found = parse_as(_Statement, payload, where=where, error=ReleaseError)
     for written in (text, payload):
         if as_written(parse_json(written, where=where, error=ReleaseError)).encode() != written:
@@ -124,7 +133,12 @@ def read(signature: Path) -> Signed:
     if hashlib.sha256(digests).hexdigest() != found.subject[0].digest.sha256:
         raise ReleaseError("its subject does not match its list of files", where=where)
     hint = bundle.verificationMaterial.publicKey.hint
-    return Signed(key=hint, files={resource.name: resource.digest for resource in resources})
+    return Signed(
+        key=hint,
+        files={resource.name: resource.digest for resource in resources},
+        message=message_of(bundle.dsseEnvelope.payloadType, payload),
+        signature=signed,
+    )
 
 
 def compare(signed: Signed, actual: Mapping[str, str]) -> list[str]:

@@ -20,8 +20,8 @@ __all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-#: What Markdown and HTML read as more than text.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
+#: What Markdown and HTML read as more than text; an underscore inside a word is none of it.
+_MARKUP = re.compile(r"([\\`*{}\[\]<>()#+!|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 #: What backslashes do not stop: tags and entities, and addresses that GitHub makes links of.
 _ENTITIES = {"\\<": "&lt;", "\\>": "&gt;", "\\&": "&amp;", "://": ":&#47;&#47;", "www.": "www&#46;"}

@@ -53,6 +53,7 @@ def test_long_text_is_cut_without_being_read_whole() -> None:
         ("see https://a.b, www.c.d", "see https:&#47;&#47;a.b, www&#46;c.d"),
         ("&lt;script&gt;", "&amp;lt;script&amp;gt;"),
         ("`code`", "\\`code\\`"),
+        ("tflite_runtime _is_ __so__", "tflite_runtime \\_is\\_ \\_\\_so\\_\\_"),
     ],
 )
 def test_text_in_markdown_does_not_act(text: str, shown: str) -> None:

@@ -20,8 +20,8 @@ __all__ = ["as_lines", "as_markdown", "as_text", "parse_as", "parse_json", "read
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-#: Characters with a meaning in Markdown or HTML.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
+#: Characters with a meaning in Markdown or HTML; an underscore inside a word has none.
+_MARKUP = re.compile(r"([\\`*{}\[\]<>()#+!|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 #: What a backslash does not escape: tags, entities, and addresses that GitHub turns into links.
 _ENTITIES = {"\\<": "&lt;", "\\>": "&gt;", "\\&": "&amp;", "://": ":&#47;&#47;", "www.": "www&#46;"}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.checkouts import Checkout, clean_env, copy_project, make_small, read_until
 
-KILLS = 20
+KILLS = 12
 
 
 def check_no_half_made_bundle(checkout: Checkout) -> None:
@@ -32,7 +32,7 @@ def check_no_half_made_bundle(checkout: Checkout) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> None:
+def test_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> None:
     rng = random.Random(20)
     checkout = make_small(copy_project(tmp_path / "zoo"))
     for _ in range(KILLS):

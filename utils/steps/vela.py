@@ -12,14 +12,14 @@ from utils.graph import layout, plan, record
 from utils.graph.step import Step
 from utils.npu import bsp, vela
 from utils.recipe.schema import Recipe
-from utils.steps import main, say
+from utils.steps import main, note, say
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Compile, and put the folder ``imx93`` into the bundle in one move."""
     release = bsp.find_bsp(step.name.removeprefix("vela-"))
     model, final = layout.npu_file(recipe.name), layout.npu_folder(recipe.name)
-    with record.locked(plan.step_of(recipe, "card").record, lambda: say("waits: the card is being made")):
+    with record.locked(plan.step_of(recipe, "card").record, lambda: note("waits: the card is being made")):
         folder = outputs.staging / final.name
         npu_folder.keep_others(final, folder, release, files.sha256(model))
         target = folder / release.name / f"{recipe.name}_int8_vela.tflite"
@@ -34,7 +34,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         f"{summary['ms']:.3g} ms by Vela {release.vela}'s estimate"
     )
     for entry in compiled.cpu:
-        say(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
+        note(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
 
 
 if __name__ == "__main__":

@@ -161,12 +161,13 @@ class BoardError(ZooError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest of the known names, to be put behind the sentence that refuses ``word``; empty if none is near.
 
-    Names that begin with the whole word count first, and where none is near, those that share a beginning: at most three.
+    Names that begin with the whole word count first; where none is near, those that share a beginning. At most three.
     """
     folded = {name.lower().replace("-", "_"): name for name in known}
     asked = word.lower().replace("-", "_")
     near = [name for name in folded if len(asked) >= 3 and name.startswith(f"{asked}_")]
     near = near or difflib.get_close_matches(asked, folded, n=1)
+    near = near or [name for name in folded if sorted(name) == sorted(asked)]  # two letters changed places
     if not near and len(asked) >= 3:
         near = [name for name in folded if name.startswith(asked) or (len(name) >= 4 and asked.startswith(name))]
     names = [repr(folded[name]) for name in near[:3]]

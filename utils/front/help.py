@@ -45,7 +45,7 @@ class Help(DoitHelp):  # type: ignore[misc]  # doit is untyped
             _write("\n".join(describe(word)))
         else:
             known = [*load_recipes(), "variables", "run"]
-            raise words.check_task(word, known, OURS)
+            raise words.explain_task(word, known, OURS)
         return 0
 
 

@@ -41,7 +41,7 @@ class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
         names = [task.name for task in self.task_list]
         word = pos_args[0]
         if word not in names and word not in OURS:
-            raise words.check_task(word, names, OURS)
+            raise words.explain_task(word, names, OURS)
         if word.partition(":")[0] in load_recipes():
             self.outstream.write("\n".join(describe(word)) + "\n")
         else:

@@ -39,7 +39,11 @@ class _Run(Run):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Run the tasks that ``args`` name."""
-        words.check_variables("run", [word for word in args if not word.startswith("-")], _given())
+        names = [word for word in args if not word.startswith("-")]
+        words.check_tasks(names, [command.get_name() for command in _Zoo.DOIT_CMDS])
+        words.check_variables("run", names, _given())
+        if "publish" in names:
+            words.check_place(str(doit_cmd.get_var("to", "")))
         words.check_targets(str(doit_cmd.get_var("target", "")))
         return int(super().execute(params, args))
 
@@ -62,6 +66,11 @@ class _Clean(Clean):  # type: ignore[misc]  # doit is untyped
         """Clean the tasks that ``args`` name."""
         words.check_variables("clean", [], _given())
         return super().execute(params, args)
+
+    def _execute(self, dryrun: Any, cleandep: Any, cleanall: Any, cleanforget: Any, pos_args: Any = None) -> Any:
+        groups = {task.name: task.task_dep for task in self.task_list if not task.actions and not task.has_subtask}
+        names = [name for word in pos_args or [] for name in groups.get(word, [word])]  # demo: its models
+        return super()._execute(dryrun, cleandep, cleanall, cleanforget, names)
 
 
 class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
@@ -126,7 +135,7 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
         word = getattr(error, "not_found", None) or (quoted[1] if quoted else None)
         if not word:
             return UsageError(as_text(error), hint="doit help; nothing was done")
-        return words.check_task(word, self._task_names(), [*self.get_cmds()])
+        return words.explain_task(word, self._task_names(), [*self.get_cmds()])
 
 
 def _given() -> list[str]:

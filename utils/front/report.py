@@ -76,8 +76,8 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             models, current = ahead.models, len(ahead.needs) - len(ahead.to_run)
             text = f"{len(ahead.to_run)} steps of {len(models)} model{'s' if len(models) > 1 else ''} to run"
             text += f", {current} up to date" if current else ""
-            self.screen.write(f"{text}; {outlook.describe_download(ahead.missing)}")
-            self.screen.write(f"estimate: {self._estimate()}")
+            for line in (text, outlook.describe_download(ahead.missing), *self._estimate()):
+                self.screen.write(line, fits=True)
 
     def execute_task(self, task: Any) -> None:
         """A step begins."""
@@ -136,7 +136,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         if self.verbosity and (self._ran or self.failures) and self._ahead.needs:
             failed = {entry["task"].name for entry in self.failures if entry["task"] not in left_out}
             for line in summary.make_table([*self._ahead.needs], self._spent, failed):
-                self.screen.write(line)
+                self.screen.write(line, fits=True)
         if self.failures:
             self._sum_up_failures(left_out)
         elif self._ran:
@@ -145,14 +145,16 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             self.screen.write(f"nothing to do: {self._current} steps are up to date")
         if self._ran and not self.failures and self.verbosity:
             for line in summary.name_next_commands([*self._ahead.needs]):
-                self.screen.write(line)
+                self.screen.write(line, fits=True)
 
     def _sum_up_failures(self, left_out: list[Any]) -> None:
         offline = [entry["task"].name for entry in self.failures if entry["offline"]]
+        if offline:
+            self.screen.write(f"FAILED {', '.join(offline)}: ZOO_OFFLINE is set, and sources are missing")
         for failure in self.failures:
             task, recent = failure["task"], failure["begun"] == self._begun
-            if task not in left_out:
-                why = "sources are missing" if failure["offline"] else _why(task, failure["exception"], recent)
+            if task not in left_out and not failure["offline"]:
+                why = _why(task, failure["exception"], recent)
                 self.screen.write(f"FAILED {task.name}: {why}")
         if steps := [task.name for task in left_out if task.actions]:
             shown = ", ".join(steps) if len(steps) <= 8 else f"{len(steps)} steps that need one of these"
@@ -172,13 +174,13 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         longest = max((len(step) for step in self._ahead.to_run), default=0)
         return f"[{len(self._spent):{width}}/{total}] {name:<{longest}} {text}"
 
-    def _estimate(self) -> str:
+    def _estimate(self) -> list[str]:
         guesses = {name: self._times.guess(name) for name in self._waiting}
         unknown = sum(seconds is None for seconds in guesses.values())
         if unknown == len(guesses):
-            return "none yet: these steps have not run here"
-        text = f"{outlook.format_estimate(self._left_s())}, as it took before, {self.workers} at a time"
-        return text + (f"; {unknown} steps have not run here, and are not in it" if unknown else "")
+            return ["no estimate: these steps have not run here"]
+        text = f"{outlook.format_estimate(self._left_s())}, as before, {self.workers} steps at a time"
+        return [text, *([f"and {unknown} steps that have not run here"] if unknown else [])]
 
     def _left_s(self) -> float:
         guesses = {name: self._times.guess(name) or 0.0 for name in self._waiting}

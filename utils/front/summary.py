@@ -92,8 +92,8 @@ def name_next_commands(steps: Iterable[str]) -> list[str]:
         return []
     bundle = paths.relative(paths.bundle(names[-1]))
     commands = [
-        (f"docker/run python {bundle}/example.py", "check it on this machine"),
-        (f"docker/run doit board:{names[-1]} target=root@HOST", "run it on your board, over SSH"),
+        (f"docker/run python {bundle}/example.py", "check it here"),
+        (f"docker/run doit board:{names[-1]} target=root@HOST", "on your board"),
     ]
     width = max(len(command) for command, _ in commands)
     head = ("next: ", "      ")

@@ -10,7 +10,20 @@ from utils.front.commands import ENVIRONMENT, OURS, VALUES, variables_of
 from utils.recipe.load import load_recipes
 from utils.untrusted import as_text
 
-__all__ = ["check_environment", "check_repeats", "check_targets", "check_task", "check_variables", "explain_option"]
+__all__ = [
+    "check_line",
+    "check_place",
+    "check_targets",
+    "check_tasks",
+    "check_variables",
+    "explain_option",
+    "explain_task",
+]
+
+#: Variables that go on with a model's name.
+_OF_MODELS = ("ZOO_WEIGHTS_", "ZOO_LICENCE_")
+
+_PLACES = ("dir", "oci", "hf")
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
@@ -19,13 +32,31 @@ def check_environment(environment: Mapping[str, str]) -> None:
     Raises:
         UsageError: there is one.
     """
-    prefixes = tuple(name for name in ENVIRONMENT if name.endswith("_"))
-    known = [name for name in ENVIRONMENT if name not in prefixes]
+    models = [prefix + name.upper() for prefix in _OF_MODELS for name in load_recipes()]
+    fixed = [name for name in ENVIRONMENT if not name.endswith("_")]
     for name in sorted(environment):
-        if name.startswith("ZOO_") and name not in ENVIRONMENT and not name.startswith(prefixes):
-            near = did_you_mean(name, [*known, *(f"{prefix}<MODEL>" for prefix in prefixes)])
+        if not name.startswith("ZOO_") or name in fixed or name in models:
+            continue
+        near = did_you_mean(name, [*fixed, *models])
+        if name.startswith(_OF_MODELS):
+            what, hint = f"{as_text(name)} belongs to no model", f"there are {', '.join(load_recipes())}"
+        else:
+            what = f"the variable {as_text(name)!r} is unknown"
             hint = f"unset {as_text(name)}; `doit help variables` lists those that there are"
-            raise UsageError(f"the variable {as_text(name)!r} is unknown{near}", where="environment", hint=hint)
+        raise UsageError(f"{what}{near}", where="environment", hint=hint)
+
+
+def check_place(to: str) -> None:
+    """Refuse a place to publish to of an unknown kind.
+
+    Raises:
+        UsageError: it is of none.
+    """
+    kind, colon, _ = to.partition(":")
+    if colon and kind not in _PLACES and (near := did_you_mean(kind, _PLACES)):
+        raise UsageError(
+            f"to={as_text(kind)}: is no kind of place{near}", where="to=", hint="doit help publish; nothing was done"
+        )
 
 
 def check_repeats(words: Iterable[str]) -> None:
@@ -98,7 +129,20 @@ def check_targets(targets: str) -> None:
             )
 
 
-def check_task(word: str, tasks: Iterable[str], commands: Iterable[str]) -> UsageError:
+def check_tasks(names: Iterable[str], commands: Iterable[str]) -> None:
+    """Refuse a word that begins no task, before anything else is said about the line; steps are looked at later.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = [*load_recipes(), *OURS]
+    bases = {name.partition(":")[0] for name in known}
+    for name in names:
+        if name.partition(":")[0] not in bases and not {"/", "*"} & {*name} and not name.startswith("_"):
+            raise explain_task(name, known, commands)
+
+
+def explain_task(word: str, tasks: Iterable[str], commands: Iterable[str]) -> UsageError:
     """The error for a word that is no task, no command and no file that a task writes."""
     commands, public = [*commands], [task for task in tasks if not task.startswith("_")]
     if word.startswith("-"):

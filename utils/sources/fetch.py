@@ -121,10 +121,10 @@ class _Fetcher:
 
     def begin(self, missing: list[Source]) -> None:
         """Say how much there is to fetch, and watch for the first answer."""
-        sizes = [source.size for source in missing]
-        total = None if None in sizes else sum(size for size in sizes if size is not None)
-        self.report(Event("plan", total=total, count=len(missing)))
         if missing:
+            sizes = [source.size for source in missing]
+            total = None if None in sizes else sum(size for size in sizes if size is not None)
+            self.report(Event("plan", total=total, count=len(missing)))
             self._warn.start()
 
     def report(self, event: Event) -> None:

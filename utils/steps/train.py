@@ -100,7 +100,7 @@ def _curve(tf: Any, epochs: int, steps: int) -> Any:
                 say(f"epoch {self.epoch + 1}/{epochs} {100 * self.seen // steps:3d} %  loss {logs['loss']:.4f}")
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            say(f"epoch {epoch + 1}/{epochs} done   loss {logs['loss']:.4f}  accuracy {100 * logs['accuracy']:.2f} %")
+            say(f"epoch {epoch + 1}/{epochs}: {100 * logs['accuracy']:.2f} % right, loss {logs['loss']:.4f}")
 
     return Curve()
 

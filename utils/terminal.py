@@ -135,7 +135,9 @@ class Screen:
         if self._console is None:
             from rich.console import Console
 
-            self._console = Console(file=self.out, highlight=False, markup=False, emoji=False)
+            # An exported COLUMNS may be of another terminal: this one is asked, each time.
+            own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+            self._console = Console(file=self.out, highlight=False, markup=False, emoji=False, _environ=own)
         return self._console
 
     def _start(self) -> None:

@@ -93,7 +93,7 @@ def test_a_misspelt_word_is_refused_with_what_was_meant(zoo: Checkout, line: str
     assert f"(did you mean '{meant}'?)" in done.stderr
     assert "\n  -> " in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.returncode in (2, 6)  # 6: of a BSP, as from everywhere else
+    assert done.returncode in (2, 4, 6)  # 4 and 6: of weights and BSPs, as from everywhere else
     assert done.stdout == ""
     assert made(zoo) == before
 

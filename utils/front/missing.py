@@ -9,8 +9,8 @@ from utils.errors import OfflineError
 from utils.front.outlook import find_missing
 from utils.graph.step import Step
 from utils.recipe.load import find_recipe
-from utils.sources.fetch import is_offline as is_network_off
 from utils.sources.source import Source, redact_url
+from utils.sources.source import is_offline as is_network_off
 from utils.terminal import format_size
 
 __all__ = ["LIST", "describe_missing", "is_offline"]

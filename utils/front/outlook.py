@@ -65,17 +65,14 @@ class Outlook:
     Attributes:
         needs: every step that is asked for, and the steps that it waits for.
         to_run: those that will run, unless what they read comes out as it was.
+        models: those of the steps that will run.
         missing: sources that are not in the cache.
     """
 
     needs: dict[str, set[str]] = field(default_factory=dict)
     to_run: set[str] = field(default_factory=set)
+    models: list[str] = field(default_factory=list)
     missing: list[Source] = field(default_factory=list)
-
-    @property
-    def models(self) -> list[str]:
-        """The models of the steps that will run."""
-        return list(dict.fromkeys(name.partition(":")[0] for name in self.needs if name in self.to_run))
 
 
 def look_ahead(tasks: Mapping[str, Any], selected: Iterable[str]) -> Outlook:
@@ -86,6 +83,7 @@ def look_ahead(tasks: Mapping[str, Any], selected: Iterable[str]) -> Outlook:
         outlook.needs[name] = needed
         if outlook.to_run & needed or not all(step.is_current() for step in found):
             outlook.to_run.add(name)
+            outlook.models += [step.model for step in found if step.model not in outlook.models]
             wanted += [source for step in found for source in step.fetches]
     outlook.missing = find_missing(wanted)
     return outlook

@@ -74,7 +74,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         self.screen.footer = self._foot
         if ahead.to_run and self.verbosity:
             models, current = ahead.models, len(ahead.needs) - len(ahead.to_run)
-            text = f"{len(ahead.to_run)} steps of {len(models)} model{'s' if len(models) > 1 else ''} to run"
+            text = f"{_steps(len(ahead.to_run))} of {len(models)} model{'s' if len(models) > 1 else ''} to run"
             text += f", {current} up to date" if current else ""
             for line in (text, outlook.describe_download(ahead.missing), *self._estimate()):
                 self.screen.write(line, fits=True)
@@ -140,9 +140,9 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         if self.failures:
             self._sum_up_failures(left_out)
         elif self._ran:
-            self.screen.write(f"done: {self._ran} steps run, {self._current} up to date, {seconds:.0f} s")
+            self.screen.write(f"done: {_steps(self._ran)} run, {self._current} up to date, {seconds:.0f} s")
         elif self._current:
-            self.screen.write(f"nothing to do: {self._current} steps are up to date")
+            self.screen.write(f"nothing to do: {_steps(self._current)} up to date")
         if self._ran and not self.failures and self.verbosity:
             for line in summary.name_next_commands([*self._ahead.needs]):
                 self.screen.write(line, fits=True)
@@ -163,7 +163,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         if lines := missing.describe_missing(failed):
             self.screen.write_error("\n".join(["", *lines]))
         models = sorted({failure["task"].name.partition(":")[0] for failure in self.failures})
-        self.screen.write(f"not finished: {', '.join(models)}; {self._ran} steps run, {self._current} up to date")
+        self.screen.write(f"not finished: {', '.join(models)}; {_steps(self._ran)} run, {self._current} up to date")
         if not offline:
             again = f"docker/run doit {' '.join(models[:4])}"
             self.screen.write(f"  -> finished steps are kept; when the cause is mended: {again}")
@@ -178,9 +178,9 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         guesses = {name: self._times.guess(name) for name in self._waiting}
         unknown = sum(seconds is None for seconds in guesses.values())
         if unknown == len(guesses):
-            return ["no estimate: these steps have not run here"]
+            return ["no estimate: these steps did not run here before"]
         text = f"{outlook.format_estimate(self._left_s())}, as before, {self.workers} steps at a time"
-        return [text, *([f"and {unknown} steps that have not run here"] if unknown else [])]
+        return [text, *([f"and {_steps(unknown)} that did not run here before"] if unknown else [])]
 
     def _left_s(self) -> float:
         guesses = {name: self._times.guess(name) or 0.0 for name in self._waiting}
@@ -196,9 +196,13 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         if not self._ahead.to_run or not self.screen.rows:
             return ""
         left = self._left_s()
-        text = f"{outlook.format_estimate(left)} left" if left > 0 else "time unknown: the first run here"
+        text = f"{outlook.format_estimate(left)} left" if left > 0 else "time unknown: they did not run here before"
         spent = format_duration(time.monotonic() - self._begin)
         return f"step {min(self._begun, len(self._ahead.to_run))} of {len(self._ahead.to_run)}, {text}, {spent} so far"
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _talks(task: Any) -> bool:

@@ -20,7 +20,7 @@ __all__ = [
     "explain_task",
 ]
 
-#: Variables that go on with a model's name.
+#: Variables that go on with a model's name; utils/model/own_weights.py looks at the name.
 _OF_MODELS = ("ZOO_WEIGHTS_", "ZOO_LICENCE_")
 
 _PLACES = ("dir", "oci", "hf")
@@ -35,15 +35,11 @@ def check_environment(environment: Mapping[str, str]) -> None:
     models = [prefix + name.upper() for prefix in _OF_MODELS for name in load_recipes()]
     fixed = [name for name in ENVIRONMENT if not name.endswith("_")]
     for name in sorted(environment):
-        if not name.startswith("ZOO_") or name in fixed or name in models:
+        if not name.startswith("ZOO_") or name in fixed or name.startswith(_OF_MODELS):
             continue
-        near = did_you_mean(name, [*fixed, *models])
-        if name.startswith(_OF_MODELS):
-            what, hint = f"{as_text(name)} belongs to no model", f"there are {', '.join(load_recipes())}"
-        else:
-            what = f"the variable {as_text(name)!r} is unknown"
-            hint = f"unset {as_text(name)}; `doit help variables` lists those that there are"
-        raise UsageError(f"{what}{near}", where="environment", hint=hint)
+        what = f"the variable {as_text(name)!r} is unknown{did_you_mean(name, [*fixed, *models])}"
+        hint = f"unset {as_text(name)}; `doit help variables` lists those that there are"
+        raise UsageError(what, where="environment", hint=hint)
 
 
 def check_place(to: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import limits, paths
-from utils.errors import BuildError, DataError, SourceError, storage_error
+from utils.errors import BuildError, DataError, SourceError, did_you_mean, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.schema import LoadTflite, Recipe
 from utils.sources.keep import is_kept, keep_file, take_file
@@ -134,7 +134,9 @@ def choose(recipes: Mapping[str, Recipe], path: str | None, licence: str | None,
     named = {f"{_PATH}{name.upper()}": name for name in recipes}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
-            raise SourceError(f"{key} belongs to no model", hint=f"there are {', '.join(sorted(named))}")
+            raise SourceError(
+                f"{key} belongs to no model{did_you_mean(key, named)}", hint=f"there are {', '.join(sorted(named))}"
+            )
     if path is not None and not path.strip():  # of an unset variable: it does not mean the published ones
         raise SourceError("no weights given", where="weights=", hint="weights=FILE, or leave weights= out")
     if path is not None or licence is not None:

@@ -21,10 +21,10 @@ from utils.sources import cache, http
 from utils.sources.http import Limits
 from utils.sources.part import Part, StoppedError, TryError
 from utils.sources.progress import Event, Report, Terminal
-from utils.sources.source import Address, Source, redact_url
+from utils.sources.source import Address, Source, is_offline, redact_url
 from utils.untrusted import as_text
 
-__all__ = ["fetch", "fetch_all", "is_offline"]
+__all__ = ["fetch", "fetch_all"]
 
 #: Seconds without any answer after which people hear of it.
 _PATIENCE_S = 12.0
@@ -34,11 +34,6 @@ _SILENCE_S = 8.0
 
 #: How many missing sources, or hosts, a message names.
 _SHOWN = 3
-
-
-def is_offline() -> bool:
-    """Whether ``ZOO_OFFLINE`` leaves no network but the mirror."""
-    return os.environ.get("ZOO_OFFLINE", "").lower() not in ("", "0", "no", "false")
 
 
 def fetch(source: Source, *, report: Report | None = None, limits: Limits | None = None) -> Path:

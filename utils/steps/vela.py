@@ -29,12 +29,12 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         (target.parent / "vela.json").write_text(files.dump_json(found), encoding="utf-8")
         npu_folder.install_npu_folder(recipe, folder)
     operators, summary = found["operators"], found["summary"]
+    for entry in compiled.cpu:
+        note(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
     say(
         f"{paths.relative(final / release.name)}/: {operators['npu']} of {operators['total']} operators on the NPU, "
         f"{summary['ms']:.3g} ms by Vela {release.vela}'s estimate"
     )
-    for entry in compiled.cpu:
-        note(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         row = self.screen.end(task.name)
         if row is not None:
             self._spent[task.name] = row.elapsed_s
-            if self.verbosity:
+            if self.verbosity and not _talks(task):
                 self.screen.write(self._line(task.name, f"{row.elapsed_s:6.1f} s  FAILED"), fits=True)
         is_offline = missing.is_offline(self._steps.get(task.name, []))
         if isinstance(fail, ProgramFailed) and fail.said and not is_offline:
@@ -150,7 +150,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
     def _sum_up_failures(self, left_out: list[Any]) -> None:
         offline = [entry["task"].name for entry in self.failures if entry["offline"]]
         if offline:
-            self.screen.write(f"FAILED {', '.join(offline)}: ZOO_OFFLINE is set, and sources are missing")
+            self.screen.write(f"FAILED {', '.join(sorted(offline))}: ZOO_OFFLINE is set, and sources are missing")
         for failure in self.failures:
             task, recent = failure["task"], failure["begun"] == self._begun
             if task not in left_out and not failure["offline"]:
@@ -164,7 +164,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             self.screen.write_error("\n".join(["", *lines]))
         models = sorted({failure["task"].name.partition(":")[0] for failure in self.failures})
         self.screen.write(f"not finished: {', '.join(models)}; {_steps(self._ran)} run, {self._current} up to date")
-        if not offline:
+        if not offline and not any(_talks(entry["task"]) for entry in self.failures):
             again = f"docker/run doit {' '.join(models[:4])}"
             self.screen.write(f"  -> finished steps are kept; when the cause is mended: {again}")
 

@@ -12,7 +12,7 @@ import stat
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = ["PIPE", "Event", "has_listener", "name_pipe", "parse_event", "send", "send_progress"]
 
@@ -26,6 +26,9 @@ _lock = threading.Lock()
 _last_s = 0.0
 
 
+Kind = Literal["say", "note", "progress"]
+
+
 @dataclass(frozen=True)
 class Event:
     """One line of the pipe.
@@ -37,7 +40,7 @@ class Event:
         total: 0 where it is unknown.
     """
 
-    kind: Literal["say", "note", "progress"]
+    kind: Kind
     text: str = ""
     done: float = 0
     total: float = 0
@@ -93,6 +96,8 @@ def parse_event(line: bytes) -> Event | None:
     """The event of a line; None where it is none, for example of a program that was killed in the middle."""
     try:
         found = json.loads(line)
+        if found["kind"] not in get_args(Kind):
+            return None
         return Event(found["kind"], str(found["text"]), float(found["done"]), float(found["total"]))
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -88,16 +88,14 @@ class Screen:
 
     @property
     def rows(self) -> list[Row]:
-        """The running steps."""
-        with self._lock:
-            return list(self._rows.values())
+        """The running steps; takes no lock: who draws holds rich's, and who writes waits for rich with ours."""
+        return list(self._rows.values())
 
     def progress(self, name: str, share: float | None, text: str) -> None:
         """Show how far a step is."""
-        with self._lock:
-            if row := self._rows.get(name):
-                row.share = row.share if share is None else share
-                row.text = text or row.text
+        if row := self._rows.get(name):
+            row.share = row.share if share is None else share
+            row.text = text or row.text
 
     def write(self, text: str, *, fits: bool = False) -> None:
         """Write lines above the rows; on a tty, one that should ``fit`` is cut at the terminal's width."""

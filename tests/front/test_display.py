@@ -216,3 +216,30 @@ print(share)
     assert done.returncode == 0, done.stderr
     print(f"share of a core: {100 * float(done.stdout):.2f} %")
     assert float(done.stdout) < 0.01
+
+
+def test_who_draws_and_who_writes_never_wait_for_each_other() -> None:
+    """Eight threads write and tell while a ninth draws all the time."""
+    code = """
+import faulthandler, threading
+from utils import terminal
+faulthandler.dump_traceback_later(60, exit=True)
+terminal._FRAMES_PER_S = 200
+screen = terminal.Screen()
+screen.footer = lambda: f"{len(screen.rows)} steps"
+def work(name):
+    for n in range(60):
+        screen.begin(terminal.Row(name, 3.0))
+        screen.progress(name, n / 60, "x")
+        screen.write(f"{name} {n}", fits=True)
+        screen.end(name)
+threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+screen.close()
+print("the end")
+"""
+    said = in_terminal(Checkout(ROOT), sys.executable, "-c", code, columns=80)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    lines = [line for line in re.split(r"[\r\n]+", plain) if re.fullmatch(r"t\d \d+", line)]
+    assert sorted(lines) == sorted(f"t{t} {n}" for t in range(8) for n in range(60))

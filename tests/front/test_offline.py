@@ -38,7 +38,7 @@ def sources() -> set[str]:
 
 
 def test_a_build_of_everything_says_in_few_lines_what_is_missing(offline: Run) -> None:
-    zoo, done = offline
+    _, done = offline
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) <= 38  # docker/run adds one or two
     assert re.search(
@@ -84,9 +84,9 @@ def served(project: Checkout) -> Iterator[tuple[Checkout, Server]]:
             data = f"source {number}".encode() * 50
             digest = hashlib.sha256(data).hexdigest()
             url = server.on(f"/files/{number}", full(data))
-            block = re.sub(r"urls = \[.*?\]", f'urls = ["{url}"]', block, count=1, flags=re.DOTALL)
-            block = re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{digest}"', block, count=1)
-            blocks[number] = re.sub(r"size = [0-9_]+", f"size = {len(data)}", block, count=1)
+            mine = re.sub(r"urls = \[.*?\]", f'urls = ["{url}"]', block, count=1, flags=re.DOTALL)
+            mine = re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{digest}"', mine, count=1)
+            blocks[number] = re.sub(r"size = [0-9_]+", f"size = {len(data)}", mine, count=1)
         recipe.write_text("".join(blocks))
         project.doit("mnist_nearest", env=ENV)
         yield project, server

@@ -38,10 +38,11 @@ _zoo() {
     values=(@VALUES@)
     options=(@OPTIONS@)
     if [[ $words[1] = *run && $CURRENT -eq 2 ]]; then tasks+=(doit pytest); fi
-    compadd -- $tasks
-    compadd -S '' -- $values
-    [[ $words[CURRENT] = -* ]] && compadd -- $options
-    _files
+    local none=1
+    compadd -- $tasks && none=0
+    compadd -S '' -- $values && none=0
+    if [[ $words[CURRENT] = -* ]]; then compadd -- $options && none=0; fi
+    if (( none )); then _files; fi
 }
 compdef _zoo doit docker/run ./docker/run
 """

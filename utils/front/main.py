@@ -105,15 +105,12 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
         except CmdParseError:
             options = {}  # the command is left out, and its options come first
         args = self.process_args(rest)
-        if args and args[0] in ("-h", "--help"):
-            args = ["help", *args[1:]]
+        if {"-h", "--help"} & {*args}:
+            args = ["help", *[word for word in args if not word.startswith("-") and word != "help"][:1]]
         name = args.pop(0) if args and args[0] in commands else "run"
         self._command = commands.get_plugin(name)(
             task_loader=loader, config=self.config, bin_name="doit", cmds=commands, opt_vals=options
         )
-        if name != "run" and any(word in ("-h", "--help") for word in args):
-            args = [name]
-            self._command = Help(task_loader=loader, config=self.config, bin_name="doit", cmds=commands)
         return int(self._command.parse_execute(args) or 0)
 
     def _task_names(self) -> list[str]:

@@ -1,30 +1,4 @@
-"""The task graph: reads ``recipes/``, yields tasks, does no work.
-
-doit                     every model of the zoo
-doit list                what can be built, a line each
-doit mnist_bilinear      one model
-doit mobilenet_v2 weights=FILE   the same network with your own weights
-doit demo                both upsampling models on digits that it draws: no download
-doit -n 1                one step at a time (otherwise one a core, at most four)
-doit vela                compile every int8 file in artifacts/ for the i.MX 93's NPU; builds none
-doit vela:MODEL bsp=BSP  one of them, for the BSP on your board (bsp=A,B: for several)
-doit vela:MODEL --require-npu      fail when an operator stays on the CPU
-doit compat:MODEL        where it will run, and what stands in the way
-doit list --all --status MODEL     every step, and whether it would run (R) or is up to date (U)
-doit clean MODEL         take away what was made of it
-
-doit new name=NAME like=MODEL      write a recipe for a new model, with a comment on each key
-
-doit lock                write what was built into artifacts.lock
-doit verify              build again in a clean folder, compare with artifacts.lock
-doit release version=X.Y.Z [models=NAME,NAME] [key=FILE] [--force]
-doit release:check path=FOLDER [pubkey=FILE] [with=FOLDER]
-doit publish version=X.Y.Z to=(dir:FOLDER | oci:FOLDER | oci://HOST/REPO | hf://ORG) [pubkey=FILE] [dry_run=1]
-doit mirror to=FOLDER [models=NAME,NAME]
-doit refetch source=FILE           forget the recorded hash of an unpinned source; the next doit fetches it again
-doit board target=virtual          run what was built on the virtual board
-doit board:MODEL target=root@HOST,root@OTHER:2222     run one model on boards over SSH
-"""
+"""The task graph: reads ``recipes/``, yields tasks, does no work. `doit help` says what to type."""
 
 import os
 import sys
@@ -33,20 +7,23 @@ from functools import partial
 from typing import Any
 
 from doit import doit_cmd, get_var
-from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 
 from utils import environment, paths, program
+from utils.front import main, stage
+from utils.front.action import run_program
+from utils.front.commands import MODEL_VARIABLES, OURS
+from utils.front.report import Report
+from utils.front.tasks import REQUIRE_NPU, broken_task, check_npu, compile_task, step_task
 from utils.graph import layout, plan
-from utils.graph.report import Report
 from utils.graph.step import Step
-from utils.graph.tasks import REQUIRE_NPU, broken_task, check_npu, compile_task, run_pinned, step_task
 from utils.model import own_weights
 from utils.npu import bsp
 from utils.recipe.load import read_recipes, refuse_broken
 
 program.prepare(dies_of_closed_pipe=True)
+main.take_over()
 doit_cmd.traceback = program.DoitTraceback
 try:
     paths.require_plain_root()
@@ -68,7 +45,7 @@ DOIT_CONFIG = {
     "reporter": Report,
     "num_process": environment.cores(),
     "par_type": "thread",  # every step is a process of its own already
-    "verbosity": 2,
+    "verbosity": 1,
 }
 
 
@@ -96,7 +73,7 @@ def task_vela() -> Iterator[Task]:
     def finish(require_npu: bool) -> TaskFailed | None:
         for name in models:
             if name not in built:
-                sys.stdout.write(f"vela: {name} is not built yet: doit {name}\n")
+                stage.find_screen().write(f"vela: {name} is not built yet: doit {name}")
         steps = [plan.vela_step(RECIPES[name], release) for name in built for release in BSPS]
         return check_npu(steps, require_npu)
 
@@ -132,49 +109,44 @@ def task_compat() -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "doc": f"where {name} will run, and what stands in the way",
-            "actions": [run_pinned(command)],
-            "io": {"capture": False},
+            "actions": [run_program(command, talks=True)],
         }
 
 
 def task_new() -> dict[str, Any]:
     """write a recipe for a new model: name=NAME like=MODEL"""
-    given = [f"{option}={value}" for option in ("name", "like") if (value := get_var(option)) is not None]
-    command = run_pinned([sys.executable, "-m", "utils.recipe.new", *given])
-    return {"actions": [command], "io": {"capture": False}}
+    given = [f"{option}={value}" for option in OURS["new"].variables if (value := get_var(option)) is not None]
+    command = [sys.executable, "-m", "utils.recipe.new", *given]
+    return {"actions": [run_program(command, talks=True)]}
 
 
-def _release(name: str, doc: str, *options: str, forces: bool = False) -> dict[str, Any]:
+def _release(name: str, *, forces: bool = False) -> dict[str, Any]:
     """A task that is a command of utils/release, with the ``name=value`` that the user gave."""
-    given = [f"{option}={value}" for option in options if (value := get_var(option)) is not None]
+    own = [option for option in OURS[name].variables if option not in MODEL_VARIABLES]
+    given = [f"{option}={value}" for option in own if (value := get_var(option)) is not None]
+    command = [sys.executable, "-m", "utils.release", name, *given]
 
-    def command(force: bool = False) -> list[str]:
-        return [sys.executable, "-m", "utils.release", name, *given, *(["force=1"] if force else [])]
+    def forced(force: bool) -> None:
+        if force:
+            command.append("force=1")
 
     return {
         "basename": name,
-        "doc": doc,
-        "actions": [CmdAction(command, shell=False, cwd=str(paths.ROOT), env=environment.pinned())],
+        "doc": OURS[name].summary,
+        "actions": [*([forced] if forces else []), run_program(command, talks=True)],
         "params": [{"name": "force", "long": "force", "type": bool, "default": False}] if forces else [],
-        "io": {"capture": False},
     }
 
 
 def task_release() -> Iterator[dict[str, Any]]:
     """Locking, verifying, releasing, publishing."""
-    yield _release("lock", "write what was built into artifacts.lock", "models")
-    yield _release("verify", "build again in a clean folder, compare with artifacts.lock", "models")
-    options = ("version", "models", "key", "boards")
-    yield _release("release", "make release/VERSION/: version=X.Y.Z", *options, forces=True)
-    yield _release("release:check", "hold a release against itself: path=FOLDER", "path", "pubkey", "with")
-    yield _release("publish", "publish a release: version=X.Y.Z to=PLACE", "version", "path", "pubkey", "to", "dry_run")
-    yield _release("mirror", "put all sources into a folder: to=FOLDER", "to", "models")
-    yield _release("refetch", "forget the recorded hash of an unpinned source: source=FILE", "source")
+    for name in ("lock", "verify", "release", "release:check", "publish", "mirror", "refetch"):
+        yield _release(name, forces=name == "release")
 
 
 def _board(doc: str, *words: str) -> dict[str, Any]:
-    run = CmdAction([sys.executable, "-m", "utils.board", *words], shell=False, cwd=str(paths.ROOT))
-    return {"basename": "board", "doc": doc, "actions": [run], "task_dep": ["_board"], "io": {"capture": False}}
+    run = run_program([sys.executable, "-m", "utils.board", *words], talks=True, pins=False)
+    return {"basename": "board", "doc": doc, "actions": [run], "task_dep": ["_board"]}
 
 
 def task_board() -> Iterator[dict[str, Any]]:

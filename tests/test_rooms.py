@@ -17,6 +17,7 @@ BELOW = {
     "recipe": {"", "sources", "npu"},
     "model": {"", "sources", "npu", "recipe"},
     "graph": {"", "sources", "npu", "recipe", "model"},
+    "front": {"", "sources", "npu", "recipe", "model", "graph"},
     "bundle": {"", "sources", "npu", "recipe", "model", "graph"},
     "steps": {"", "sources", "npu", "recipe", "model", "graph", "bundle"},
     "board": {"", "sources", "npu", "recipe", "model", "graph", "bundle"},

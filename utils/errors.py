@@ -3,6 +3,7 @@
 ::
 
     ZooError                 exit code 2   (the base; never raised itself)
+    ├── UsageError           exit code 2   a word on the command line, or a variable, is unknown; nothing was done
     ├── RecipeError          exit code 3   a recipe.toml is wrong
     ├── SourceError          exit code 4   a source cannot be fetched, or is not what it should be
     │   ├── OfflineError                   sources are missing and the network is off
@@ -46,6 +47,7 @@ __all__ = [
     "ReleaseError",
     "SourceError",
     "StorageError",
+    "UsageError",
     "ValidationError",
     "ZooError",
     "did_you_mean",
@@ -77,6 +79,10 @@ class ZooError(Exception):
         return "\n".join(lines)
 
 
+class UsageError(ZooError):
+    """A task, an option, a ``name=value`` or a variable is unknown; nothing was done."""
+
+
 class RecipeError(ZooError):
     """A recipe.toml is wrong: unknown key, wrong type, two recipes with one name."""
 
@@ -84,13 +90,20 @@ class RecipeError(ZooError):
 
 
 class SourceError(ZooError):
-    """A source cannot be fetched: every address failed."""
+    """A source cannot be fetched: every address failed.
+
+    Attributes:
+        details: every missing source with its addresses; the message names the first few.
+    """
 
     exit_code = 4
+    details: str = ""
 
 
 class OfflineError(SourceError):
-    """Sources are missing and the network is off; the message lists every one of them."""
+    """Sources are missing and the network is off."""
+
+    BEGINS: ClassVar[str] = "ZOO_OFFLINE is set, "
 
 
 class CorruptError(SourceError):
@@ -146,9 +159,19 @@ class BoardError(ZooError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name, as the end of a message that refuses ``word``; empty if none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """Suggest the nearest known names, as the end of a message that refuses ``word``; empty if none is near.
+
+    Names that begin with the whole word come first; if none is near, names that share a beginning. At most three.
+    """
+    folded = {name.lower().replace("-", "_"): name for name in known}
+    asked = word.lower().replace("-", "_")
+    near = [name for name in folded if len(asked) >= 3 and name.startswith(f"{asked}_")]
+    near = near or difflib.get_close_matches(asked, folded, n=1)
+    near = near or [name for name in folded if sorted(name) == sorted(asked)]  # two letters changed places
+    if not near and len(asked) >= 3:
+        near = [name for name in folded if name.startswith(asked) or (len(name) >= 4 and asked.startswith(name))]
+    names = [repr(folded[name]) for name in near[:3]]
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
 def storage_error(error: OSError, where: str = "") -> StorageError:

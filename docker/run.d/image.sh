@@ -182,7 +182,12 @@ run_in_docker() { # ARCH
 
     args=(--rm -i)
     bind "$root" /workspace
-    if [ -t 0 ] && [ -t 1 ]; then args+=(-t); fi
+    if [ -t 0 ] && [ -t 1 ]; then
+        args+=(-t)
+        for name in TERM NO_COLOR; do # how to draw there
+            [ -z "${!name-}" ] || args+=(-e "$name")
+        done
+    fi
     for access in write read; do
         for ((i = 0; i < ${#mounts[@]}; i += 3)); do
             [ "${mounts[i]}" != "$access" ] || mount_path "${mounts[@]:i:3}"

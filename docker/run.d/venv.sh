@@ -170,5 +170,10 @@ run_in_venv() { # WHY
     [ -z "${ZOO_CA-}" ] || export REQUESTS_CA_BUNDLE="$ca" SSL_CERT_FILE="$ca"
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
     cd "$root" || exit
+    start_ours
+    type -P -- "${words[0]}" >/dev/null || {
+        say "'${words[0]}' is no program, and no task -> docker/run doit list shows the tasks"
+        exit 127
+    }
     exec "${words[@]}"
 }

@@ -307,8 +307,11 @@ def test_if_one_model_fails_the_others_still_build(loaded: Checkout, loaded_once
     assert loaded.hashes("artifacts/segments/*") == loaded_once.checkout.hashes("artifacts/segments/*")
     offline = loaded.doit("colours", env={**ENV, "ZOO_OFFLINE": "1"})
     assert offline.returncode in FAILED
-    for said in ("cache and mirror lack 2 sources", f"{gone}/colours.h5", f"{gone}/red.jpg"):
-        assert said in offline.stderr
+    listed = (loaded.root / "build/missing.txt").read_text()
+    for name in ("colours.h5", "red.jpg"):
+        assert f"{name} of colours is missing" in offline.stderr
+        assert listed.count(f"{gone}/{name}#") == 1
+    assert len(listed.splitlines()) == 2
 
 
 def test_a_truncated_weights_file(loaded: Checkout, loaded_once: Loaded) -> None:

@@ -226,12 +226,12 @@ def test_doit_vela(with_vela: Checkout) -> None:
     # Damage is noticed and mended, in what one BSP has and in what all share.
     for name in ("README.md", f"{DEFAULT.name}/demo_nearest_int8_vela.tflite"):
         (folder / name).write_bytes(b"damaged")
-        assert "done in" in run(with_vela, "vela:demo_nearest")
+        assert "done: 1 step run" in run(with_vela, "vela:demo_nearest")
         assert with_vela.hashes("artifacts/demo_nearest/imx93/**/*.*") == first
 
     # A new card of the same model keeps what was compiled.
     with_vela.change("recipes/demo/recipe.toml", 'limitations = """', 'limitations = """Changed. ')
-    assert "1 steps run" in run(with_vela, "demo_nearest:card")
+    assert "1 step run" in run(with_vela, "demo_nearest:card")
     assert "Changed." in (folder.parent / "README.md").read_text()
     assert with_vela.hashes("artifacts/demo_nearest/imx93/**/*.*") == first
     assert files.sums_hold(folder.parent)

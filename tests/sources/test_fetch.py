@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from tests.support.servers import Server, body, full, redirect, stall, status
 from tests.support.sources import (
     DATA,
+    IMPATIENT,
     QUICK,
     ROOT,
     SHA,
@@ -31,6 +34,8 @@ from tests.support.sources import (
     until,
 )
 from utils.errors import CorruptError, OfflineError, SourceError
+from utils.sources import fetch as fetch_module
+from utils.sources import http
 from utils.sources.cache import cached, known_sha256
 from utils.sources.fetch import fetch_all
 from utils.sources.progress import Event
@@ -42,7 +47,8 @@ def test_fetch_and_then_the_cache(server: Server, cache: Path) -> None:
     path, events = get(wanted)
     assert path == cache / SHA == cached(wanted) == cached(wanted, verify=True)
     assert path.read_bytes() == DATA
-    assert [event.kind for event in events if event.kind != "bytes"] == ["start", "done"]
+    assert [event.kind for event in events if event.kind != "bytes"] == ["plan", "start", "done"]
+    assert events[0] == Event("plan", total=len(DATA), count=1)
     assert events[-1] == Event("done", "weights.bin", len(DATA), len(DATA), "127.0.0.1", SHA)
     assert [event.have for event in events if event.kind == "bytes"][-1] == len(DATA)
     assert partial(cache) == []
@@ -67,6 +73,60 @@ def test_several_at_once_and_all_failures_together(server: Server) -> None:
     assert "\n    it has no address\n  -> try again" in text
     assert "ZOO_MIRROR" in text
     assert fetch_all([]) == {}
+
+
+def test_the_message_names_a_few_and_the_details_all(server: Server) -> None:
+    wanted = [source(server.on(f"/{n}", status(404)), name=f"f{n}", sha256=f"{n:064}") for n in range(40)]
+    with pytest.raises(SourceError) as caught:
+        fetch_all(wanted, report=quiet, limits=QUICK)
+    assert len(str(caught.value).splitlines()) <= 10
+    assert "and 37 more" in str(caught.value)
+    assert all(f"sha256 {one.sha256}" in caught.value.details for one in wanted)
+
+
+def silent_url() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://localhost:{free.getsockname()[1]}/x"
+
+
+def test_a_dead_host_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = silent_url()
+    tries: list[str] = []
+    download = http.Client.download
+    monkeypatch.setattr(http.Client, "download", lambda *a: (tries.append(a[2]), download(*a))[1])
+    wanted = [source(f"{dead}{n}", name=f"f{n}", sha256=f"{n:064}") for n in range(40)]
+    events: list[Event] = []
+    with pytest.raises(SourceError, match=r"^40 sources cannot be had, for nothing answers:") as caught:
+        fetch_all(wanted, jobs=1, report=events.append, limits=QUICK)
+    assert len(tries) == QUICK.tries
+    assert said(events) == "warning: localhost: the connection was refused (4 tries); it is not asked again"
+    assert caught.value.details.count("not asked again") == 39
+
+
+def test_a_dead_host_does_not_keep_another_from_giving_the_file(server: Server) -> None:
+    dead = silent_url()
+    wanted = [source(f"{dead}{n}", server.on(f"/{n}", full(DATA[n:])), data=DATA[n:], name=f"f{n}") for n in range(5)]
+    assert len(fetch_all(wanted, report=quiet, limits=QUICK)) == 5
+
+
+def test_a_host_that_answers_with_an_error_is_not_dead(server: Server) -> None:
+    wanted = [source(server.on(f"/{n}", status(503)), name=f"f{n}", sha256=f"{n:064}") for n in range(2)]
+    with pytest.raises(SourceError, match=r"^2 sources cannot be had:") as caught:
+        fetch_all(wanted, jobs=1, report=quiet, limits=QUICK)
+    assert "not asked again" not in caught.value.details
+
+
+def test_it_says_soon_that_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetch_module._PATIENCE_S <= 15
+    monkeypatch.setattr(fetch_module, "_PATIENCE_S", 0.5)
+    events: list[Event] = []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        wanted = [source(f"http://127.0.0.1:{mute.getsockname()[1]}/x")]
+        with pytest.raises(SourceError):
+            fetch_all(wanted, report=events.append, limits=replace(IMPATIENT, tries=1))
+    assert "warning: nothing has answered for 0.5 s (asked 127.0.0.1): is there a network?" in said(events)
 
 
 def test_two_sources_with_one_name(server: Server) -> None:

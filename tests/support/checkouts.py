@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,10 +45,10 @@ class Checkout:
         return self.run(sys.executable, "-m", "doit", *arguments, env=env, timeout=timeout)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start doit in it, in a session of its own; what it and its steps say comes through one pipe."""
+        """Start doit in it, in a session of its own; all that it and its steps say comes through one pipe."""
         return subprocess.Popen(
-            [sys.executable, "-m", "doit", *arguments], cwd=self.root, env=clean_env(), start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [sys.executable, "-m", "doit", "-v", "2", *arguments], cwd=self.root, env=clean_env(),
+            start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
     def change(self, file: str, old: str, new: str) -> None:
@@ -110,4 +111,4 @@ def make_small(project: Checkout) -> Checkout:
 
 def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
     """Names of the steps that doit ran."""
-    return {line.split(" ... ")[0] for line in done.stdout.splitlines() if " ... " in line}
+    return set(re.findall(r"^\[ *[0-9]+/[0-9]+\] (\S+)", done.stdout, re.MULTILINE))

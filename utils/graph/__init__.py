@@ -1,4 +1,4 @@
-"""The task graph: which steps a model takes, when a step is current, what it left, and what doit says of it.
+"""The task graph: which steps a model takes, when a step is current, and what it left.
 
 May import ``model``, ``recipe``, ``sources``, ``npu`` and the ground.
 """

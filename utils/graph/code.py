@@ -38,6 +38,7 @@ __all__ = ["code_digest", "code_files", "forget_files"]
 HARNESS = frozenset(
     {
         "utils.errors",
+        "utils.events",
         "utils.graph.code",
         "utils.graph.plan",
         "utils.graph.record",
@@ -50,6 +51,7 @@ HARNESS = frozenset(
         "utils.sources.progress",
         "utils.sources.source",
         "utils.steps",
+        "utils.terminal",
     }
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import limits, paths
-from utils.errors import BuildError, DataError, SourceError, storage_error
+from utils.errors import BuildError, DataError, SourceError, did_you_mean, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.load import models_in
 from utils.recipe.schema import LoadTflite, Recipe
@@ -141,7 +141,9 @@ def choose(
     named = {f"{_PATH}{name.upper()}": name for name in (*recipes, *broken)}
     for key in os.environ:
         if key.startswith(_PATH) and key not in named:
-            raise SourceError(f"{key} names an unknown model", hint=f"use one of {', '.join(sorted(named))}")
+            raise SourceError(
+                f"{key} names an unknown model{did_you_mean(key, named)}", hint=f"use one of {', '.join(sorted(named))}"
+            )
     if path is not None and not path.strip():  # from an unset variable: the user did not mean the published weights
         raise SourceError("no weights given", where="weights=", hint="give weights=FILE, or leave weights= out")
     if path is not None or licence is not None:

@@ -63,7 +63,9 @@ def _mirror(options: Options) -> None:
     publish.refuse_credentials(to)
     if to.startswith(("dir:", "oci:")) or "://" in to:
         raise ReleaseError(f"{to!r} is not a folder", where="to=", hint="doit mirror to=FOLDER")
-    mirror.mirror(_path(options, "to"), _names(options))
+    listed = _path(options, "list") if "list" in options else None
+    found = _path(options, "from") if "from" in options else None
+    mirror.mirror(_path(options, "to"), _names(options), listed, found)
 
 
 def _refetch(options: Options) -> None:
@@ -77,7 +79,7 @@ def _refetch(options: Options) -> None:
 
 
 #: What is not left empty; an empty to= is refused where the places are known.
-_NAMES_A_PLACE = {"key", "pubkey", "path", "with"}
+_NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from"}
 
 #: Command -> what it runs, and the names it takes.
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
@@ -86,7 +88,7 @@ COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "release": (_release, {"version", "models", "key", "boards", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
-    "mirror": (_mirror, {"to", "models"}),
+    "mirror": (_mirror, {"to", "models", "list", "from"}),
     "refetch": (_refetch, {"source"}),
 }
 

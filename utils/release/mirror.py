@@ -9,30 +9,48 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from utils import files, limits, paths
-from utils.errors import storage_error
+from utils.errors import SourceError, storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
 from utils.sources import cache
 from utils.sources.fetch import fetch_all
-from utils.sources.source import Source
-from utils.untrusted import as_markdown, as_text
+from utils.sources.source import Source, redact_url
+from utils.untrusted import as_markdown, as_text, read_untrusted
 
 __all__ = ["mirror"]
 
 
-def mirror(to: Path, models: list[str]) -> None:
-    """Fetch the sources of ``models`` (none: the zoo) and copy them to ``to``; what is there already stays.
+def mirror(to: Path, models: list[str], listed: Path | None = None, found_in: Path | None = None) -> None:
+    """Fetch sources and copy them to ``to``; what is there already stays.
+
+    Args:
+        to: the folder.
+        models: whose sources; none: those of the zoo, or of all models where a list or a folder is given.
+        listed: a list of addresses, as ``build/missing.txt`` is: only these sources.
+        found_in: a folder of files that came by other means, under any name: what is among them is not fetched. Without
+            ``listed``, only what is among them, or in the cache, is copied.
 
     Raises:
         SourceError: sources cannot be fetched, or the folder's unpinned.json is damaged; nothing was copied.
         StorageError: the folder cannot be written.
     """
-    recipes = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
-    found = fetch_all(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
+    recipes = [find_recipe(name) for name in models]
+    recipes = recipes or [r for r in load_recipes().values() if r.group == "zoo" or listed or found_in]
+    wanted = dict.fromkeys(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
+    if listed:
+        wanted = dict.fromkeys(select_listed(wanted, listed))
+    if found_in:
+        taken = adopt_files(found_in, wanted)
+        print(f"{found_in}: {taken} files are sources of the zoo")
+        if not listed:
+            wanted = dict.fromkeys(source for source in wanted if cache.cached(source) is not None)
+    found = fetch_all(wanted)
     try:
         to.mkdir(parents=True, exist_ok=True)
         cache.load_records(to)  # a damaged one is told before anything is copied
@@ -43,6 +61,52 @@ def mirror(to: Path, models: list[str]) -> None:
         raise storage_error(error) from error
     print(f"{to}: {len(rows)} files, {size / 1e6:,.1f} MB, {copied} of them new")
     print(f"where there is no network: ZOO_MIRROR={to} ZOO_OFFLINE=1 doit")
+
+
+def select_listed(sources: Iterable[Source], listed: Path) -> list[Source]:
+    """The sources that a list of addresses names.
+
+    Raises:
+        SourceError: the list cannot be read, or names an address that no recipe has.
+    """
+    text = read_untrusted(listed, where=str(listed), error=SourceError, most=limits.LIST_BYTES).decode(
+        "utf-8", "replace"
+    )
+    by_url = {redact_url(url): source for source in sources for url in source.urls}
+    found = []
+    for line in filter(None, (line.strip().partition("#")[0] for line in text.splitlines())):
+        if line not in by_url:
+            hint = (
+                "make the list again with the checkout that you build in: ZOO_OFFLINE=1 doit writes build/missing.txt"
+            )
+            raise SourceError(f"no recipe has the address {as_text(line)}", where=str(listed), hint=hint)
+        found.append(by_url[line])
+    return found
+
+
+def adopt_files(folder: Path, sources: Iterable[Source]) -> int:
+    """Copy the sources among a folder's files into the cache, whatever their names; how many there were.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    by_size: dict[int | None, list[Source]] = {}
+    for source in sources:
+        by_size.setdefault(source.size, []).append(source)
+    taken: set[Source] = set()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        for source in (*by_size.get(file.stat().st_size, []), *by_size.get(None, [])):
+            if source in taken or not (source.sha256 or source.md5) or cache.find_fault(file, source):
+                continue
+            part = cache.part_path(source, alone=False)
+            with cache.storing(part):
+                part.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, part)
+            known = cache.with_recorded_hash(source)
+            cache.install_part(part, source, known, lambda _: time.sleep(0.05))
+            taken.add(source)
+            break
+    return len(taken)
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -20,9 +21,19 @@ from utils.sources import cache, http
 from utils.sources.http import Limits
 from utils.sources.part import Part, StoppedError, TryError
 from utils.sources.progress import Event, Report, Terminal
-from utils.sources.source import Address, Source, redact_url
+from utils.sources.source import Address, Source, is_offline, redact_url
+from utils.untrusted import as_text
 
 __all__ = ["fetch", "fetch_all"]
+
+#: Seconds without any answer after which people hear of it.
+_PATIENCE_S = 12.0
+
+#: Seconds after which a host that does not answer is not tried again.
+_SILENCE_S = 8.0
+
+#: How many missing sources, or hosts, a message names.
+_SHOWN = 3
 
 
 def fetch(source: Source, *, report: Report | None = None, limits: Limits | None = None) -> Path:
@@ -45,9 +56,9 @@ def fetch_all(
         The file of each source, in their order.
 
     Raises:
-        OfflineError: ``ZOO_OFFLINE`` is set and sources are missing; lists all of them.
+        OfflineError: ``ZOO_OFFLINE`` is set and sources are missing; ``details`` lists all of them.
         CorruptError: every source that failed was offered with a wrong size, hash or format somewhere.
-        SourceError: sources cannot be had (lists all, with every address and its failure), or
+        SourceError: sources cannot be had (``details`` lists all, with every address and its failure), or
             ``ZOO_MIRROR`` is no mirror.
         StorageError: the cache cannot be written.
     """
@@ -55,6 +66,7 @@ def fetch_all(
     if not wanted:
         return {}
     fetcher = _Fetcher(report or Terminal(), limits or Limits())
+    fetcher.begin([source for source in wanted if cache.cached(source) is None])
     found: dict[Source, Path] = {}
     missing: list[_MissingError] = []
     try:
@@ -73,7 +85,8 @@ def fetch_all(
     finally:
         fetcher.close()
     if missing:
-        raise _summary(sorted(missing, key=lambda one: wanted.index(one.source)), fetcher.offline)
+        order = {source: number for number, source in enumerate(wanted)}
+        raise _summary(sorted(missing, key=lambda one: order[one.source]), fetcher)
     return {source: found[source] for source in wanted}
 
 
@@ -90,11 +103,29 @@ class _Fetcher:
     """One ``fetch_all``: its settings and its connections."""
 
     def __init__(self, report: Report, limits: Limits) -> None:
-        self.report, self.limits = report, limits
-        self.offline = os.environ.get("ZOO_OFFLINE", "").lower() not in ("", "0", "no", "false")
+        self._tell, self.limits = report, limits
+        self.offline = is_offline()
         self._client = http.Client(limits, follow_redirects=not self.offline)
         self._stop = threading.Event()
         self._mirror_is_dead = False  # it does not answer
+        self.dead: dict[str, str] = {}  # hosts that do not answer, and why
+        self.has_answer = False  # a host has answered, or a file is a copy
+        self._asked: dict[str, None] = {}  # hosts, in their order
+        self._warn = threading.Timer(_PATIENCE_S, self._say_nothing_answers)
+        self._warn.daemon = True
+
+    def begin(self, missing: list[Source]) -> None:
+        """Say how much there is to fetch, and watch for the first answer."""
+        if missing:
+            sizes = [source.size for source in missing]
+            total = None if None in sizes else sum(size for size in sizes if size is not None)
+            self.report(Event("plan", total=total, count=len(missing)))
+            self._warn.start()
+
+    def report(self, event: Event) -> None:
+        """Pass an event on."""
+        self.has_answer = self.has_answer or event.kind in ("start", "bytes", "done")
+        self._tell(event)
 
     def abort(self) -> None:
         """End every running thread soon, also one that waits for bytes."""
@@ -102,7 +133,13 @@ class _Fetcher:
         self._client.abort()
 
     def close(self) -> None:
+        self._warn.cancel()
         self._client.close()
+
+    def _say_nothing_answers(self) -> None:
+        if not self.has_answer and self._asked:
+            asked = ", ".join(as_text(host) for host in [*self._asked][:_SHOWN])
+            self._say(f"warning: nothing has answered for {_PATIENCE_S:g} s (asked {asked}): is there a network?")
 
     def fetch(self, source: Source) -> Path:
         if path := cache.cached(source, verify=True):
@@ -116,10 +153,16 @@ class _Fetcher:
             mirrored = self._recorded_by(mirror, source) if mirror and not known.sha256 else known
             missing = _MissingError(source, mirrored.sha256)
             for address in self._addresses(mirrored, mirror):
+                if not address.is_mirror and (why := self.dead.get(address.label)):
+                    missing.failures.append((address, TryError(f"{why}; not asked again", is_silent=True)))
+                    continue
                 try:
                     return self._fetch_from(address, source, mirrored if address.is_mirror else known, alone=alone)
                 except TryError as error:
                     missing.failures.append((address, error))
+                    self.has_answer = self.has_answer or not error.is_silent
+                    if error.is_silent and not address.is_mirror:
+                        self._note_dead(address.label, error.why)
                     if address.is_mirror and not error.is_absent:
                         self._say(f"warning: {source.name}: {address}: {error.why}; not used")
                         # A dead mirror would cost each of hundreds of files all its tries.
@@ -127,6 +170,12 @@ class _Fetcher:
                         self._mirror_is_dead = self._mirror_is_dead or (silent and not self.offline)
             self.report(Event("failed", source.name, key=source.key))
             raise missing
+
+    def _note_dead(self, host: str, why: str) -> None:
+        """Remember a host that does not answer: it would cost each of hundreds of files all its tries."""
+        if host not in self.dead:
+            self.dead[host] = why
+            self._say(f"warning: {as_text(host)}: {why}; it is not asked again")
 
     def _drop_damaged(self, known: Source) -> None:
         if known.sha256 and (file := cache.whole_path(known.sha256)).exists():
@@ -158,21 +207,23 @@ class _Fetcher:
         return path
 
     def _fill(self, part: Part, address: Address, source: Source) -> None:
-        tries = self.limits.tries
+        tries, begin = self.limits.tries, time.monotonic()
         for tried in range(1, tries + 1):
             try:
                 if isinstance(address.place, Path):
                     part.copy_from(address.place)
                 else:
+                    self._asked.setdefault(address.label if not address.is_mirror else "the mirror")
                     self._client.download(address, address.place, part)
                 return
             except TryError as error:
                 if error.is_corrupt and source.unpinned and part.known.sha256:
                     error.why += f"; {_forget(source)}"
-                if not error.can_retry:
+                gives_up = error.is_silent and time.monotonic() - begin >= _SILENCE_S
+                if not error.can_retry or (gives_up and tried == 1):
                     raise
-                if tried == tries:
-                    raise replace(error, why=f"{error.why} ({tries} tries)") from None
+                if gives_up or tried == tries:
+                    raise replace(error, why=f"{error.why} ({tried} tries)") from None
                 self._sleep(self.limits.backoff_s * 2 ** (tried - 1) if error.wait_s is None else error.wait_s)
 
     def _recorded_by(self, mirror: Path | str, source: Source) -> Source:
@@ -204,25 +255,43 @@ def _forget(source: Source) -> str:
     return f"`doit refetch source={source.name}` forgets it, and takes what is there next time"
 
 
-def _summary(missing: list[_MissingError], offline: bool) -> SourceError:
-    lines = []
-    for one in missing:
-        size = "size unknown" if one.source.size is None else f"{one.source.size} bytes"
-        known = f"sha256 {one.sha256}" if one.sha256 else "no sha256 published"
-        md5 = f", md5 {one.source.md5}" if one.source.md5 else ""
-        lines.append(f"  {one.source.name}: {size}, {known}{md5}")
-        lines += [f"    {address}: {error.why}" for address, error in one.failures]
-        lines += [f"    {redact_url(url)}" for url in one.source.urls if offline]
-        lines += ["    it has no address"] if not one.failures and not offline else []
-    text, number = "\n".join(lines), f"{len(missing)} source{'s' if len(missing) > 1 else ''}"
+def _summary(missing: list[_MissingError], fetcher: _Fetcher) -> SourceError:
+    """The error for what is missing: the first few in full, and ``details`` with all of them."""
+    entries = [_describe(one, offline=fetcher.offline) for one in missing]
+    number = f"{len(missing)} source{'s' if len(missing) > 1 else ''}"
+    more = f"\n  and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    text = "\n".join(entries[:_SHOWN]) + more
     hint = "put each file in a folder, named by its sha256, and set ZOO_MIRROR to that folder"
     if not all(one.sha256 for one in missing):
         hint += "; where no sha256 is known, set ZOO_MIRROR to the cache of a machine that has fetched it"
-    if offline:
-        return OfflineError(f"ZOO_OFFLINE is set, and cache and mirror lack {number}:\n{text}", hint=hint)
-    corrupt = all(any(error.is_corrupt for _, error in one.failures) for one in missing)
-    kind = CorruptError if corrupt else SourceError
-    return kind(f"{number} cannot be had:\n{text}", hint=f"try again (what has arrived is kept), or {hint}")
+    if fetcher.offline:
+        error: SourceError = OfflineError(
+            f"{OfflineError.BEGINS}and cache and mirror lack {number}:\n{text}", hint=hint
+        )
+    else:
+        corrupt = all(any(error.is_corrupt for _, error in one.failures) for one in missing)
+        kind = CorruptError if corrupt else SourceError
+        silent = fetcher.dead and not fetcher.has_answer
+        what = f"{number} cannot be had" + (", for nothing answers" if silent else "")
+        hint = (
+            f"check the network and its proxy, or {hint}"
+            if silent
+            else f"try again (what has arrived is kept), or {hint}"
+        )
+        error = kind(f"{what}:\n{text}", hint=hint)
+    error.details = "\n".join(entries)
+    return error
+
+
+def _describe(one: _MissingError, *, offline: bool) -> str:
+    size = "size unknown" if one.source.size is None else f"{one.source.size} bytes"
+    known = f"sha256 {one.sha256}" if one.sha256 else "no sha256 published"
+    md5 = f", md5 {one.source.md5}" if one.source.md5 else ""
+    lines = [f"  {one.source.name}: {size}, {known}{md5}"]
+    lines += [f"    {address}: {error.why}" for address, error in one.failures]
+    lines += [f"    {redact_url(url)}" for url in one.source.urls if offline]
+    lines += ["    it has no address"] if not one.failures and not offline else []
+    return "\n".join(lines)
 
 
 def _find_mirror() -> Path | str | None:

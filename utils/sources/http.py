@@ -116,7 +116,7 @@ class Client:
     def _get(self, url: str, headers: dict[str, str] | None = None) -> requests.Response:
         timeout = (self._limits.connect_s, self._limits.read_s)
         follow = self._follow_redirects
-        with _contained(self._limits):
+        with _contained(self._limits, before_answer=True):
             return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
 
     def _read_body(self, response: requests.Response) -> Iterator[bytes]:
@@ -235,12 +235,29 @@ def _shut_down(response: requests.Response) -> None:
 
 
 @contextmanager
-def _contained(limits: Limits) -> Iterator[None]:
+def _contained(limits: Limits, *, before_answer: bool = False) -> Iterator[None]:
     """Turn any exception of the libraries into a failure of this address: their list is not documented."""
     try:
         yield
     except Exception as error:
-        raise _explain(error, limits) from None
+        failure = _explain(error, limits)
+        failure.is_silent = before_answer and failure.why in _silences(limits)
+        raise failure from None
+
+
+def _silences(limits: Limits) -> tuple[str, ...]:
+    """What is said of a host that did not answer at all."""
+    return (
+        _NO_PROXY,
+        _UNKNOWN,
+        _REFUSED,
+        f"no connection within {limits.connect_s:g} s",
+        f"no data for {limits.read_s:g} s",
+    )
+
+
+_NO_PROXY, _UNKNOWN = "the proxy refused or cannot be reached", "the host name is unknown"
+_REFUSED = "the connection was refused"
 
 
 def _explain(error: Exception, limits: Limits) -> TryError:
@@ -258,11 +275,11 @@ def _explain(error: Exception, limits: Limits) -> TryError:
         (isinstance(error, errors.TooManyRedirects), "its redirects form a loop", False),
         (certificate, "its TLS certificate is not trusted (REQUESTS_CA_BUNDLE names a site's own CA)", False),
         (isinstance(error, no_address), "the address, or its redirect, is not http(s)", False),
-        (isinstance(error, errors.ProxyError), "the proxy refused or cannot be reached", True),
+        (isinstance(error, errors.ProxyError), _NO_PROXY, True),
         (isinstance(error, errors.ConnectTimeout), f"no connection within {limits.connect_s:g} s", True),
         (silent, f"no data for {limits.read_s:g} s", True),
-        ("NameResolutionError" in text or "Failed to resolve" in text, "the host name is unknown", True),
-        ("Connection refused" in text, "the connection was refused", True),
+        ("NameResolutionError" in text or "Failed to resolve" in text, _UNKNOWN, True),
+        ("Connection refused" in text, _REFUSED, True),
         # The errors of requests are OSErrors.
         (not isinstance(error, (OSError, urllib3.exceptions.HTTPError)), "its answer is not valid HTTP", False),
     ):

@@ -33,6 +33,7 @@ class TryError(Exception):
     wait_s: float | None = None  # None: back off
     is_corrupt: bool = False
     is_absent: bool = False  # the address does not have the file: no warning
+    is_silent: bool = False  # the host did not answer at all: it will not have other files either
 
     def __post_init__(self) -> None:
         self.why = as_text(self.why)

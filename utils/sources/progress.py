@@ -1,30 +1,38 @@
-"""Progress: what a fetch reports, and how a terminal shows it."""
+"""Progress: what a fetch reports, and how people hear of it.
+
+The doit that runs a download draws its bar (``utils/events.py``); a program that was started by hand writes lines.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TextIO
+from typing import Literal, Protocol, TextIO
 
-__all__ = ["Event", "Report", "Terminal", "format_size"]
+from utils import events
+from utils.terminal import format_size
 
-_LARGE_BYTES = 1_000_000  # without a tty, smaller files get no line at their start
+__all__ = ["Event", "Report", "Terminal"]
+
+_LARGE_BYTES = 1_000_000  # smaller files get no line at their start
 
 
 @dataclass(frozen=True)
 class Event:
     """One step of a fetch: ``say`` carries a sentence, the others the file and where it comes from.
 
-    ``name`` is for people; ``key``, the source's own, tells two files of one name apart.
+    ``plan`` comes first: ``count`` files, of ``total`` bytes together. ``name`` is for people; ``key``, the source's
+    own, tells two files of one name apart.
     """
 
-    kind: Literal["start", "bytes", "done", "failed", "say"]
-    name: str
+    kind: Literal["plan", "start", "bytes", "done", "failed", "say"]
+    name: str = ""
     have: int = 0  # bytes so far
     total: int | None = None  # bytes
     text: str = ""
     key: str = ""
+    count: int = 0  # files
 
 
 class Report(Protocol):
@@ -35,54 +43,51 @@ class Report(Protocol):
 
 
 class Terminal:
-    """Progress for a person: a bar for each running file on a tty, plain lines elsewhere."""
+    """Progress for people: to the doit that draws, or else lines on a stream."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        """Write to ``stream`` (stderr if None)."""
-        self._stream = stream or sys.stderr
-        self._bars: dict[str, Any] = {}
+        """Write to ``stream``; None: to doit, or to stderr where no doit listens."""
+        self._stream = stream
+        self._have: dict[str, int] = {}  # bytes of each file
+        self._plan = Event("plan")
+        self._done = 0  # files
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         with self._lock:
-            tty = self._stream.isatty()
-            if tty:
-                self._draw_bar(event)
-            if event.kind == "say":
-                self._write_line(event.text)
-            elif event.kind == "done":
-                self._write_line(f"fetched {event.name} {format_size(event.have)} from {event.text}")
-            elif event.kind == "start" and not tty and (event.total is None or event.total >= _LARGE_BYTES):
-                resumed = f", going on after {format_size(event.have)}" if event.have else ""
-                self._write_line(f"fetching {event.name} {format_size(event.total)} from {event.text}{resumed}")
+            if self._stream is None and events.has_listener():
+                self._send(event)
+            else:
+                self._print(event)
 
-    def _draw_bar(self, event: Event) -> None:
-        from tqdm import tqdm
-
-        if event.kind in ("done", "failed"):
-            if bar := self._bars.pop(event.key, None):
-                bar.close()
-        elif event.kind == "bytes":
-            if event.key not in self._bars:
-                shape: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False}
-                self._bars[event.key] = tqdm(total=event.total, desc=event.name, file=self._stream, **shape)
-            self._bars[event.key].update(event.have - self._bars[event.key].n)
-
-    def _write_line(self, text: str) -> None:
-        if self._bars:
-            from tqdm import tqdm
-
-            tqdm.write(text, file=self._stream)
+    def _send(self, event: Event) -> None:
+        if event.kind == "plan":
+            self._plan = event
+        elif event.kind == "say":
+            events.send(events.Event("note", event.text))
         else:
-            print(text, file=self._stream, flush=True)
+            self._done += event.kind == "done"
+            self._have[event.key] = event.have if event.kind != "failed" else 0
+            if event.kind == "done":
+                events.send(events.Event("say", _fetched(event)))
+        if event.kind != "say":
+            have, total = sum(self._have.values()), self._plan.total
+            of = "" if total is None else f" of {format_size(total)}"
+            text = f"{self._done} of {self._plan.count} files, {format_size(have)}{of}"
+            events.send_progress(have if total else self._done, total or self._plan.count, text)
+
+    def _print(self, event: Event) -> None:
+        stream = self._stream or sys.stderr
+        if event.kind == "say":
+            print(event.text, file=stream, flush=True)
+        elif event.kind == "done":
+            print(_fetched(event), file=stream, flush=True)
+        elif event.kind == "start" and (event.total is None or event.total >= _LARGE_BYTES):
+            resumed = f", going on after {format_size(event.have)}" if event.have else ""
+            text = f"fetching {event.name} {format_size(event.total)} from {event.text}{resumed}"
+            print(text, file=stream, flush=True)
 
 
-def format_size(size: int | None) -> str:
-    """Return a size in bytes as a person reads it."""
-    if size is None:
-        return "of unknown size"
-    for unit, name in ((1_000_000, "MB"), (1000, "kB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"
+def _fetched(event: Event) -> str:
+    return f"fetched {event.name} {format_size(event.have)} from {event.text}"

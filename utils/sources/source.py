@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from utils.untrusted import as_text
 
-__all__ = ["Address", "Source", "hash_url", "is_loopback", "is_protected", "redact_url", "split_url"]
+__all__ = ["Address", "Source", "hash_url", "is_loopback", "is_offline", "is_protected", "redact_url", "split_url"]
 
 _SECRET = re.compile(r"([^&=]*(?:token|key|sig|secret|pass|auth|cred)[^&=]*)=[^&]*", re.IGNORECASE)
 
@@ -71,6 +72,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_offline() -> bool:
+    """Return whether ``ZOO_OFFLINE`` leaves no network but the mirror."""
+    return os.environ.get("ZOO_OFFLINE", "").lower() not in ("", "0", "no", "false")
 
 
 def is_protected(url: str) -> bool:

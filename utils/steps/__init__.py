@@ -19,18 +19,35 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from utils import environment, paths, program
+from utils import environment, events, paths, program
 from utils.errors import BuildError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
 from utils.recipe.load import find_recipe, forget_recipes
 
-__all__ = ["main", "say"]
+__all__ = ["main", "note", "say", "show_progress"]
 
 
 def say(text: str) -> None:
-    """Tell the user how far the step is; one line, with the step's name before it."""
-    print(f"{':'.join(sys.argv[1:])} {text}", file=sys.__stdout__, flush=True)  # also while a converter is hushed
+    """Tell who watches how far the step is; one line. The last one stands in the line of the finished step."""
+    _tell(events.Event("say", text))
+
+
+def note(text: str) -> None:
+    """Tell what the user should know even where nobody watches."""
+    _tell(events.Event("note", text))
+
+
+def show_progress(done: float, total: float, text: str = "") -> None:
+    """Show how much of the step is done, in any unit; costs next to nothing, and nothing where nobody watches."""
+    events.send_progress(done, total, text)
+
+
+def _tell(event: events.Event) -> None:
+    if not events.send(event):
+        print(
+            f"{':'.join(sys.argv[1:])} {event.text}", file=sys.__stdout__, flush=True
+        )  # also while a converter is hushed
 
 
 def main(work: Work) -> None:
@@ -56,7 +73,7 @@ def main(work: Work) -> None:
         loaded = step.code_digests()
         if step.code_changed_since(_STARTED_NS):
             _start_anew()
-        with record.locked(step.record, lambda: say("waits: another doit runs this step")):
+        with record.locked(step.record, lambda: note("waits: another doit runs this step")):
             _hush(said.with_suffix(".log"))  # only now: until here it was another's
             with contextlib.suppress(OSError):
                 said.unlink(missing_ok=True)
@@ -74,7 +91,8 @@ def main(work: Work) -> None:
                 raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}")
             with record.writing(step.record, step.key(), step.writes) as outputs:
                 work(recipe, step, outputs)
-        say(f"done in {time.monotonic() - begin:.1f} s")
+        if not events.has_listener():
+            say(f"done in {time.monotonic() - begin:.1f} s")
     except BaseException as error:
         program.end(error, f"{model}:{name}", lambda known: _note(said, f"{known}\n"))
 

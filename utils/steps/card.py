@@ -17,7 +17,7 @@ from utils.graph.step import Step
 from utils.model import datasets, preprocess
 from utils.npu import compat
 from utils.recipe.schema import Recipe
-from utils.steps import main, say
+from utils.steps import main, note, say
 
 #: The text of the card; its own file, so that words can change without code.
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -49,7 +49,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     (folder / "utils" / "example.py").write_text(bundle.OLD_PATH_SCRIPT, encoding="utf-8")
     boards, unreadable = board_report.load_records(recipe, folder)
     for error in unreadable:
-        say(f"left out: {error.where}: {error.what} -> {error.hint}")
+        note(f"left out: {error.where}: {error.what} -> {error.hint}")
     text = _text(recipe, facts, graph, compat=examined, boards=boards_part(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")

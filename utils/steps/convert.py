@@ -21,7 +21,7 @@ from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, expectations, network, preprocess, saved_model
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
-from utils.steps import main, say
+from utils.steps import main, say, show_progress
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
@@ -68,6 +68,7 @@ def _inputs(recipe: Recipe, images: Any) -> Iterator[Any]:
         if time.monotonic() - begin > 10:
             say(f"calibrated on {number} of {len(images)} images")
             begin = time.monotonic()
+        show_progress(number, len(images), f"calibrated on {number} of {len(images)} images")
         yield preprocess.tensor_of(image[np.newaxis], recipe.input)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from utils import files
+from utils.errors import SourceError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.recipe.schema import Recipe
@@ -21,7 +23,11 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     own = step.own
     if own:
         own.keep()
-    found = fetch_all(step.fetches)
+    try:
+        found = fetch_all(step.fetches)
+    except SourceError as error:
+        os.write(2, f"{error.details}\n".encode())  # the step's log: the message names the first few
+        raise
     facts: dict[str, Any] = {}
     for key, entry in recipe.sources.items():
         if entry.source() in step.fetches:

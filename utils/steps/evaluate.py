@@ -17,7 +17,7 @@ from utils.graph.step import Step
 from utils.model import datasets, preprocess
 from utils.recipe.fields import Variant
 from utils.recipe.schema import Recipe
-from utils.steps import main, say
+from utils.steps import main, say, show_progress
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
@@ -45,6 +45,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         for count, score, answer in zip(counts, scores, answers, strict=True):
             count.add(index, truth, answer if not examples.masks else _resized(answer, truth.shape))
             count.compare(score, scores[0], answer, answers[0])
+        show_progress(index + 1, len(examples.images), f"{index + 1} of {len(examples.images)} images")
         if time.monotonic() - begin > 10:
             say(f"{index + 1} of {len(examples.images)} images")
             begin = time.monotonic()

@@ -12,7 +12,7 @@ from utils.graph import record
 from utils.graph.step import Step
 from utils.model import datasets, network, preprocess
 from utils.recipe.schema import Recipe, Train
-from utils.steps import main, say
+from utils.steps import main, say, show_progress
 
 #: Training steps that TensorFlow runs between two looks at Python: a third less time an epoch.
 BLOCK = 50
@@ -94,11 +94,13 @@ def _curve(tf: Any, epochs: int, steps: int) -> Any:
                 self.points[key].append(round((total - self.sums[key]) / count, 5))
                 self.sums[key] = total
             self.seen = done
+            whole = self.epoch * steps + done
+            show_progress(whole, epochs * steps, f"epoch {self.epoch + 1}/{epochs}, loss {logs['loss']:.4f}")
             if (10 * self.seen) // steps != (10 * (self.seen - count)) // steps and self.seen < steps:
                 say(f"epoch {self.epoch + 1}/{epochs} {100 * self.seen // steps:3d} %  loss {logs['loss']:.4f}")
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            say(f"epoch {epoch + 1}/{epochs} done   loss {logs['loss']:.4f}  accuracy {100 * logs['accuracy']:.2f} %")
+            say(f"epoch {epoch + 1}/{epochs}: {100 * logs['accuracy']:.2f} % right, loss {logs['loss']:.4f}")
 
     return Curve()
 

@@ -12,14 +12,14 @@ from utils.graph import layout, plan, record
 from utils.graph.step import Step
 from utils.npu import bsp, vela
 from utils.recipe.schema import Recipe
-from utils.steps import main, say
+from utils.steps import main, note, say
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Compile, and put the folder ``imx93`` into the bundle in one move."""
     release = bsp.find_bsp(step.name.removeprefix("vela-"))
     model, final = layout.npu_file(recipe.name), layout.npu_folder(recipe.name)
-    with record.locked(plan.step_of(recipe, "card").record, lambda: say("waits: the card is being made")):
+    with record.locked(plan.step_of(recipe, "card").record, lambda: note("waits: the card is being made")):
         folder = outputs.staging / final.name
         npu_folder.keep_others(final, folder, release, files.sha256(model))
         target = folder / release.name / f"{recipe.name}_int8_vela.tflite"
@@ -29,12 +29,12 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         (target.parent / "vela.json").write_text(files.dump_json(found), encoding="utf-8")
         npu_folder.install_npu_folder(recipe, folder)
     operators, summary = found["operators"], found["summary"]
+    for entry in compiled.cpu:
+        note(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
     say(
         f"{paths.relative(final / release.name)}/: {operators['npu']} of {operators['total']} operators on the NPU, "
         f"{summary['ms']:.3g} ms by Vela {release.vela}'s estimate"
     )
-    for entry in compiled.cpu:
-        say(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
 
 
 if __name__ == "__main__":

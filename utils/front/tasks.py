@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from doit.action import CmdAction
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 
-from utils import environment, paths
+from utils import paths
 from utils.errors import ZooError
+from utils.front.action import run_program
+from utils.front.report import Cleaning
 from utils.graph import layout
-from utils.graph.report import Cleaning
 from utils.graph.step import Step
 from utils.npu import vela
 from utils.recipe.load import BrokenModel
 
-__all__ = ["REQUIRE_NPU", "broken_task", "check_npu", "compile_task", "run_pinned", "step_task"]
+__all__ = ["REQUIRE_NPU", "broken_task", "check_npu", "compile_task", "step_task"]
 
 #: The option of every Vela task.
 REQUIRE_NPU = {
@@ -28,12 +27,6 @@ REQUIRE_NPU = {
     "default": False,
     "help": "fail when an operator stays on the CPU",
 }
-
-
-def run_pinned(command: list[str]) -> CmdAction:
-    """The action that runs a program of ours with the pins; it ends with this doit."""
-    env = environment.pinned() | {"ZOO_PARENT": str(os.getpid())}
-    return CmdAction(command, shell=False, cwd=str(paths.ROOT), env=env)
 
 
 def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
@@ -51,11 +44,11 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
-        "actions": [run_pinned(step.command)],
+        "actions": [run_program(step.command)],
         "task_dep": [f"{step.model}:{name}" for name in before],
         "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [step.is_current],
-        "io": {"capture": False},  # steps speak to the terminal themselves
+        "meta": {"steps": [step]},
         "clean": [Cleaning(step.clean, "its files and its record")],
     }
 
@@ -102,10 +95,10 @@ def compile_task(model: str, steps: Sequence[Step], clean: Callable[[], object])
         {
             "name": f"vela:{model}",
             "doc": f"compile {model} for the i.MX 93's NPU: {names}",
-            "actions": [find_model, *[run_pinned(step.command) for step in steps], check],
+            "actions": [find_model, *[run_program(step.command) for step in steps], check],
             "uptodate": [is_current],
             "params": [REQUIRE_NPU],
-            "io": {"capture": False},
+            "meta": {"steps": list(steps)},
             "clean": [Cleaning(clean, f"what was compiled for {names}")],
         }
     )

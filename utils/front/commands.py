@@ -1,0 +1,111 @@
+"""Every command, every ``name=value`` and every variable, once: for help, completion and the refusal of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ENVIRONMENT", "MODEL_VARIABLES", "OURS", "VALUES", "Command", "variables_of"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A task that is no model, or a command of doit.
+
+    Attributes:
+        usage: what to type after ``doit``.
+        summary: what it does.
+        variables: the ``name=value`` that it takes.
+        options: its own options.
+    """
+
+    usage: str
+    summary: str
+    variables: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+#: What a model, a step, and whatever builds or looks at models takes.
+MODEL_VARIABLES = ("weights", "weights_licence")
+
+#: By name, in the order of use.
+OURS: dict[str, Command] = {
+    "demo": Command("demo", "build both upsampling models on drawn digits: no download", MODEL_VARIABLES),
+    "list": Command("list", "models and commands, with each model's state", ("bsp", *MODEL_VARIABLES),
+                    ("--all", "--status", "--quiet")),
+    "info": Command("info MODEL", "what is known of a model or a step", ("bsp", *MODEL_VARIABLES)),
+    "help": Command("help [COMMAND]", "this page, or one about a command", ("bsp", *MODEL_VARIABLES)),
+    "clean": Command("clean MODEL", "remove what was made of a model", ("bsp", *MODEL_VARIABLES), ("--dry-run",)),
+    "vela": Command("vela:MODEL [bsp=BSP,...]", "compile a built model for the i.MX 93's NPU",
+                    ("bsp", *MODEL_VARIABLES), ("--require-npu",)),
+    "compat": Command("compat:MODEL [bsp=BSP,...]", "where a model will run, and what stands in the way",
+                      ("bsp", *MODEL_VARIABLES)),
+    "board": Command("board:MODEL target=USER@HOST", "run a model on boards, or on target=virtual",
+                     ("target", *MODEL_VARIABLES)),
+    "new": Command("new name=NAME like=MODEL", "begin the recipe of a new model", ("name", "like")),
+    "mirror": Command("mirror to=FOLDER", "put the sources into a folder, for a site without a network",
+                      ("to", "models", "list", "from", *MODEL_VARIABLES)),
+    "refetch": Command("refetch source=FILE", "forget the recorded hash of an unpinned source", ("source",)),
+    "lock": Command("lock [models=NAME,...]", "write what was built into artifacts.lock",
+                    ("models", *MODEL_VARIABLES)),
+    "verify": Command("verify [models=NAME,...]", "build in a clean folder, compare with artifacts.lock",
+                      ("models", *MODEL_VARIABLES)),
+    "release": Command("release version=X.Y.Z [key=FILE]", "make release/X.Y.Z/",
+                       ("version", "models", "key", "boards", *MODEL_VARIABLES), ("--force",)),
+    "release:check": Command("release:check path=FOLDER", "hold a release against itself",
+                             ("path", "pubkey", "with")),
+    "publish": Command("publish version=X.Y.Z to=PLACE", "publish a release, first with dry_run=1",
+                       ("version", "path", "pubkey", "to", "dry_run")),
+    "completion": Command("completion bash|zsh", "print the completion script of a shell"),
+}  # fmt: skip
+
+#: What each ``name=value`` means.
+VALUES: dict[str, str] = {
+    "weights": "your own weights, a file or a folder, for the one model that is named",
+    "weights_licence": "their licence, for the card",
+    "bsp": "BSPs of NXP, with commas; utils/npu/bsp.csv has them",
+    "target": "boards, with commas: virtual, or [USER@]HOST[:PORT]",
+    "models": "models, with commas; default: all",
+    "name": "name of the new model",
+    "like": "the model that the new one resembles",
+    "version": "version of the release, X.Y.Z",
+    "key": "private key that signs the release",
+    "pubkey": "public key of the signer that you trust",
+    "boards": "1: take the records of boards along",
+    "path": "folder of a release",
+    "with": "folder of another release to compare with",
+    "to": "a folder; publish also takes dir:, oci: and hf://",
+    "list": "a list of missing files, build/missing.txt: only these",
+    "from": "a folder of files that were downloaded by other means",
+    "dry_run": "1: say what would be sent, and send nothing",
+    "source": "file name of a source",
+}
+
+#: Variables of the environment; those that end in an underscore go on with a model's name.
+ENVIRONMENT: dict[str, str] = {
+    "ZOO_MIRROR": "a folder or an http(s) address that is asked for sources first",
+    "ZOO_OFFLINE": "1: no network but the mirror",
+    "ZOO_CACHE": "the folder of sources; default: build/cache",
+    "ZOO_KEY": "the key that signs a release",
+    "ZOO_SSH_OPTIONS": "more words for ssh",
+    "ZOO_BOARD_FOLDER": "the folder on a board",
+    "ZOO_BOARD_ROOT": "the folder of the virtual board's system",
+    "ZOO_WEIGHTS_": "your own weights for a model",
+    "ZOO_LICENCE_": "their licence",
+    "ZOO_WEIGHTS": "your own weights for the one model that is named",
+    "ZOO_DOCKER": "0: never Docker; 1: only Docker",
+    "ZOO_DOCKER_ARGS": "more words for docker run",
+    "ZOO_DOCKER_BUILD_ARGS": "more words for docker build",
+    "ZOO_PLATFORM": "platform of the image",
+    "ZOO_PYTHON": "interpreter for build/venv",
+    "ZOO_VELA": "more versions of Vela",
+    "ZOO_CA": "CA bundle for building and downloading",
+    "ZOO_PARENT": "",  # between programs of ours, as the next one
+    "ZOO_EVENTS": "",
+}
+
+
+def variables_of(word: str) -> tuple[str, ...]:
+    """The ``name=value`` that a word of the command line takes: a command, a task, a model or a step."""
+    base = word.partition(":")[0]
+    found = OURS.get(word) or OURS.get(base)
+    return found.variables if found else MODEL_VARIABLES

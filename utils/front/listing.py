@@ -1,0 +1,77 @@
+"""``doit list``: models with their state, then commands; 80 columns are enough."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from doit import doit_cmd
+from doit.cmd_list import List as DoitList
+
+from utils import paths
+from utils.errors import ZooError
+from utils.front import words
+from utils.front.commands import OURS
+from utils.graph import plan
+from utils.recipe.load import load_recipes
+from utils.recipe.schema import Recipe
+
+__all__ = ["List", "find_state"]
+
+_WIDTH = 80
+
+
+def find_state(recipe: Recipe) -> str:
+    """``built``: the bundle is what this checkout makes; ``stale``: something changed since; ``missing``: no bundle."""
+    if not (paths.bundle(recipe.name) / "SHA256SUMS").is_file():
+        return "missing"
+    try:
+        return "built" if all(step.is_current() for step in plan.steps_of(recipe)) else "stale"
+    except (OSError, ZooError):
+        return "stale"
+
+
+def _row(left: str, width: int, text: str) -> list[str]:
+    """Lines of at most 80 columns: what stands left, and the text beside it."""
+    lines = textwrap.wrap(text, _WIDTH - width, break_long_words=False) or [""]
+    return [f"{left if not number else '':<{width}}{line}" for number, line in enumerate(lines)]
+
+
+class List(DoitList):  # type: ignore[misc]  # doit is untyped
+    """Lists what can be built and done; with a task, ``--all``, ``--status`` or ``--quiet`` the tasks of doit."""
+
+    name = "list"
+    doc_purpose = "models and commands, with each model's state"
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """List, after the ``name=value`` were looked at."""
+        words.check_variables("list", [], [*(doit_cmd._CMDLINE_VARS or {})])  # noqa: SLF001
+        return super().execute(params, args)
+
+    def _execute(self, subtasks: bool = False, quiet: bool = True, status: bool = False, private: bool = False,
+                 list_deps: bool = False, template: Any = None, sort: str = "name",
+                 pos_args: Any = None) -> int:  # fmt: skip
+        if pos_args or subtasks or quiet or status or private or list_deps or template:
+            return int(super()._execute(subtasks, quiet, status, private, list_deps, template, sort, pos_args))
+        recipes = load_recipes()
+        tasks = {task.name for task in self.task_list}
+        width = max(len(name) for name in recipes) + 4
+        lines = []
+        for group, title in (("zoo", "Models (doit builds all of them):"), ("demo", "For trying (doit demo):")):
+            members = [recipe for recipe in recipes.values() if recipe.group == group]
+            lines.append(title)
+            for recipe in members:
+                lines += _row(f"  {recipe.name:<{width - 2}}{find_state(recipe)}", width + 9, recipe.summary)
+            lines.append("")
+        lines.append("Commands:")
+        known = {name: command for name, command in OURS.items() if name in tasks or name in self.commands}
+        for command in known.values():
+            lines += _row(f"  {command.usage.partition(' [')[0]}", 33, command.summary)
+        lines += ["", "doit MODEL builds one; doit info MODEL tells more; doit help COMMAND too."]
+        self.outstream.write("\n".join(lines) + "\n")
+        return 0
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands of doit."""
+        return [*self.loader.cmd_names]

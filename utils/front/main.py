@@ -1,0 +1,152 @@
+"""Our doit: the same engine with our commands, and errors in our words.
+
+``dodo.py`` hands over to it whoever started doit, so ``docker/run doit``, ``python -m doit`` and the program ``doit``
+are alike. Only ``help`` without a word does not read ``dodo.py``: docker/run starts ``python -m utils.front`` for that.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+from doit import doit_cmd
+from doit.cmd_base import get_loader
+from doit.cmd_clean import Clean
+from doit.cmd_run import Run
+from doit.cmdparse import CmdOption, CmdParse, CmdParseError
+from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
+
+from utils import program
+from utils.errors import UsageError, ZooError
+from utils.front import words
+from utils.front.completion import Completion
+from utils.front.help import Help
+from utils.front.info import Info
+from utils.front.listing import List
+from utils.front.report import Report
+from utils.untrusted import as_text
+
+__all__ = ["run", "take_over"]
+
+_running: list[bool] = []
+
+
+class _Run(Run):  # type: ignore[misc]  # doit is untyped
+    """Runs tasks; the reporter hears how much to say, and how many run side by side."""
+
+    name = "run"
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        """Run the tasks that ``args`` name."""
+        names = [word for word in args if not word.startswith("-")]
+        words.check_tasks(names, [command.get_name() for command in _Zoo.DOIT_CMDS])
+        words.check_variables("run", names, _given())
+        if "publish" in names:
+            words.check_place(str(doit_cmd.get_var("to", "")))
+        words.check_targets(str(doit_cmd.get_var("target", "")))
+        return int(super().execute(params, args))
+
+    def _execute(self, outfile: Any, verbosity: Any = None, always: bool = False, continue_: bool = False,
+                 reporter: Any = "console", num_process: int = 0, par_type: str = "thread", single: bool = False,
+                 auto_delayed_regex: bool = False, force_verbosity: bool = False, failure_verbosity: int = 0,
+                 pdb: bool = False) -> int:  # fmt: skip
+        Report.verbosity = max(0, min(int(verbosity if verbosity is not None else 1), 2))
+        Report.workers = max(num_process, 1)
+        return int(super()._execute(outfile, 2, always, continue_, reporter, num_process, par_type, single,
+                                    auto_delayed_regex, force_verbosity, failure_verbosity, pdb))  # fmt: skip
+
+
+class _Clean(Clean):  # type: ignore[misc]  # doit is untyped
+    """Removes what was made."""
+
+    name = "clean"
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """Clean the tasks that ``args`` name."""
+        words.check_variables("clean", [], _given())
+        return super().execute(params, args)
+
+    def _execute(self, dryrun: Any, cleandep: Any, cleanall: Any, cleanforget: Any, pos_args: Any = None) -> Any:
+        groups = {task.name: task.task_dep for task in self.task_list if not task.actions and not task.has_subtask}
+        names = [name for word in pos_args or [] for name in groups.get(word, [word])]  # demo: its models
+        return super()._execute(dryrun, cleandep, cleanall, cleanforget, names)
+
+
+class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
+    """doit with our commands."""
+
+    DOIT_CMDS = (_Run, List, Info, Help, _Clean, Completion)
+
+    def run(self, all_args: list[str]) -> int:
+        """Run one command line; what is wrong with it ends the program in our words."""
+        self._command: Any = None
+        try:
+            return self._run_line(all_args)
+        except CmdParseError as error:
+            program.end(self._explain_parse(error))
+        except InvalidCommand as error:
+            program.end(self._explain_command(error))
+        except (InvalidDodoFile, InvalidTask) as error:
+            program.end(UsageError(str(error), where="dodo.py"))
+        except ZooError as error:
+            program.end(error)
+
+    def _run_line(self, all_args: list[str]) -> int:
+        words.check_line(all_args)
+        commands = self.get_cmds()
+        loader = get_loader(self.config, self.task_loader, commands)
+        if all_args[:1] == ["--version"]:
+            self.print_version()
+            return 0
+        options, rest = {}, all_args
+        try:
+            options, rest = CmdParse([CmdOption(option) for option in loader.cmd_options]).parse_only(all_args)
+        except CmdParseError:
+            options = {}  # the command is left out, and its options come first
+        args = self.process_args(rest)
+        if {"-h", "--help"} & {*args}:
+            args = ["help", *[word for word in args if not word.startswith("-") and word != "help"][:1]]
+        name = args.pop(0) if args and args[0] in commands else "run"
+        self._command = commands.get_plugin(name)(
+            task_loader=loader, config=self.config, bin_name="doit", cmds=commands, opt_vals=options
+        )
+        return int(self._command.parse_execute(args) or 0)
+
+    def _task_names(self) -> list[str]:
+        return [task.name for task in getattr(self._command, "task_list", None) or []]
+
+    def _explain_parse(self, error: CmdParseError) -> UsageError:
+        found = re.search(r"option (-\S+) (not recognized|requires argument|must not have an argument)", str(error))
+        if not found:
+            return UsageError(as_text(error), hint="doit help; nothing was done")
+        if found[2] != "not recognized":
+            return UsageError(f"the option {found[1]!r} {found[2]}", hint="doit help; nothing was done")
+        known = (
+            [f"--{option.long}" for option in self._command.cmdparser.options if option.long] if self._command else []
+        )
+        return words.explain_option(found[1], known)
+
+    def _explain_command(self, error: InvalidCommand) -> UsageError:
+        quoted = re.match(r"'(.*)' is not a task", str(error))
+        word = getattr(error, "not_found", None) or (quoted[1] if quoted else None)
+        if not word:
+            return UsageError(as_text(error), hint="doit help; nothing was done")
+        return words.explain_task(word, self._task_names(), [*self.get_cmds()])
+
+
+def _given() -> list[str]:
+    return [*(doit_cmd._CMDLINE_VARS or {})]  # noqa: SLF001  # doit has no other way to list them
+
+
+def run(arguments: list[str]) -> int:
+    """Run our doit; its exit code."""
+    _running.append(True)
+    sys.modules.pop("dodo", None)  # half loaded, where dodo.py has called
+    return int(_Zoo().run(arguments))
+
+
+def take_over() -> None:
+    """Hand over to our doit, where another one reads ``dodo.py``; it ends the process then."""
+    if doit_cmd._CMDLINE_VARS is not None and not _running:  # noqa: SLF001  # that is how doit knows, too
+        sys.exit(run(sys.argv[1:]))

@@ -60,9 +60,13 @@ def test_the_command_line_of_the_demo_notebook(bundle: Path) -> None:
 def test_a_folder_of_images(bundle: Path) -> None:
     (bundle / "in").mkdir()
     for name in ("b.png", "a.PNG", ".c.png", "d_overlay.png", "e.txt"):
-        shutil.copy(bundle / "example_input.png", bundle / "in" / name)
+        shutil.copy(bundle / "inputs/example_input.png", bundle / "in" / name)
     entry = json.loads(run(bundle, "--json", "-m", MODEL, "-i", "in", "example_1.png").stdout)["models"][0]
-    assert [prediction["input"] for prediction in entry["predictions"]] == ["in/a.PNG", "in/b.png", "example_1.png"]
+    assert [prediction["input"] for prediction in entry["predictions"]] == [
+        "in/a.PNG",
+        "in/b.png",
+        "inputs/example_1.png",
+    ]
     assert len(entry["predictions"][0]["top"]) == 5
 
 

@@ -50,6 +50,7 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
     (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     shown = datasets.examples(recipe)
     pictures = datasets.pictures(recipe)
+    (folder / example.INPUTS).mkdir()
     for number, name in enumerate(layout.example_files(recipe)):
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)
@@ -60,7 +61,9 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
         save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
     golden = preprocess.tensor_of(shown.images, recipe.input)
-    if pictures and (recipe.task == "classification" or len(pictures) == 1):  # few: their mirror images are inputs too
+    if pictures and (
+        recipe.task == "classification" or len(pictures) == 1
+    ):  # with few inputs, their mirror images count too
         golden = np.concatenate([golden, golden[:, :, ::-1]])
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
@@ -87,10 +90,10 @@ def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> No
     spread, allowed = float(np.abs(real - real[0]).max()), _tolerance(recipe, variant)
     if spread <= allowed:
         raise BuildError(
-            f"the {variant} outputs for the example inputs differ by {spread:g}, and {allowed:g} is allowed: a fixed "
-            "output would pass",
+            f"the {variant} outputs for the example inputs differ by {spread:g} and the tolerance is {allowed:g}: a "
+            "fixed output would pass",
             where=f"{recipe.where}: examples, tolerance",
-            hint="choose example inputs with different answers, or allow less",
+            hint="choose example inputs with different answers, or a smaller tolerance",
         )
 
 
@@ -130,7 +133,7 @@ def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dic
 
 def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool) -> dict[str, Any]:
     """What example.py knows of the model."""
-    weights = "the user's own" if with_own_weights else "as published" if recipe.load else "trained here"
+    weights = "user-supplied" if with_own_weights else "as published" if recipe.load else "trained here"
     return {
         "format": 1,
         "name": recipe.name,
@@ -184,4 +187,5 @@ def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
     """Copy the named files, and no other that may lie in ``folder``, into the new folder ``to``."""
     to.mkdir(parents=True)
     for name in names:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, to / name)

@@ -335,7 +335,7 @@ def test_a_bare_model_is_compared_with_the_cpu(nearest: Path, library: Path, tmp
     for variant in ("int8", "float32"):
         shutil.copy(nearest / f"demo_nearest_{variant}.tflite", tmp_path / f"{variant}.tflite")
     shutil.copy(paths.EXAMPLE, tmp_path)
-    image = str(nearest / "example_3.png")
+    image = str(nearest / "inputs/example_3.png")
     for variant in ("int8", "float32"):
         (entry,) = report(tmp_path, "-d", str(library), "-m", f"{variant}.tflite", "-i", image)["models"]
         assert "check" not in entry

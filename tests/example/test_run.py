@@ -148,10 +148,10 @@ def test_predictions_are_those_of_the_golden_tensors(whole: Path) -> None:
 
 def test_other_sizes_modes_and_arrays(whole: Path, tmp_path: Path) -> None:
     """Converted, not crashed: the same picture larger and in colour is the same answer."""
-    with Image.open(whole / "example_2.png") as image:
+    with Image.open(whole / "inputs/example_2.png") as image:
         image.resize((280, 280), Image.Resampling.NEAREST).convert("RGBA").save(tmp_path / "large.png")
         np.save(tmp_path / "pixels.npy", np.asarray(image))
-    files = ["example_2.png", str(tmp_path / "large.png"), str(tmp_path / "pixels.npy")]
+    files = ["inputs/example_2.png", str(tmp_path / "large.png"), str(tmp_path / "pixels.npy")]
     done = run(whole, "--json", "-m", MODEL, "-i", *files)
     first, large, pixels = json.loads(done.stdout)["models"][0]["predictions"]
     assert pixels["top"] == first["top"]

@@ -43,7 +43,9 @@ def test_the_box_at_the_head(home: Path) -> None:
     assert card.index("| At a glance |") < card.index("\n## ")
     nearest = home.name == "demo_nearest"
     assert box["i.MX 8M Plus, NPU through the VX delegate"] == (
-        "**red**: do not deploy (every BSP)" if nearest else "**green**: runs on it completely (every BSP)"
+        "**red**: do not deploy (every BSP); on a board: **fails**"
+        if nearest
+        else "**green**: runs on it completely (every BSP)"
     )
     assert list(box)[:3] == [
         "i.MX 8M Plus, NPU through the VX delegate", "i.MX 93, NPU through Ethos-U (Vela)", "CPU of either board",

@@ -4,7 +4,7 @@
 Examples:
   python3 example.py                           check every model of this bundle
   python3 example.py -i inputs                 what is in these pictures?
-  python3 example.py -m MODEL.tflite -i IMAGE  one model, one picture of your own
+  python3 example.py -m MODEL.tflite -i IMAGE  one model, your own picture
   python3 example.py --compare                 NPU and CPU side by side
   python3 example.py --samples                 accuracy on samples.npz
   python3 example.py -m MODEL.tflite -i IMAGE -o DIR

@@ -168,7 +168,7 @@ def test_a_file_that_model_json_vouches_for_runs_in_the_very_process(made: Path,
 def test_an_endless_loop_ends_in_time(tmp_path: Path) -> None:
     (tmp_path / "loop.tflite").write_bytes(edit("a loop without end"))
     said = bare("-m", "loop.tflite", "--timeout", "2", cwd=tmp_path, code=7)
-    assert "took longer than 2 s\n  -> give it more with --timeout" in said
+    assert "took longer than 2 s\n  -> allow more with --timeout" in said
 
 
 def test_the_child_ends_with_its_parent(made: Path, tmp_path: Path, crashing: dict[str, str]) -> None:

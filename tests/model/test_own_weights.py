@@ -281,7 +281,7 @@ def test_a_build_with_own_weights(loaded: Checkout, loaded_once: Loaded, tmp_pat
     assert "**User-supplied weights.** These are not the published ones: `mine.h5`" in card
     assert digest in card
     assert "licence CC0-1.0" in card
-    assert "Trained by whoever made the weights." in card
+    assert "The weights are user-supplied: how they were trained is not known." in card
     assert "colours.h5" not in card
     assert json.loads((home / "model.json").read_text())["weights"] == "user-supplied"
     assert facts["evaluation"]["variants"]["int8"]["accuracy"] < 50  # the gate asks for 90 of the published ones

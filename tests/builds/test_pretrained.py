@@ -210,7 +210,7 @@ def test_an_unpinned_source_is_in_manifest_and_card(loaded_once: Loaded) -> None
     assert facts["dot"]["pinned"] is True
     lines = card(loaded_once.checkout, "same").splitlines()
     (line,) = (line for line in lines if "same.h5" in line)
-    assert f"sha256 `{digest}` (unpinned: recorded at first fetch)" in line
+    assert f"sha256 `{digest}` (unpinned: recorded at the first download)" in line
     assert [line for line in lines if "unpinned" in line] == [line]
     recorded = json.loads((loaded_once.checkout.root / "build/cache/unpinned.json").read_text())
     assert digest in json.dumps(recorded)

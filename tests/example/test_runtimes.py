@@ -153,4 +153,4 @@ def test_python_3_8_runs_it(tmp_path: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: example.py")
-    assert "Run a model of this bundle on the board" in done.stdout
+    assert "Run the models of this bundle on a board" in done.stdout

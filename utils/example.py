@@ -1,58 +1,70 @@
 #!/usr/bin/env python3
-"""Run a model of this bundle on the board, on CPU or NPU, and say whether its answers are right.
+"""Run the models of this bundle on a board, on CPU or NPU, and check their answers.
 
-    python3 example.py                                   check every model here against its golden tensors
-    python3 example.py -m MODEL.tflite -i IMAGE          what is in the picture? (images, or a folder of them)
-    python3 example.py -m MODEL.tflite --samples         accuracy on samples.npz
-    python3 example.py -m MODEL.tflite -i IMAGE -o DIR   a segmentation, drawn into DIR/<input's stem>_overlay.png
-    python3 example.py --compare                         NPU and CPU side by side
-    python3 example.py --compare --json                  the same, for a program
+Examples:
+  python3 example.py                           check every model of this bundle
+  python3 example.py -i inputs                 what is in these pictures?
+  python3 example.py -m MODEL.tflite -i IMAGE  one model, your own picture
+  python3 example.py --compare                 NPU and CPU side by side
+  python3 example.py --samples                 accuracy on samples.npz
+  python3 example.py -m MODEL.tflite -i IMAGE -o DIR
+                                 segmentation: draw DIR/IMAGE_overlay.png
+  python3 example.py --check --json            for a program: one JSON object
 
-Needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow; Pillow for image files (a PNG of the
-graph's own size works without it, and an .npy file of pixels). It imports nothing else, opens no socket, and writes
-only where -o says.
+Exit codes (of several, the highest):
+  0  no error
+  2  wrong use, or a model or input file that cannot be read
+  3  no runtime here can run the model
+  4  a verdict is not PASS
+  5  the delegate cannot be loaded, refuses the model or fails
+  6  you asked for an NPU, and the CPU ran the model
+  7  the model crashed the runtime or exceeded a bound
+
+This program needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow. Pillow reads image files;
+without it, a PNG of the graph's own size and an .npy file of pixels work. It imports nothing else and opens no socket.
+It writes only where -o says. A relative path after -i that does not exist here is looked up in the bundle and in its
+folder inputs/.
 
 -d/--delegate chooses what computes: "cpu"; "vx" (libvx_delegate.so, i.MX 8M Plus) or "ethosu" (libethosu_delegate.so,
-i.MX 93), looked for in LD_LIBRARY_PATH and the system's library folders; the path of any other TFLite delegate; or, as
-without it, "auto": the NPU that the board has, else the CPU, and it says which. What ran on an NPU is always checked.
-A .tflite file that no model.json names runs too: what it means is then read from its tensors and metadata, and said.
+i.MX 93), found in LD_LIBRARY_PATH and the system's library folders; or the path of any other TFLite delegate. The
+default is "auto": the NPU of the board if it has one, else the CPU; the output says which. A model that ran on an NPU
+is always checked. A .tflite file that model.json does not name runs too: its tensors and metadata then tell what it
+does, and the output says what was assumed.
 
-A model file whose sha256 is not in the model.json beside this program runs in a process of its own, with bounds on time
-(--timeout), memory and output. A model.json elsewhere may come from whoever made the model. So a file that makes the
-runtime crash ends in a message. That process is no sandbox: it has your user's rights.
+A model file whose sha256 is not in the model.json beside this program runs in its own process, with bounds on time
+(--timeout), memory and output: if it crashes the runtime, you get a message. A model.json elsewhere may be the model
+author's own. This process is not a sandbox: it has your user's rights.
 
-Exit codes, of several the highest: 0 all is well; 2 wrong use, or a model or input file that cannot be read; 3 no
-runtime here can run the model; 4 a verdict is not PASS; 5 the delegate cannot be loaded, refuses the model or fails;
-6 an NPU was asked for, and the CPU ran the model; 7 the model made the runtime crash, or exceeded a bound.
-
-The verdict compares the outputs for the golden inputs with those of the reference kernels at build time, and with
---compare those of the NPU with those of the CPU:
-    PASS          within the tolerance that model.json states, with the same answers (but for ties; for at least 99 %
-                  of the pixels of a segmentation). A model that runs wholly on Ethos-U has to be right to the bit.
+The verdict compares the outputs for the golden inputs with those of the reference kernels at build time. With
+--compare it also compares the outputs of the NPU with those of the CPU:
+    PASS          within the tolerance of model.json, with the same answers (except ties; for at least 99 % of the
+                  pixels of a segmentation). A model that runs wholly on Ethos-U must be bit-exact.
     FIXED_OUTPUT  the output does not change with the input
-    NAN           the output holds numbers that are none
+    NAN           the output holds NaN or infinity
     SATURATED     every output value is the lowest or the highest
-    MISMATCH      further off than the tolerance
+    MISMATCH      the error exceeds the tolerance
 
 --json prints one object: {"format": 1, "runtime": {"name", "version"}, "delegate": {"name", "library", "sha256",
 "options", "note"}, "models": [{"file", "sha256", "variant", "delegate", "first_ms", "steady_ms": {"min", "median",
 "p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance", "unit",
 "remedy"}, "samples": {"count", "correct", "accuracy"}, "predictions": [{"input", "top": [{"label", "score"}]}],
 "nodes": {"total", "delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as
-"check"), "notes": [sentence], "failure": {"code", "what", "remedy"}}]}. Of a segmentation "predictions" are [{"input",
-"classes": [{"label", "share"}], "overlay"}]: the share in % of the pixels, "overlay" the path of the picture or null.
-"delegate" of a model is what ran it; "nodes" counts the graph's nodes and what the NPU took of them, null where the
-runtime cannot tell; "cpu" is the same on the CPU. Times are in milliseconds, the first run, in which a delegate may
-compile, apart; errors are in quantisation steps for integer outputs ("unit": "steps"), else in the output's own unit
-("unit": "absolute"); an error or a score that is no number is null. "remedy" is there when the verdict is not PASS,
-"failure" when the delegate failed (code 5) or the CPU did its work (code 6). Absent parts were not asked for, or there
-was nothing to say. Further keys may come; those that are here stay.
+"check"), "notes": [sentence], "failure": {"code", "what", "remedy"}}]}. For a segmentation, "predictions" are
+[{"input", "classes": [{"label", "share"}], "overlay"}]: "share" is in % of the pixels, "overlay" the path of the
+picture or null.
+"delegate" of a model is what ran it. "nodes" counts the graph's nodes and those that the NPU took, null if the runtime
+cannot tell. "cpu" has the same keys, measured on the CPU. Times are in milliseconds; "first_ms" is separate because a
+delegate may compile in the first run. Errors are in quantisation steps for integer outputs ("unit": "steps"), else in
+the output's own unit ("unit": "absolute"). An error or a score that is NaN or infinity is null. "remedy" is present if
+the verdict is not PASS, "failure" if the delegate failed (code 5) or the CPU did its work (code 6). A part is absent if
+you did not ask for it or it has no content. Later versions may add keys; they keep these.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import difflib
 import hashlib
 import importlib
 import io
@@ -82,16 +94,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Problem(Exception):
-    """Something a person has to mend; carries the exit code."""
+    """A mistake that the user can correct, with its exit code."""
 
     def __init__(self, message: str, remedy: str = "", code: int = USAGE) -> None:
         self.message, self.remedy, self.code = as_text(message, 2000), as_text(remedy, 2000), code
         super().__init__(self.message + ("\n  -> " + self.remedy if remedy else ""))
 
 
-# --- what comes from outside: read with bounds, shown without harm -------------------------------------------------
+# --- untrusted files: read with bounds, shown as plain text ---------------------------------------------------------
 
-#: model.json and vela.json; ours have 10 kB, and 10 brackets in brackets.
+#: model.json and vela.json; ours have 10 kB and a depth of 10 brackets.
 JSON_BYTES, JSON_DEPTH = 1 << 20, 32
 
 #: A file of labels; the 1001 of ImageNet have 12 kB.
@@ -103,19 +115,19 @@ IMAGE_BYTES, PIXELS = 1 << 28, 1 << 26
 #: An array of an .npz file; the largest of ours, 300 photographs, has 45 MB.
 ARRAY_BYTES = 1 << 29
 
-#: What a model that the model.json here does not name may take more than the program itself, and may print.
+#: Bounds for a model that the model.json here does not name: memory beyond the program's own, and bytes printed.
 MEMORY, OUTPUT_BYTES = 4 << 30, 1 << 25
 
 
 def as_text(text: object, limit: int = 500) -> str:
-    """A stranger's text on one line for a terminal: control and direction codes are spelt out, the rest is cut."""
+    """Untrusted text as one line for a terminal: control and direction codes are escaped, and the line is cut."""
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     shown = spell(" ".join(words[: 4 * limit].split()))
     return shown if len(shown) <= limit and len(words) <= 4 * limit else shown[: limit - 3] + "..."
 
 
 def spell(text: str) -> str:
-    """The text with the code points of the characters that would act on a terminal, line ends among them."""
+    """The text with characters that would act on a terminal, line ends among them, replaced by their code points."""
     return text if text.isprintable() else "".join(_spelt(char) for char in text)
 
 
@@ -128,7 +140,7 @@ def _spelt(char: str) -> str:
 def read_bounded(path: str, limit: int) -> bytes:
     """The content of a regular file of at most ``limit`` bytes; else ValueError or OSError."""
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     with open(path, "rb") as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
@@ -137,7 +149,7 @@ def read_bounded(path: str, limit: int) -> bytes:
 
 
 def read_json(path: str, table: Any) -> Any:
-    """Read a JSON file of bounded size and depth, and look at its types.
+    """Read a JSON file of bounded size and depth, and check its types.
 
     Args:
         path: the file, in UTF-8.
@@ -146,13 +158,13 @@ def read_json(path: str, table: Any) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not as the table says; names the key.
+        ValueError: it does not match the table; names the key.
     """
     text = read_bounded(path, JSON_BYTES).decode("utf-8")
     depth = 0
     for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text, re.DOTALL):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
-        if depth > JSON_DEPTH:  # json.loads would go down before it can be stopped
+        if depth > JSON_DEPTH:  # json.loads would overflow the stack first
             raise ValueError("more than %d brackets deep" % JSON_DEPTH)
     value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     _fit_table(value, table, "")
@@ -174,7 +186,7 @@ def _finite(text: str) -> float:
 def _fit_table(value: Any, table: Any, where: str) -> None:
     if isinstance(table, dict):
         if not isinstance(value, dict):
-            raise ValueError("%s is no object" % (where or "it"))  # noqa: TRY004  # as of any other wrong content
+            raise ValueError("%s is not an object" % (where or "it"))  # noqa: TRY004  # as for any other wrong content
         for key, inner in table.items():
             name = key.rstrip("?")
             for each in value if key == "*" else [name]:
@@ -184,7 +196,7 @@ def _fit_table(value: Any, table: Any, where: str) -> None:
                     raise ValueError("%s is missing" % ((where and where + ".") + name))
     elif isinstance(table, list):
         if not isinstance(value, list):
-            raise ValueError("%s is no list" % where)  # noqa: TRY004
+            raise ValueError("%s is not a list" % where)  # noqa: TRY004
         for each in value:
             _fit_table(each, table[0], "an entry of " + where)
     elif type(value) not in table:
@@ -199,18 +211,18 @@ def read_array(stream: Any, most_bytes: int) -> np.ndarray:
     size = stream.read(2 * version[0])
     length = struct.unpack("<H" if len(size) == 2 else "<I", size)[0] if read else 0
     if read is None or length > 4096:
-        raise ValueError("its header is of no known kind")
+        raise ValueError("its header has an unknown format")
     shape, by_column, dtype = read(io.BytesIO(size + stream.read(length)))
     count = 1
     for side in shape:
         count *= side
     if dtype.kind not in "biuf":
-        raise ValueError("it holds no numbers, but %s" % as_text(dtype, 80))
+        raise ValueError("it holds %s, not numbers" % as_text(dtype, 80))
     if count < 0 or len(shape) > 8 or count * dtype.itemsize > most_bytes:
         raise ValueError("its shape takes more than %d bytes" % most_bytes)
     data = stream.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize or stream.read(1):  # with its end, an archive checks its sum
-        raise ValueError("it is not as long as its shape says")
+        raise ValueError("its length does not match its shape")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
@@ -242,7 +254,7 @@ def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
 
 
 def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
-    """What ``use`` makes of the Pillow image in a file, turned as its EXIF says."""
+    """Return ``use`` of the Pillow image in a file, rotated as its EXIF says."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -254,8 +266,8 @@ def _with_picture(path: str, use: Callable[[Any], Any]) -> Any:
         if os.path.getsize(path) > IMAGE_BYTES:
             raise ValueError("it has more than %d bytes" % IMAGE_BYTES)
         with Image.open(path) as opened:
-            if opened.format not in FORMATS:  # Pillow reads formats, too, that run other programs
-                raise ValueError("%s files are not read here" % opened.format)
+            if opened.format not in FORMATS:  # Pillow runs other programs for some formats
+                raise ValueError("%s files are not supported" % opened.format)
             if opened.size[0] * opened.size[1] > PIXELS:
                 raise ValueError("decompression bomb")
             image = ImageOps.exif_transpose(opened) or opened
@@ -278,7 +290,7 @@ def _read_npy(path: str, spec: Dict[str, Any]) -> np.ndarray:
         pixels = found.reshape(height, width, channels).astype(np.float64)
         scaled = np.issubdtype(found.dtype, np.floating) and 0 < np.max(pixels) <= 1
         if not np.isfinite(pixels).all():
-            raise ValueError("it holds numbers that are none")
+            raise ValueError("it holds NaN or infinity")
         if scaled:
             raise ValueError("it holds values up to 1, not up to 255: model.json says how pixels are scaled")
     except Exception as error:  # OSError, ValueError, and what numpy makes of a damaged header
@@ -341,7 +353,7 @@ def _in_colours(image: Any, channels: int) -> Any:
         values = np.nan_to_num(np.asarray(image, np.float64))
         top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
         image = Image.fromarray(np.clip(np.rint(values * (255.0 / top)), 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:  # what is transparent is black
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:  # transparent pixels become black
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return image.convert("L" if channels == 1 else "RGB")
@@ -376,7 +388,7 @@ def dequantise(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     return np.asarray((values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale), np.float32)
 
 
-# --- segmentation: the card's pictures and the evaluation of the build call these too -----------------------------
+# --- segmentation: the build calls these too, for the card's pictures and the evaluation ---------------------------
 
 
 def class_map(scores: np.ndarray) -> np.ndarray:
@@ -405,40 +417,91 @@ def shares(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, float]
     return [(labels[number], 100.0 * int(counts[number]) / classes.size) for number in order]
 
 
-def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> Any:
-    """The picture blended half and half with the colours of its classes, and beside it a legend, largest first.
+#: The part of a class's colour in an overlay; the rest is the picture in grey.
+TINT = 0.6
+
+
+def tint(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """The picture with its classes tinted and outlined; the class called "background" stays as it is.
+
+    A tinted pixel is the colour of its class mixed with its own grey: its hue is that of ``legend``.
 
     Args:
         pixels: uint8, shape (H, W, 3).
-        classes: integers, shape (H, W); where a class has no label (-1, or the 255 of PASCAL), the picture is bare.
+        classes: integers, shape (H, W); a pixel without a label (-1, or the 255 of PASCAL) stays as it is.
         labels: names of the classes 0, 1, ...
+
+    Returns:
+        uint8, shape (H, W, 3).
+    """
+    colours = palette(len(labels)).astype(np.float32)
+    known = (classes >= 0) & (classes < len(labels))
+    is_tinted = np.asarray([not _is_background(label) for label in labels])
+    tinted = known & is_tinted[np.where(known, classes, 0)]
+    picture = np.array(pixels)
+    grey = picture[tinted].astype(np.float32) @ np.asarray([0.299, 0.587, 0.114], np.float32)
+    picture[tinted] = np.rint(TINT * colours[classes[tinted]] + (1 - TINT) * grey[:, np.newaxis]).astype(np.uint8)
+    edge = tinted & _borders(classes, max(1, max(classes.shape) // 400))
+    picture[edge] = colours[classes[edge]].astype(np.uint8)
+    return picture
+
+
+def _is_background(label: str) -> bool:
+    return label.lower() == "background"
+
+
+def legend(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, Tuple[int, int, int]]]:
+    """A text and a colour for each class of at least 0.05 % of the pixels, largest first.
+
+    The colour is the class's, mixed with middle grey as ``tint`` mixes it with the picture; white for the background.
+    """
+    colours = palette(len(labels)).astype(np.float32)
+    lines = []
+    for label, share in shares(classes, labels):
+        red, green, blue = np.rint(TINT * colours[list(labels).index(label)] + (1 - TINT) * 128)
+        text = "%.1f" % share
+        if text != "0.0":
+            mixed = (255, 255, 255) if _is_background(label) else (int(red), int(green), int(blue))
+            lines.append(("%s %s %%" % (as_text(label, 60), text), mixed))
+    return lines
+
+
+def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> Any:
+    """The tinted picture and, beside it, its legend; ``tint`` documents the arguments.
 
     Returns:
         a Pillow image, RGB, as high as the picture (or as the legend), and wider.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    colours = palette(len(labels))
-    known = (classes >= 0) & (classes < len(labels))
-    picture = np.array(pixels)
-    picture[known] = (picture[known] // 2) + (colours[classes[known]] // 2)
+    picture, lines = tint(pixels, classes, labels), legend(classes, labels)
     line = max(14, picture.shape[0] // 24)
     try:
         font: Any = ImageFont.load_default(size=line * 0.7)
     except (TypeError, ImportError, OSError):  # Pillow < 10.1, or one built without FreeType: one small size
         font = ImageFont.load_default()
-    texts = [(label, "%s %.1f %%" % (as_text(label, 60), share)) for label, share in shares(classes, labels)]
-    wide = max([font.getmask(text).size[0] for _, text in texts] or [0]) + 3 * line
-    high = max(picture.shape[0], line * (len(texts) + 1))
+    wide = max([font.getmask(text).size[0] for text, _ in lines] or [0]) + 3 * line
+    high = max(picture.shape[0], line * (len(lines) + 1))
     image = Image.new("RGB", (picture.shape[1] + wide, high), (255, 255, 255))
     image.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(image)
-    for row, (label, text) in enumerate(texts):
+    for row, (text, colour) in enumerate(lines):
         left, upper = picture.shape[1] + line // 2, line // 2 + row * line
-        colour = tuple(int(value) for value in colours[list(labels).index(label)])
         draw.rectangle((left, upper, left + line - 3, upper + line - 3), fill=colour, outline=(0, 0, 0))
         draw.text((left + line + line // 4, upper), text, fill=(0, 0, 0), font=font)
     return image
+
+
+def _borders(classes: np.ndarray, width: int) -> np.ndarray:
+    """Which pixels are at most ``width`` pixels from one of another class, in a row or a column: bool, shape (H, W)."""
+    found = np.zeros(classes.shape, bool)
+    for step in range(1, width + 1):
+        across, down = classes[:, step:] != classes[:, :-step], classes[step:] != classes[:-step]
+        found[:, step:] |= across
+        found[:, :-step] |= across
+        found[step:] |= down
+        found[:-step] |= down
+    return found
 
 
 #: Longest side of an overlay; larger inputs are made smaller, for the board's memory.
@@ -585,16 +648,16 @@ def load_delegate(delegate: Delegate, runtime: Runtime) -> Any:
     try:  # first by hand: a failure inside the runtime's own loader is followed by noise from its destructor
         library = ctypes.CDLL(path)
     except OSError as error:
-        remedy = "is it built for this machine, and is what it needs installed? (ldd %s)" % path
+        remedy = "check that it is built for this machine and that its libraries are installed (ldd %s)" % path
         raise Problem("%s cannot be loaded: %s" % (path, error), remedy, DELEGATE) from None
     if not hasattr(library, "tflite_plugin_create_delegate"):
-        raise Problem("%s is a library, but no TFLite delegate" % path, "give another with -d", DELEGATE)
+        raise Problem("%s is a library, but not a TFLite delegate" % path, "give another with -d", DELEGATE)
     load = getattr(runtime.module, "load_delegate", None) or runtime.module.experimental.load_delegate
     try:
         return load(path, dict(delegate.options))
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[-1]
-        remedy = "is the NPU's driver loaded, and are the --delegate-option right?"
+        remedy = "check that the NPU's driver is loaded and that each --delegate-option is right"
         raise Problem("the delegate %s does not start: %s" % (path, reason), remedy, DELEGATE) from None
 
 
@@ -961,8 +1024,8 @@ class Model:
             raise self._why_not(error, runtime) from None
         for what, details in (("input", inputs), ("output", outputs)):
             if not details or any(np.dtype(detail["dtype"]).kind not in "biuf" for detail in details[:1]):
-                problem = "%s has no %s of numbers" % (path, what)
-                raise Problem(problem, "give a model that takes and gives tensors of numbers", RUNTIME)
+                problem = "%s has no numeric %s" % (path, what)
+                raise Problem(problem, "give a model with numeric inputs and outputs", RUNTIME)
         self.inputs, self.outputs = inputs, outputs
         self.input, self.output = inputs[0], outputs[0]
 
@@ -977,7 +1040,7 @@ class Model:
         """Count the graph's nodes, and those that the delegates took."""
         try:
             details = self._interpreter._get_ops_details()
-        except Exception:  # it is no public interface: a runtime may lack it, or change it
+        except Exception:  # not a public interface: a runtime may lack or change it
             self.nodes = {"total": None, "delegated": None, "partitions": None}
             return
         ours = [node for node in details if node["op_name"] == "DELEGATE"]
@@ -1011,12 +1074,12 @@ class Model:
                 remedy = "it needs TFLite %s: " % content.min_runtime
                 remedy += "BSP %s and later have it" % needs[0] if needs else "no BSP known here has it"
         elif self._delegated and isinstance(error, RuntimeError):
-            remedy = "run it with -d cpu; which operators the NPU takes, its BSP's manual says"
+            remedy = "run it with -d cpu; the manual of the BSP lists the operators that the NPU takes"
             return Problem("the delegate refuses %s: %s" % (self._path, reason), remedy, DELEGATE)
         elif not isinstance(error, (ValueError, RuntimeError)) and np.__version__ >= "2":
             remedy = "the runtime may be older than this numpy %s: pip install 'numpy<2'" % np.__version__
         else:
-            remedy = "is it a whole .tflite file, and not newer than the runtime?"
+            remedy = "check that it is a whole .tflite file and not newer than the runtime"
         problem = "%s %s cannot run %s: %s" % (runtime.name, runtime.version, self._path, reason)
         return Problem(problem, remedy, RUNTIME)
 
@@ -1174,17 +1237,19 @@ def _remedy(verdict: str, body: Dict[str, Any], delegate: str) -> str:
     if delegate == "cpu" and verdict == "NAN":
         return "the weights or the input are damaged: copy the bundle again (sha256sum -c SHA256SUMS)"
     if delegate == "cpu":
-        return "this runtime computes something else than the reference kernels: update it (pip install ai-edge-litert)"
+        return (
+            "this runtime's values differ from those of the reference kernels: update it (pip install ai-edge-litert)"
+        )
     if verdict == "FIXED_OUTPUT" and body.get("upsampling") == "nearest":
         return (
-            "the accelerator does not compute RESIZE_NEAREST_NEIGHBOR with half-pixel centres, as i.MX 8M Plus's VX "
-            "delegate does not: use the bilinear model (RESIZE_BILINEAR is computed right there)"
+            "the accelerator does not compute RESIZE_NEAREST_NEIGHBOR with half-pixel centres (the VX delegate of the "
+            "i.MX 8M Plus is known for it): use the bilinear model, whose RESIZE_BILINEAR it computes correctly"
         )
     return {
-        "NAN": "the accelerator computes what is no number: take the int8 model, or run on the CPU",
-        "FIXED_OUTPUT": "the part of the graph that decides is not computed: run on the CPU, and report the operator",
-        "SATURATED": "the accelerator does not understand the quantisation: update its driver, or run on the CPU",
-        "MISMATCH": "the accelerator computes something else: update its driver, or run on the CPU",
+        "NAN": "the accelerator computes NaN or infinity: use the int8 model, or run on the CPU",
+        "FIXED_OUTPUT": "the accelerator skips an operator that the answer depends on: run on the CPU, and report it",
+        "SATURATED": "the accelerator misreads the quantisation: update its driver, or run on the CPU",
+        "MISMATCH": "the accelerator computes wrong values: update its driver, or run on the CPU",
     }[verdict]
 
 
@@ -1245,14 +1310,14 @@ def _check_facts(facts: Dict[str, Any]) -> None:
         (variants, "there are no variants"),
         (len(given["shape"]) == 4 and given["shape"][0] == 1, "input.shape is not 1, height, width, channels"),
         (channels in ([1], [3]), "input.shape: of 1 channel or 3"),
-        (answer["shape"] and all(0 < size <= 1 << 16 for size in sizes), "a shape has numbers that are no sizes"),
+        (answer["shape"] and all(0 < size <= 1 << 16 for size in sizes), "a shape has an invalid size"),
         (all(len(given[key]) in (1, *channels) for key in ("mean", "std")), "input.mean and input.std: one a channel"),
         (all(value > 0 for value in given["std"]), "input.std has a number that is not above 0"),
         (given["resize"] in KERNELS, "input.resize is not one of " + ", ".join(KERNELS)),
         (given["fit"] in ("crop", "stretch"), "input.fit is neither crop nor stretch"),
         (answer.get("golden_stride", 1) > 0, "output.golden_stride is not above 0"),
         (all(value >= 0 for value in tolerances if type(value) in _NUMBER), "a tolerance is below 0"),
-        (not any(re.search(r"[/\\\0]|^\.*$", name) for name in names), "a file's name is no plain name"),
+        (not any(re.search(r"[/\\\0]|^\.*$", name) for name in names), "a file name is not a plain name"),
     ):
         if not right:
             raise ValueError(what)
@@ -1383,7 +1448,7 @@ class Bundle:
         path = os.path.join(self.folder, name)
         try:
             if os.path.exists(path) and not os.path.isfile(path):
-                raise ValueError("it is no regular file")
+                raise ValueError("it is not a regular file")
             with zipfile.ZipFile(path) as packed:
                 found = [self._array(packed, key + ".npy") for key in keys]
             if any(array.ndim < 1 or len(array) != len(found[0]) for array in found) or not len(found[0]):
@@ -1400,7 +1465,7 @@ class Bundle:
     def _array(packed: zipfile.ZipFile, member: str) -> np.ndarray:
         entry = packed.getinfo(member)
         if entry.compress_type not in PACKINGS:
-            raise ValueError("%s is packed in a way that numpy does not write" % member)
+            raise ValueError("%s is compressed with a method that is not supported" % member)
         with packed.open(entry) as stream:
             return read_array(stream, ARRAY_BYTES)
 
@@ -1409,10 +1474,10 @@ def assume(path: str, model: Model) -> Known:
     """What a model without model.json seems to be, by its first input and output and TFLite's own metadata."""
     content = read_content(path)
     shape, answer = [int(size) for size in model.input["shape"]], [int(size) for size in model.output["shape"]]
-    notes = ["no model.json names this file: what follows is assumed from its tensors and metadata"]
+    notes = ["model.json does not name this file: its tensors and metadata tell what it does"]
     for what, details, chosen in (("inputs", model.inputs, model.input), ("outputs", model.outputs, model.output)):
         if len(details) > 1:
-            notes.append("of its %d %s the first, %r" % (len(details), what, chosen["name"]))
+            notes.append("it has %d %s: only %r is used" % (len(details), what, chosen["name"]))
     task = ""
     if len(shape) == 4 and shape[0] == 1 and shape[3] in (1, 3):
         if len(answer) == 4 and answer[0] == 1 and answer[3] > 1 and answer[1] > 1:
@@ -1560,7 +1625,7 @@ def run_model(
             report["delegate"] = "cpu"
             what = "%s took none of the nodes of %s: the CPU ran it" % (delegate.library, path)
             if delegate.asked:
-                remedy = "the NPU supports none of its operators: its BSP's manual lists them"
+                remedy = "the NPU supports none of its operators; the manual of its BSP lists those it supports"
                 report.update(_failure(Problem(what, remedy, ON_CPU)))
             else:
                 notes.append(what)
@@ -1589,7 +1654,7 @@ def _open(
         except Problem as problem:
             if problem.code != DELEGATE or delegate.asked:
                 raise
-            notes.append("%s; so the CPU runs it" % problem.message)
+            notes.append("%s: the CPU runs it instead" % problem.message)
     return Model(path, runtime, threads), Delegate("cpu")
 
 
@@ -1612,7 +1677,9 @@ def _measure_all(
     compare = name != "cpu" and (options.compare or known.golden is None)
     if compare and read_content(path).is_vela:
         compare = False
-        notes.append("compiled for Ethos-U: no CPU can run it, so there is nothing to compare with")
+        notes.append("compiled for Ethos-U: nothing was compared, because no CPU can run it")
+    elif options.compare and not compare:
+        notes.append("nothing was compared, because no NPU ran this model")
     part, outputs = _measure(model, known, name, tolerance, body, options, compare)
     report.update(part)
     if options.samples:
@@ -1650,7 +1717,7 @@ def _measure(
         part["check"] = judge(np.stack(outputs), known.golden[1], tolerance, body, name)
     if options.input:
         if not known.task:
-            raise Problem("this model does not take one image: -i says nothing to it", "leave it out")
+            raise Problem("this model does not take one image as its input", "leave out -i")
         labels = _labels(known, options.labels)
         part["predictions"] = []
         mark = "_cpu" if compare and name == "cpu" else ""
@@ -1658,12 +1725,12 @@ def _measure(
             raw = model.run(known.tensor(model, path))
             if list(raw.shape) != known.output["shape"]:
                 what = "the output has shape %s, not %s" % (list(raw.shape), known.output["shape"])
-                raise Problem(what, "-i is for models whose output has one shape", RUNTIME)
+                raise Problem(what, "-i needs a model whose output has a fixed shape", RUNTIME)
             outputs += [known.strided(raw)] if compare else []
             if known.task == "segmentation":
                 prediction = _segments(path, known.input, raw, labels, options, mark)
             else:
-                prediction = {"top": _best(model.dequantise(raw).reshape(-1), labels, options.top)}
+                prediction = {"top": best(model.dequantise(raw).reshape(-1), labels, options.top)}
             part["predictions"].append({"input": path, **prediction})
     return part, np.stack(outputs) if outputs else np.empty(0)
 
@@ -1673,8 +1740,8 @@ def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[s
         raise Problem(
             "this bundle carries no samples: their licence does not allow it"
             if known.variant
-            else "there are no samples without a bundle",
-            "give images of your own with -i",
+            else "only a bundle has samples",
+            "give your own images with -i",
         )
     images, truth = options.bundle.arrays(known.samples, "images", "labels")
     right = (images.dtype, images.shape[1:], truth.dtype.kind in "iu", truth.ndim)
@@ -1685,7 +1752,8 @@ def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[s
     return {"count": len(truth), "correct": correct, "accuracy": correct / len(truth)}
 
 
-def _best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
+def best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
+    """The ``top`` labels with the highest scores, best first; logits become probabilities, NaN and infinity None."""
     if np.isfinite(scores).all() and (scores.min() < -0.01 or scores.max() > 1.01):  # logits: through a softmax
         scores = np.exp(scores - scores.max())
         scores = scores / scores.sum()
@@ -1763,14 +1831,17 @@ def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], 
     number = {"top": "score", "classes": "share"}[key]
     ours = {line["label"]: line[number] for line in prediction[key]}
     theirs = {line["label"]: line[number] for line in cpu[key]} if cpu else {}
-    for label in [*ours, *(label for label in theirs if label not in ours)]:
+    percent = 100 if key == "top" else 1
+    for row, label in enumerate([*ours, *(label for label in theirs if label not in ours)]):
         columns = [ours.get(label, "-")] + ([theirs.get(label, "-")] if cpu else [])
+        if row and all(isinstance(value, float) and abs(percent * value) < 0.05 for value in columns):
+            continue  # it would print as 0.0 %
         texts = []
         for value in columns:
             if value is None:
                 texts.append("not a number")
             elif isinstance(value, float):
-                texts.append("%5.1f %%" % (100 * value if key == "top" else value))
+                texts.append("%5.1f %%" % (percent * value))
             else:
                 texts.append("%7s" % value)
         if key == "classes":
@@ -1783,6 +1854,47 @@ def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], 
             print("    -> %s" % as_text(path))
 
 
+def conclude(reports: Sequence[Dict[str, Any]], delegate: Delegate, compares: bool) -> str:
+    """The last line: how many models passed, what ran them, and what was not checked or compared."""
+    unchecked, wrong = [], []
+    for report in reports:
+        cpu = report.get("cpu", {})
+        verdicts = [
+            check["verdict"] for check in (report.get("check"), cpu.get("check"), report.get("compare")) if check
+        ]
+        bad = next((verdict for verdict in verdicts if verdict != "PASS"), "failed" if "failure" in report else "")
+        if bad:
+            wrong.append("%s (%s)" % (as_text(report["file"]), bad))
+        elif not verdicts:
+            unchecked.append(report)
+    passed = len(reports) - len(unchecked) - len(wrong)
+    kinds = {"cpu": "the CPU", "vx": "the NPU (vx)", "ethosu": "the NPU (ethosu)"}
+    ran = sorted({kinds.get(report["delegate"], "the delegate " + as_text(report["delegate"])) for report in reports})
+    did = "ran" if len(unchecked) == len(reports) else "PASS"
+    count = len(reports) if did == "ran" else passed
+    parts = ["%d of %d models %s on %s of %s" % (count, len(reports), did, " and ".join(ran), _machine())]
+    parts += ["not PASS: " + ", ".join(wrong)] if wrong else []
+    if unchecked:
+        has_golden = any(report["variant"] for report in unchecked)
+        how = "--check compares with the golden tensors" if has_golden else "there are no golden tensors for it"
+        parts.append("%d not checked: %s" % (len(unchecked), how))
+    if compares and not wrong and not any("compare" in report for report in reports):
+        parts.append("nothing was compared: " + (as_text(delegate.note or "no NPU ran a model")))
+    return "; ".join(parts)
+
+
+def _machine() -> str:
+    """The board's name as its device tree has it, else the kind of machine."""
+    try:
+        name = as_text(read_bounded("/proc/device-tree/model", 4096).rstrip(b"\0"), 100)
+    except (OSError, ValueError):
+        name = ""
+    return name or "this %s machine" % os.uname().machine
+
+
+#: The folder of a bundle that holds its example inputs.
+INPUTS = "inputs"
+
 #: How the name of an overlay ends.
 OVERLAY = "_overlay.png"
 
@@ -1794,10 +1906,19 @@ IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif
 FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def _inputs(given: Sequence[str]) -> List[str]:
+def _find_input(path: str, bundle: Optional[Bundle]) -> str:
+    """The path as given, or, if nothing is there, that of the bundle's own input; old instructions name no folder."""
+    if bundle and not os.path.exists(path):
+        for place in (os.path.join(bundle.folder, path), os.path.join(bundle.folder, INPUTS, path)):
+            if os.path.exists(place):
+                return os.path.relpath(place)
+    return path
+
+
+def _inputs(given: Sequence[str], bundle: Optional[Bundle]) -> List[str]:
     """The files; for a folder the images in it, sorted."""
     found: List[str] = []
-    for path in given:
+    for path in (_find_input(path, bundle) for path in given):
         if not os.path.isdir(path):
             found.append(path)
             continue
@@ -1811,22 +1932,35 @@ def _inputs(given: Sequence[str]) -> List[str]:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
+    described, *parts = (__doc__ or "").split("\n\n")
+    more = "The head of this file documents delegates, verdicts and JSON: less example.py"
     parser = argparse.ArgumentParser(
         prog="example.py",
-        description=(__doc__ or "").split("\n\n")[0],
-        epilog="The file itself tells more: less example.py",
+        usage="python3 example.py [-m MODEL.tflite] [-i IMAGE ...] [OPTION ...]",
+        description=described,
+        epilog="\n\n".join([*parts[:2], more]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-m", "--model", help="a .tflite file (default: all of this bundle)")
-    parser.add_argument("-i", "--input", nargs="+", action="extend", help="images, folders of them, .npy of pixels")
-    parser.add_argument("-q", action="store_true", help="the model is quantised (kept for old scripts; the file tells)")
+    parser.add_argument(
+        "-i", "--input", nargs="+", action="extend", help="images, folders of images, .npy files of pixels"
+    )
+    parser.add_argument(
+        "-q", action="store_true", help="ignored: the file says whether it is quantised (for old scripts)"
+    )
     parser.add_argument(
         "-d", "--delegate", default="auto", metavar="{auto,cpu,vx,ethosu,PATH}", help="what computes (default: auto)"
     )
     parser.add_argument(
-        "--delegate-option", action="append", default=[], type=_pair, metavar="K=V", help="for the delegate; repeat it"
+        "--delegate-option",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="K=V",
+        help="an option for the delegate; repeat it for more",
     )
     parser.add_argument(
-        "--compare", action="store_true", help="NPU and CPU side by side, and against the golden tensors"
+        "--compare", action="store_true", help="run NPU and CPU side by side, and check both against the golden tensors"
     )
     parser.add_argument("--check", action="store_true", help="compare with the golden tensors, also when -i is given")
     parser.add_argument("--samples", action="store_true", help="measure the accuracy on samples.npz")
@@ -1840,10 +1974,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=_positive,
         default=300,
         metavar="SECONDS",
-        help="what loading, and each run, of a model may take that the model.json here does not name (default: 300)",
+        help="limit for loading, and for each run of, a model that the model.json here does not name (default: 300)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    return parser.parse_args(arguments)
+    options, left = parser.parse_known_args(arguments)
+    if left:
+        raise _misplaced(left, [name for action in parser._actions for name in action.option_strings])
+    return options
+
+
+def _misplaced(left: List[str], known: List[str]) -> Problem:
+    """What to say of arguments that belong to no option."""
+    for word in left:
+        if word.startswith("-"):
+            near = difflib.get_close_matches(word.split("=")[0], known, 1)
+            return Problem("there is no option %s" % word, "did you mean %s?" % near[0] if near else "-h lists them")
+    models = [word for word in left if word.endswith(".tflite")]
+    option, words = ("-m", models[:1]) if models else ("-i", left)
+    what = "no option stands before %s" % ", ".join(words)
+    return Problem(what, "use %s: python3 example.py %s %s" % (option, option, " ".join(words)))
 
 
 def _positive(text: str) -> int:
@@ -1877,14 +2026,14 @@ def main(arguments: Sequence[str]) -> int:
     for path in models:
         _check_file(path, "; here are " + ", ".join(sorted(bundle.files)) if bundle else "")
     if options.input:
-        options.input = _inputs(options.input)
+        options.input = _inputs(options.input, bundle)
     if options.output and bundle and bundle.facts["task"] != "segmentation":
-        raise Problem("-o/--output is for segmentation models", "leave it out: the answers are printed")
+        raise Problem("-o/--output is for segmentation models", "leave it out: the program prints the answers")
     stems = [os.path.splitext(os.path.basename(name))[0] for name in options.input or ()]
     if options.output and (len(models) > 1 or len(set(stems)) < len(stems)):
-        raise Problem("one overlay would be written over another", "name one model with -m, inputs of different names")
+        raise Problem("one overlay would overwrite another", "name one model with -m, and inputs with different names")
     if options.delegate_option and options.delegate == "cpu":
-        raise Problem("--delegate-option is for a delegate, and -d cpu has none", "leave one of them out")
+        raise Problem("--delegate-option needs a delegate, and -d cpu has none", "leave out one of them")
     found = [bundle.find(path) if bundle else ModelFile(path, _sha256(path), None, False) for path in models]
 
     def work() -> int:
@@ -1905,6 +2054,7 @@ def run_models(bundle: Optional[Bundle], models: List[ModelFile], options: argpa
             print("delegate: %s (%s)" % (as_text(delegate.name), as_text(delegate.note or delegate.library)))
         for report in reports:
             show(report, runtime, delegate)
+        print(conclude(reports, delegate, compares=options.compare))
     codes = [0]
     for report in reports:
         for check in (report.get("check"), report.get("cpu", {}).get("check"), report.get("compare")):
@@ -1977,11 +2127,11 @@ def run_apart(work: Callable[[], int], seconds: int) -> int:
         return os.WEXITSTATUS(status)
     number = os.WTERMSIG(status)
     if number == signal.SIGALRM:
-        what, remedy = "loading or running the model took longer than %d s" % seconds, "give it more with --timeout"
+        what, remedy = "loading or running the model took longer than %d s" % seconds, "allow more with --timeout"
     else:
         names = {int(found): found.name for found in signal.Signals}
         what = "the model made the runtime crash (signal %d, %s)" % (number, names.get(number, "unknown"))
-        remedy = "the file is damaged or hostile, or needs more than %d MiB: get it again from its maker"
+        remedy = "the file is damaged or hostile, or needs more than %d MiB: download it again"
         remedy %= MEMORY >> 20
     raise Problem(what, remedy, BOUNDS)
 
@@ -2019,7 +2169,7 @@ def _collect(ends: List[int]) -> List[bytes]:
                 os.close(end)
         if sum(map(len, found.values())) > OUTPUT_BYTES:
             what = "the model made the runtime print more than %d bytes" % OUTPUT_BYTES
-            raise Problem(what, "get the file again from its maker, or give fewer images", BOUNDS)
+            raise Problem(what, "download the file again, or give fewer images", BOUNDS)
     return [bytes(found[end]) for end in ends]
 
 
@@ -2030,7 +2180,7 @@ def _lines(data: bytes) -> str:
 
 
 def exit_code(work: Callable[[], int]) -> int:
-    """Run ``work``; say what has to be mended in place of a traceback; returns the exit code."""
+    """Run ``work``; print a message instead of a traceback for a user's mistake; returns the exit code."""
     try:
         code = work()
         sys.stdout.flush()
@@ -2042,7 +2192,7 @@ def exit_code(work: Callable[[], int]) -> int:
         what = "there is not enough memory for the model or the input"
         sys.stderr.write("example.py: %s\n  -> give a smaller one\n" % what)
         return BOUNDS
-    except BrokenPipeError:  # who read the output has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:

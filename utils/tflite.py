@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from utils import limits
 from utils.errors import DataError
 from utils.untrusted import as_text
 
-__all__ = ["Graph", "Operator", "Tensor", "integer_io", "read", "tidy"]
+__all__ = ["Graph", "Operator", "Tensor", "hold_input", "integer_io", "read", "tidy"]
 
 #: Weights begin at multiples of this many bytes: the schema's force_align.
 ALIGNMENT = 16
@@ -284,6 +285,35 @@ def _take_ends(model: Any) -> None:
 
     graph.inputs = replace(list(graph.inputs), "QUANTIZE", "inputs", "outputs")
     graph.outputs = replace(list(graph.outputs), "DEQUANTIZE", "outputs", "inputs")
+
+
+def hold_input(data: bytes, name: str) -> bytes:
+    """A model whose last operator called ``name`` reads zeros, whatever the input: as if an accelerator skipped it.
+
+    Raises:
+        DataError: there is no such operator, or the file is damaged.
+    """
+    import numpy as np
+
+    where = "the model"
+    model = _model(data, where)
+    try:
+        graph, (operators, types) = model.subgraphs[0], _names()
+        codes = [operators[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+        found = [operator for operator in graph.operators if codes[operator.opcodeIndex] == name]
+        if not found:
+            raise DataError(f"has no operator {name}", where=where, hint=f"name one of {', '.join(sorted(set(codes)))}")
+        held = copy.deepcopy(graph.tensors[found[-1].inputs[0]])
+        zero = 0 if held.quantization is None or held.quantization.zeroPoint is None else held.quantization.zeroPoint[0]
+        buffer = copy.deepcopy(model.buffers[0])
+        buffer.data = np.full(tuple(held.shape), zero, types[held.type].lower()).tobytes()
+        held.buffer, held.name = len(model.buffers), b"held"
+        model.buffers.append(buffer)
+        found[-1].inputs = [len(graph.tensors), *map(int, found[-1].inputs[1:])]
+        graph.tensors.append(held)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # a part is missing
+        raise _damaged(error, where) from None
+    return _pack(model, len(data))
 
 
 def tidy(data: bytes) -> bytes:

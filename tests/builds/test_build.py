@@ -156,7 +156,7 @@ def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) ->
     records = built.root / "build/demo_nearest/records"
     built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
     log = (records / "card.log").read_bytes()
-    picture = built.root / "artifacts/demo_nearest/digits.png"
+    picture = built.root / "artifacts/demo_nearest/figures/digits.png"
     with Image.open(picture) as drawn:
         width = drawn.width
     with (records / "card.lock").open("w") as lock:
@@ -191,7 +191,7 @@ def test_a_bundle_drops_files_that_the_recipe_no_longer_names(built: Checkout) -
     done = built.doit("demo_nearest")
     assert done.returncode == 0, done.stderr
     bundle = built.root / "artifacts/demo_nearest"
-    assert sorted(file.name for file in bundle.glob("example_*.png")) == [
+    assert sorted(file.name for file in bundle.glob("inputs/*.png")) == [
         "example_1.png", "example_2.png", "example_3.png", "example_input.png"
     ]  # fmt: skip
     assert "example_4" not in (bundle / "SHA256SUMS").read_text()

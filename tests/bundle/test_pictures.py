@@ -18,6 +18,16 @@ LABELS = [str(number % 10) for number in range(20)]
 HISTORY = {"epoch": [0.5, 1.0, 1.5, 2.0], "loss": [2.0, 1.0, 0.5, 0.4], "accuracy": [0.1, 0.8, 0.95, 1.0]}
 MATRIX = (np.eye(10, dtype=int) * 90 + np.arange(100).reshape(10, 10) % 7).tolist()
 
+PHOTO = np.random.default_rng(2).integers(0, 255, (60, 90, 3), np.uint8)
+SEGMENTS = pictures.Segments(PHOTO, PHOTO[::-1], [("cat 60.0 %", (89, 51, 51)), ("background 40.0 %", (255, 255, 255))])
+
+
+def sight(count: int) -> pictures.Sight:
+    """Maps and scores of so many inputs."""
+    rng = np.random.default_rng(count)
+    return pictures.Sight(rng.random((count, 28, 28), np.float32), 10 * rng.random((count, 10), np.float32))
+
+
 DRAW: dict[str, Callable[[Path], None]] = {
     "digits": lambda file: pictures.digits(
         file, IMAGES, LABELS, {"float32": LABELS, "int8": LABELS[::-1]}, "one of each, then the first mistakes"
@@ -30,6 +40,12 @@ DRAW: dict[str, Callable[[Path], None]] = {
     "feature maps": lambda file: pictures.feature_maps(
         file, IMAGES[:10], np.random.default_rng(1).random((10, 28, 28), np.float32), "what the body makes of it"
     ),
+    "answers": lambda file: pictures.answers(
+        file, np.stack([PHOTO, PHOTO]), [[("boxer", 99.0), ("cat", 1.0)], [("tabby", 40.0)]], "the best answers"
+    ),
+    "answers about digits": lambda file: pictures.answers(file, IMAGES[:1], [[("4", 100.0)]], "the best answers"),
+    "segments": lambda file: pictures.segments(file, [SEGMENTS, SEGMENTS], "output"),
+    "fixed output": lambda file: pictures.fixed_output(file, IMAGES[:3], sight(3), sight(3), LABELS[:10]),
     "flat maps": lambda file: pictures.feature_maps(file, IMAGES[:1], np.zeros((1, 28, 28), np.float32), "flat"),
 }
 
@@ -60,3 +76,28 @@ def test_a_wrong_answer_shows(tmp_path: Path) -> None:
             pixels = np.asarray(image.convert("RGB")).astype(int)
         found.append(bool((np.abs(pixels - red).max(axis=2) < 40).any()))
     assert found == [False, True]
+
+
+def test_answers_of_0_percent_are_not_listed(tmp_path: Path) -> None:
+    drawn = []
+    for given in ([("boxer", 99.96), ("cat", 0.04)], [("boxer", 99.96)], [("boxer", 99.96), ("cat", 0.05)]):
+        pictures.answers(tmp_path / "answers.png", PHOTO[np.newaxis], [given], "")
+        drawn.append((tmp_path / "answers.png").read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_input_and_output_stand_side_by_side(tmp_path: Path) -> None:
+    """The input is left, the tinted picture right of it, at the same height, and the legend's colours beside both."""
+    red, green = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40, 3), np.uint8)
+    red[..., 0], green[..., 1] = 255, 255
+    pictures.segments(tmp_path / "x.png", [pictures.Segments(red, green, [("cat", (0, 0, 255))])], "output")
+    with Image.open(tmp_path / "x.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    places = []
+    for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255)):
+        rows, columns = np.nonzero((np.abs(pixels - colour) < 20).all(axis=2))
+        assert rows.size, colour
+        places.append((columns.min(), columns.max(), rows.min(), rows.max()))
+    left, right, legend = places
+    assert left[1] < right[0] < right[1] < legend[0]
+    assert left[2:] == right[2:]

@@ -28,14 +28,14 @@ from utils import example
 )
 def test_bare_model(whole: Path, tmp_path: Path, variant: str, why: str) -> None:
     shutil.copy(whole / f"demo_nearest_{variant}.tflite", tmp_path / "lone.tflite")
-    said = bare("-m", "lone.tflite", "-i", str(whole / "example_3.png"), cwd=tmp_path)
-    assert "note      no model.json names this file: what follows is assumed" in said
+    said = bare("-m", "lone.tflite", "-i", str(whole / "inputs/example_3.png"), cwd=tmp_path)
+    assert "note      model.json does not name this file: its tensors and metadata tell" in said
     assert f"note      input: gray, stretched to 28 x 28, {why}" in said
     assert "note      output: classification, 10 classes, without labels: give --labels" in said
     assert "\n    class " in said
     labels = str(whole / "labels.txt")
     report = json.loads(
-        bare("-m", "lone.tflite", "-i", str(whole / "example_3.png"), "--labels", labels, "--json", cwd=tmp_path)
+        bare("-m", "lone.tflite", "-i", str(whole / "inputs/example_3.png"), "--labels", labels, "--json", cwd=tmp_path)
     )
     (entry,) = report["models"]
     assert entry["variant"] is None
@@ -43,10 +43,10 @@ def test_bare_model(whole: Path, tmp_path: Path, variant: str, why: str) -> None
     assert len(entry["notes"]) == 3
     known = ("-m", f"demo_nearest_{variant}.tflite", "-i", "example_3.png", "--json")
     assert entry["predictions"][0]["top"] == json.loads(run(whole, *known).stdout)["models"][0]["predictions"][0]["top"]
-    assert "there are no samples without a bundle" in bare("-m", "lone.tflite", "--samples", cwd=tmp_path, code=2)
+    assert "only a bundle has samples" in bare("-m", "lone.tflite", "--samples", cwd=tmp_path, code=2)
     (tmp_path / "two.txt").write_text("a\nb\n")
     assert "two.txt has 2 labels, the model 10 outputs" in bare(
-        "-m", "lone.tflite", "-i", str(whole / "example_3.png"), "--labels", "two.txt", cwd=tmp_path, code=2
+        "-m", "lone.tflite", "-i", str(whole / "inputs/example_3.png"), "--labels", "two.txt", cwd=tmp_path, code=2
     )
 
 

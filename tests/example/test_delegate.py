@@ -86,7 +86,7 @@ def test_the_text_report_shows_both_sides(nearest: Path, library: Path) -> None:
     assert f"delegate  {library} took 3 of 16 nodes, in 3 parts\n" in said
     for title in ("time      first run ", "time cpu  first run ", "golden    PASS", "cpu       PASS", "npu:cpu   PASS"):
         assert f"\n  {title}" in said
-    assert "\n  example_1.png: libtest_delegate.so, and beside it cpu\n" in said
+    assert "\n  inputs/example_1.png: libtest_delegate.so, and beside it cpu\n" in said
 
 
 def test_golden_tensors_are_checked_by_default_on_an_npu(nearest: Path, library: Path) -> None:
@@ -125,9 +125,9 @@ def test_fixed_output_is_detected_with_its_remedy(nearest: Path, bilinear: Path,
 @pytest.mark.parametrize(
     ("mode", "variant", "verdict", "said"),
     [
-        ("wrong", "int8", "MISMATCH", "the accelerator computes something else"),
-        ("wrong", "float32", "MISMATCH", "the accelerator computes something else"),
-        ("nan", "float32", "NAN", "the accelerator computes what is no number"),
+        ("wrong", "int8", "MISMATCH", "the accelerator computes wrong values"),
+        ("wrong", "float32", "MISMATCH", "the accelerator computes wrong values"),
+        ("nan", "float32", "NAN", "the accelerator computes NaN or infinity"),
     ],
 )
 def test_other_wrong_results(nearest: Path, library: Path, mode: str, variant: str, verdict: str, said: str) -> None:
@@ -206,7 +206,9 @@ def test_a_library_that_is_not_a_delegate(nearest: Path, library: Path, tmp_path
         (tmp_path / "half.so").write_bytes(library.read_bytes()[:size])
         assert "half.so is truncated\n" in refused(nearest, "-d", str(tmp_path / "half.so"), code=5)
     subprocess.run([str(CC), "-shared", "-o", tmp_path / "other.so", "-x", "c", "/dev/null"], check=True)
-    assert "other.so is a library, but no TFLite delegate" in refused(nearest, "-d", str(tmp_path / "other.so"), code=5)
+    assert "other.so is a library, but not a TFLite delegate" in refused(
+        nearest, "-d", str(tmp_path / "other.so"), code=5
+    )
     assert "-d cpu has none" in refused(nearest, "-d", "cpu", *options(mode="fixed"))
     assert run(nearest, "-d", "cpu", "--delegate-option", "mode").returncode == 2
 
@@ -333,7 +335,7 @@ def test_a_bare_model_is_compared_with_the_cpu(nearest: Path, library: Path, tmp
     for variant in ("int8", "float32"):
         shutil.copy(nearest / f"demo_nearest_{variant}.tflite", tmp_path / f"{variant}.tflite")
     shutil.copy(paths.EXAMPLE, tmp_path)
-    image = str(nearest / "example_3.png")
+    image = str(nearest / "inputs/example_3.png")
     for variant in ("int8", "float32"):
         (entry,) = report(tmp_path, "-d", str(library), "-m", f"{variant}.tflite", "-i", image)["models"]
         assert "check" not in entry

@@ -185,7 +185,7 @@ def test_a_strangers_model_json_does_not_vouch(
 def test_an_endless_loop_ends_in_time(tmp_path: Path) -> None:
     (tmp_path / "loop.tflite").write_bytes(edit("a loop without end"))
     said = bare("-m", "loop.tflite", "--timeout", "2", cwd=tmp_path, code=7)
-    assert "took longer than 2 s\n  -> give it more with --timeout" in said
+    assert "took longer than 2 s\n  -> allow more with --timeout" in said
 
 
 def test_the_child_ends_with_its_parent(made: Path, tmp_path: Path, crashing: dict[str, str]) -> None:
@@ -214,7 +214,7 @@ def _change(hand: Path, to: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("to", "said"),
     [
-        (lambda f: f["input"].update(shape="8"), "input.shape is no list"),
+        (lambda f: f["input"].update(shape="8"), "input.shape is not a list"),
         (lambda f: f["input"].update(shape=[1, 8, 8.5, 3]), "an entry of input.shape is float, not int"),
         (lambda f: f["input"].update(shape=[1, 8, 8]), "input.shape is not 1, height, width, channels"),
         (lambda f: f["input"].update(shape=[1, 8, 8, 2]), "input.shape: of 1 channel or 3"),
@@ -224,12 +224,12 @@ def _change(hand: Path, to: Callable[[dict[str, Any]], Any]) -> None:
         (lambda f: f["input"].update(name=7), "input.name is int, not str"),
         (lambda f: f["output"].update(golden_stride=0), "output.golden_stride is not above 0"),
         (lambda f: f["tolerance"].update(float32=True), "tolerance.float32 is bool, not int or float"),
-        (lambda f: f["variants"].update(int8=[]), "variants.int8 is no object"),
-        (lambda f: f["variants"]["int8"].update(aliases="a"), "variants.int8.aliases is no list"),
-        (lambda f: f["variants"]["int8"].update(golden="../golden_int8.npz"), "a file's name is no plain name"),
-        (lambda f: f.update(labels="/etc/passwd"), "a file's name is no plain name"),
+        (lambda f: f["variants"].update(int8=[]), "variants.int8 is not an object"),
+        (lambda f: f["variants"]["int8"].update(aliases="a"), "variants.int8.aliases is not a list"),
+        (lambda f: f["variants"]["int8"].update(golden="../golden_int8.npz"), "a file name is not a plain name"),
+        (lambda f: f.update(labels="/etc/passwd"), "a file name is not a plain name"),
         (lambda f: f.update(samples=3), "samples is int, not str or null"),
-        (lambda f: f.update({"variants": {"\x1b[2J": 1}}), r"variants.\x1b[2J is no object"),
+        (lambda f: f.update({"variants": {"\x1b[2J": 1}}), r"variants.\x1b[2J is not an object"),
     ],
 )
 def test_a_wrong_type_or_value_in_model_json_is_named(hand: Path, to: Any, said: str) -> None:
@@ -327,7 +327,7 @@ def test_only_formats_of_pictures_are_read(hand: Path) -> None:
     """Pillow would run Ghostscript on this one."""
     text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n"
     (hand / "page.png").write_bytes(text)
-    assert "page.png cannot be read: EPS files are not read here" in refused(hand, "-m", INT8, "-i", "page.png")
+    assert "page.png cannot be read: EPS files are not supported" in refused(hand, "-m", INT8, "-i", "page.png")
 
 
 def test_png_without_pillow_is_bounded(tmp_path: Path) -> None:
@@ -404,5 +404,5 @@ def test_hostile_labels_and_names_do_not_reach_the_terminal(hand: Path, tmp_path
 
     (tmp_path / "named.tflite").write_bytes(handmade.changed(name))
     said = bare("-m", "named.tflite", cwd=tmp_path)
-    assert "of its 2 inputs the first, '\\x1b]0;title\\x07\\nexample.py" in said
+    assert "it has 2 inputs: only '\\x1b]0;title\\x07\\nexample.py" in said
     assert "\x1b" not in said

@@ -152,5 +152,5 @@ def test_python_3_8_runs_it(tmp_path: Path) -> None:
     command = [str(_python_3_8()), str(paths.EXAMPLE), "--help"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: example.py")
-    assert "Run a model of this bundle on the board" in done.stdout
+    assert done.stdout.startswith("usage: python3 example.py")
+    assert "Run the models of this bundle on a board" in done.stdout

@@ -59,8 +59,8 @@ def test_the_bundle_sees_what_was_evaluated(built_once: Checkout) -> None:
         with np.load(bundle / f"golden_{variant}.npz") as golden:
             assert golden["input"].dtype == {"float32": np.float32, "int8": np.int8}[variant]
             for index, tensor in enumerate(golden["input"]):
-                name = f"example_{index}.png" if index else "example_input.png"
-                pixels = example.read_image(str(bundle / name), spec)
+                name = f"example_{index or 'input'}.png"
+                pixels = example.read_image(str(bundle / example.INPUTS / name), spec)
                 np.testing.assert_array_equal(model.quantise(example.normalise(pixels, spec)[np.newaxis]), tensor)
 
 

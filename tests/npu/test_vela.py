@@ -267,7 +267,7 @@ def test_estimates_beside_what_was_published(with_vela: Checkout) -> None:
     folder = with_vela.root / "artifacts/demo_nearest"
     card = (folder / "README.md").read_text()
     assert "| i.MX 93 | NPU | int8 | 0.02 | LF6.1.36_2.1.0 | `benchmark_model --graph=x.tflite` | a test |" in card
-    assert "nothing of it is ours" in card
+    assert "This project measured none of them." in card
     run(with_vela, "vela:demo_nearest")
     page = (folder / "imx93/README.md").read_text()
     row = re.search(r"\| \S+ ms, Vela 4\.3\.0, (\S+) \| 0\.02 ms \| i\.MX 93 NPU, (.*) \| (\S+) \|", page)

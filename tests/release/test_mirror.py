@@ -217,15 +217,22 @@ def test_a_site_without_network_builds_from_it_and_releases_what_it_may(zoo: Che
     doit("release:check", "path=release/1.0.0")
 
     with tarfile.open(release / "mnist_nearest-1.0.0.tar.gz") as archive:
-        names = {Path(name).name for name in archive.getnames()}
-    bundle = {file.name for file in (site.root / "artifacts/mnist_nearest").rglob("*") if file.is_file()}
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    home = site.root / "artifacts/mnist_nearest"
+    bundle = {file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()}
     left_out = set(json.loads((release / "release.json").read_text())["models"]["mnist_nearest"]["left_out"])
     assert bundle - names == left_out
-    assert {"samples.npz", "golden_int8.npz", "example_input.png", "example_9.png", "digits.png"} <= left_out
-    assert {"mnist_nearest_int8.tflite", "example.py", "confusion.png"} <= names
+    assert {
+        "samples.npz",
+        "golden_int8.npz",
+        "inputs/example_input.png",
+        "inputs/example_9.png",
+        "figures/digits.png",
+    } <= left_out
+    assert {"mnist_nearest_int8.tflite", "example.py", "figures/confusion.png"} <= names
     card = (release / "cards/mnist_nearest.md").read_text()
     assert "## Not in this release" in card
-    assert "made from t10k-images-idx3-ubyte.gz (CC-BY-SA-3.0), to be had from https://storage.googleapis.com/" in card
+    assert "made from t10k-images-idx3-ubyte.gz (CC-BY-SA-3.0), available from https://storage.googleapis.com/" in card
     for name in left_out:
         assert f"`{name}`" in card
     components = {c["name"]: c for c in json.loads((release / "bom.json").read_text())["components"]}

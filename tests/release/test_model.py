@@ -33,8 +33,8 @@ def shown_on(recipe: Recipe, *names: str) -> Recipe:
 def test_a_picture_is_left_out_whatever_its_suffix(end: str) -> None:
     """And the other picture, which may be passed on, is not."""
     model = ReleasedModel(shown_on(RECIPES["mobilenet_v2"], f"first{end}", "second.png"))
-    both = {"golden_float32.npz", "golden_int8.npz", "result.png"}
-    assert model.left_out().keys() == {f"example_input{end}", *both}
+    both = {"golden_float32.npz", "golden_int8.npz", "figures/result.png"}
+    assert model.left_out().keys() == {f"inputs/example_input{end}", *both}
     assert {origin.name for found in model.left_out().values() for origin in found} == {f"first{end}"}
 
 
@@ -42,7 +42,8 @@ def test_images_of_the_evaluation_set_are_left_out() -> None:
     left_out = ReleasedModel(forbid(RECIPES["mnist_nearest"], "test_images")).left_out()
     examples = set(layout.example_files(RECIPES["mnist_nearest"]))
     assert len(examples) == 10
-    pictures = {"digits.png"} | ({"feature_map.png"} & set(layout.card_files(RECIPES["mnist_nearest"])))
+    pictures = {layout.figure(name) for name in ("digits", "feature_map", "fixed_output", "result")}
+    assert pictures < set(layout.card_files(RECIPES["mnist_nearest"]))
     assert left_out.keys() == {"samples.npz", "golden_float32.npz", "golden_int8.npz", *examples, *pictures}
     assert ReleasedModel(forbid(RECIPES["mnist_nearest"], "train_images")).left_out() == {}
 
@@ -51,13 +52,18 @@ def test_images_of_a_list_are_left_out_where_a_bundle_would_show_them() -> None:
     """No list of images may be passed on; as example inputs its images would be."""
     recipe = RECIPES["mobilenet_v2"].model_copy(update={"examples": 2})
     left_out = ReleasedModel(recipe).left_out()
-    assert {"example_input.png", "example_1.png", "golden_int8.npz", "digits.png"} <= left_out.keys()
+    assert {
+        "inputs/example_input.png",
+        "inputs/example_1.png",
+        "golden_int8.npz",
+        "figures/digits.png",
+    } <= left_out.keys()
 
 
 def test_labels_are_left_out() -> None:
     recipe = RECIPES["mobilenet_v2"]
     assert isinstance(recipe.labels, str)
-    assert ReleasedModel(forbid(recipe, recipe.labels)).left_out().keys() == {"labels.txt", "result.png"}
+    assert ReleasedModel(forbid(recipe, recipe.labels)).left_out().keys() == {"labels.txt", "figures/result.png"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -82,6 +88,7 @@ def test_the_card_says_what_is_left_out_and_of_what(built_once, monkeypatch: pyt
     model = ReleasedModel(recipe.model_copy(update={"name": "demo_nearest"}))
     monkeypatch.setattr(ReleasedModel, "folder", folder)
     text = card.text(model, "1.0.0")
-    assert (
-        "\n- `example_input.jpeg`, `golden_float32.npz`, `golden_int8.npz`, `result.png`: made from first.jpeg" in text
-    )
+    left_out = ("figures/result.png", "golden_float32.npz", "golden_int8.npz", "inputs/example_input.jpeg")
+    assert f"\n- {', '.join(f'`{name}`' for name in left_out)}: made from first.jpeg" in text
+    assert "](figures/result.png)" not in text
+    assert "*Input and output of the int8 model: not in this release.*" in text

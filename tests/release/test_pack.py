@@ -138,12 +138,14 @@ def test_what_boards_said_is_passed_on_only_when_asked(ready: Checkout) -> None:
 
 
 def test_model_signing_accepts_it(release_once: Path, keys: Keys, tmp_path: Path) -> None:
-    """The tool's own command line: of the release, and of what is published for one model, as a hub has it."""
+    """The tool's own command line: of the release, and of what a hub and a registry have of one model."""
     index = check.index_of(release_once)
-    for name, data in pack.published(release_once, index, "demo_nearest").items():
-        pack.write(tmp_path / "demo" / name, data)
-    (tmp_path / "demo/.gitattributes").write_text("*.tflite filter=lfs")
-    for folder in (release_once, tmp_path / "demo"):
+    for place, card_alone in (("hub", False), ("registry", True)):
+        for name, data in pack.published(release_once, index, "demo_nearest", card_alone=card_alone).items():
+            pack.write(tmp_path / place / name, data)
+        sums(tmp_path / place)
+    (tmp_path / "hub/.gitattributes").write_text("*.tflite filter=lfs")
+    for folder in (release_once, tmp_path / "hub", tmp_path / "registry"):
         tool = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
         end = ["--signature", str(folder / "model.sig"), "--public_key", str(keys.public)]
         done = subprocess.run([*tool, *end], capture_output=True, text=True)

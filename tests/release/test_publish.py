@@ -105,7 +105,7 @@ def test_to_a_layout_folder(release_once: Path, home: dict[str, str], tmp_path: 
 
 def test_the_manifest_is_modelpack(release_once: Path) -> None:
     index = check.index_of(release_once)
-    contents = published(release_once, "demo_nearest")
+    contents = published(release_once, "demo_nearest", card_alone=True)
     what = oci.build_artifact("demo_nearest", index["models"]["demo_nearest"], contents, index)
     manifest = json.loads(what.manifest)
     assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
@@ -163,7 +163,7 @@ def test_to_a_registry_and_back(release_once: Path, home: dict[str, str], regist
     for model in ("demo_nearest", "demo_bilinear"):
         for tag in ("1.0.0", "latest"):
             got = pull(registry.address, f"team/zoo/{model}", tag, tmp_path / model / tag, home)
-            assert got == published(release_once, model)
+            assert got == published(release_once, model, card_alone=True)
     assert len(registry.puts) == len(set(registry.puts)) + shared(release_once)
     assert done.stdout.count("; latest is 1.0.0") == 2
     before = len(registry.puts)
@@ -189,14 +189,17 @@ def test_latest_in_a_registry_moves_only_forward(
     assert done.returncode == 0, done.stderr
     assert "; latest stays: 1.10.0 is newer" in done.stdout
     assert "; latest is 1.0.0" in done.stdout  # the other model's
-    for tag, files in (("latest", {"README.md": b"newer"}), ("1.0.0", published(release_once, "demo_bilinear"))):
+    for tag, files in (
+        ("latest", {"README.md": b"newer"}),
+        ("1.0.0", published(release_once, "demo_bilinear", card_alone=True)),
+    ):
         assert pull(registry.address, "zoo/demo_bilinear", tag, tmp_path / "got" / tag, home) == files
 
 
 def shared(release: Path) -> int:
     """Files that both models have: each repository holds its own."""
     one, other = (
-        {hashlib.sha256(data).digest() for data in published(release, model).values()}
+        {hashlib.sha256(data).digest() for data in published(release, model, card_alone=True).values()}
         for model in ("demo_nearest", "demo_bilinear")
     )
     return len(one & other)
@@ -217,7 +220,7 @@ def test_cut_in_the_middle_and_repeated(
     assert publish(release_once, to, home).returncode == 0
     assert len(registry.puts) == len(set(registry.puts)) + shared(release_once)
     assert pull(registry.address, "zoo/demo_nearest", "1.0.0", tmp_path / "got", home) == published(
-        release_once, "demo_nearest"
+        release_once, "demo_nearest", card_alone=True
     )
 
 

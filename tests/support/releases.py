@@ -118,8 +118,8 @@ def killed(release: Path, to: str, env: dict[str, str], enough: Callable[[], boo
     process.wait()
 
 
-def published(release: Path, model: str) -> dict[str, bytes]:
-    return pack.published(release, check.index_of(release), model)
+def published(release: Path, model: str, *, card_alone: bool = False) -> dict[str, bytes]:
+    return pack.published(release, check.index_of(release), model, card_alone=card_alone)
 
 
 def first_release(folder: Path) -> Path:

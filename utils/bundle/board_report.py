@@ -1,7 +1,7 @@
-"""What a board says of a bundle, as a closed schema, and the files that it is stored in.
+"""The report of a board about a bundle: a closed schema, and the files that store it.
 
-A board is not believed: nothing that does not fit is stored, and a stored file that does not fit (of another version,
-or edited) is left out and named. ``Report`` is what ``example.py --json`` documents in its head.
+A board is not trusted: a report that does not match is not stored. A stored file that does not match, because it is of
+another version or was edited, is left out and named. The head of ``example.py`` documents ``Report``.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _FEW = Field(max_length=limits.BOARD_ENTRIES)
 
 
 class Closed(BaseModel):
-    """No key but these, no NaN, no infinity; keys of ``--json`` that were not asked for are absent."""
+    """Only these keys, and no NaN or infinity; a key of ``--json`` that nobody asked for is absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Runtime(Closed):
-    """What ran the models."""
+    """The runtime that ran the models."""
 
     name: Text
     version: Text
 
 
 class Delegate(Closed):
-    """What was chosen to compute."""
+    """The delegate that was chosen."""
 
     name: Text
     library: Text | None
@@ -63,7 +63,7 @@ class Steady(Closed):
 
 
 class Check(Closed):
-    """Outputs held against others."""
+    """Outputs compared with others."""
 
     verdict: Literal["PASS", "FIXED_OUTPUT", "NAN", "SATURATED", "MISMATCH"]
     inputs: Count
@@ -107,7 +107,7 @@ class Prediction(Closed):
 
 
 class Nodes(Closed):
-    """Nodes of the graph, and what the delegate took of them."""
+    """Nodes of the graph, and how many the delegate took."""
 
     total: Count | None
     delegated: Count | None
@@ -132,7 +132,7 @@ class Measured(Closed):
 
 
 class Entry(Measured):
-    """All about one model."""
+    """Everything about one model."""
 
     file: Name
     sha256: Sha256 | None = None  # absent in reports of 0.1
@@ -147,7 +147,7 @@ class Entry(Measured):
 
     @property
     def verdict(self) -> str:
-        """What the card shows: the failure, else the first verdict that is not PASS."""
+        """The failure, else the first verdict that is not PASS: what the card shows."""
         if self.failure:
             return self.failure.what
         verdicts = [part.verdict for part in (self.check, self.compare) if part]
@@ -155,7 +155,7 @@ class Entry(Measured):
 
 
 class Report(Closed):
-    """What ``example.py --json`` prints."""
+    """The object that ``example.py --json`` prints."""
 
     format: Literal[1]
     runtime: Runtime
@@ -195,21 +195,21 @@ class Record(Closed):
 
 
 def parse_report(text: str, where: str) -> Report:
-    """What ``example.py --json`` printed.
+    """Parse the output of ``example.py --json``.
 
     Raises:
-        BoardError: it is too large, no JSON, or not what its head documents.
+        BoardError: it is too large, not JSON, or does not match the schema.
     """
-    return _parse(Report, text, where, "look what python3 runs there; what it said was not kept")
+    return _parse(Report, text, where, "check what python3 runs there; its output was not kept")
 
 
 def parse_record(text: bytes, where: str) -> Record:
-    """The contents of a ``board/<target>.json``.
+    """Parse a ``board/<target>.json``.
 
     Raises:
         BoardError: it is of another version, edited or damaged.
     """
-    return _parse(Record, text, where, "measure again: doit board target=..., or delete it")
+    return _parse(Record, text, where, "measure again (doit board target=...), or delete it")
 
 
 def dump_record(record: Record) -> str:
@@ -218,16 +218,16 @@ def dump_record(record: Record) -> str:
 
 
 def load_records(recipe: Recipe, folder: Path) -> tuple[dict[Path, Record], list[BoardError]]:
-    """What boards said of the very models in ``folder``, and what is wrong with files that cannot be read.
+    """The records about the models in ``folder``, and an error for each file that cannot be read.
 
-    What was said of an older build is left out.
+    Records about an older build are ignored.
     """
     ours = {name: files.sha256(folder / name) for name in layout.bundle_files(recipe) if name.endswith(".tflite")}
     found, wrong = {}, []
     for file in layout.board_reports(recipe.name):
         try:
-            if not file.is_file():  # a pipe would wait for ever
-                raise BoardError("is no file", where=paths.relative(file), hint="delete it")
+            if not file.is_file():  # reading a pipe would wait forever
+                raise BoardError("is not a file", where=paths.relative(file), hint="delete it")
             with file.open("rb") as stream:
                 record = parse_record(stream.read(limits.BOARD_REPORT_BYTES + 1), paths.relative(file))
         except BoardError as error:

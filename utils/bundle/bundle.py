@@ -1,4 +1,4 @@
-"""The bundle: what a user takes to the board. Its contents and its manifest."""
+"""The bundle that a user copies to the board: its contents and its manifest."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
     (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     shown = datasets.examples(recipe)
     pictures = datasets.pictures(recipe)
+    (folder / example.INPUTS).mkdir()
     for number, name in enumerate(layout.example_files(recipe)):
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)
@@ -60,7 +61,9 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
         save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
     golden = preprocess.tensor_of(shown.images, recipe.input)
-    if pictures and (recipe.task == "classification" or len(pictures) == 1):  # few: their mirror images are inputs too
+    if pictures and (
+        recipe.task == "classification" or len(pictures) == 1
+    ):  # with few inputs, their mirror images count too
         golden = np.concatenate([golden, golden[:, :, ::-1]])
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
@@ -82,29 +85,29 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
 
 
 def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> None:
-    """Refuse golden outputs, shape (N, ...), that an accelerator with one fixed answer would match."""
+    """Refuse golden outputs, shape (N, ...), that a fixed output would match."""
     real = outputs.astype(np.float64)
     spread, allowed = float(np.abs(real - real[0]).max()), _tolerance(recipe, variant)
     if spread <= allowed:
         raise BuildError(
-            f"the {variant} outputs for the example inputs differ by {spread:g}, and {allowed:g} is allowed: a fixed "
-            "output would pass",
+            f"the {variant} outputs for the example inputs differ by {spread:g} and the tolerance is {allowed:g}: a "
+            "fixed output would pass",
             where=f"{recipe.where}: examples, tolerance",
-            hint="choose example inputs with different answers, or allow less",
+            hint="choose example inputs with different answers, or a smaller tolerance",
         )
 
 
 def _tolerance(recipe: Recipe, variant: str) -> float:
-    """How far a right runtime may be from the golden tensors: steps of integers, or absolute."""
+    """The largest error of a right runtime: in steps for integers, else absolute."""
     if variant == "int8":
         return float(recipe.tolerance.int8_steps)
     return recipe.tolerance.int8_float_io or recipe.tolerance.float32
 
 
 def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
-    """Write arrays as ``np.load`` reads them, the same bytes on every Python.
+    """Write arrays for ``np.load``, with the same bytes on every Python.
 
-    ``np.savez`` leaves the version of the zip format, and the compression, to the Python and zlib that it runs on.
+    With ``np.savez``, the zip version and the compression depend on Python and zlib.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -116,9 +119,9 @@ def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
 
 
 def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Raw input and output tensors of the reference kernels, which no accelerator and no compiler has touched.
+    """Raw input and output tensors, computed by the reference kernels.
 
-    Every ``golden_stride``-th row and column of a segmentation's output is kept: a class map is smooth.
+    Of a segmentation's output, every ``golden_stride``-th row and column is kept: a class map is smooth.
     """
     reference = example.Model(str(model), example.load_runtime(), threads=1, reference=True)
     reference.bind(recipe.input.name, recipe.output.name)
@@ -129,8 +132,8 @@ def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dic
 
 
 def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool) -> dict[str, Any]:
-    """What example.py knows of the model."""
-    weights = "the user's own" if with_own_weights else "as published" if recipe.load else "trained here"
+    """The content of model.json: what example.py knows about the model."""
+    weights = "user-supplied" if with_own_weights else "as published" if recipe.load else "trained here"
     return {
         "format": 1,
         "name": recipe.name,
@@ -151,7 +154,7 @@ def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool
 def manifest(
     recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], parity: Any, sources: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the bundle was made from and with. Nothing in it differs between hosts, commits or days."""
+    """The content of manifest.json: sources, tools and results. It is the same on every host, commit and day."""
     code = (recipe.code_file,) if recipe.code_file else ()
     return {
         "format": 1,
@@ -167,9 +170,9 @@ def manifest(
 
 
 def keep_npu(recipe: Recipe, folder: Path) -> None:
-    """Let what was compiled for the NPU live on in the new bundle ``folder``, if it was made from this int8 file.
+    """Copy the compiled files of the NPU to the new bundle ``folder``, if they were made from this int8 file.
 
-    It has a SHA256SUMS of its own: compiling later leaves the bundle's own check sums true.
+    They have their own SHA256SUMS: compiling again leaves the checksums of the bundle true.
     """
     old, model = layout.npu_folder(recipe.name), folder / layout.model_name(recipe.name, "int8")
     try:
@@ -181,7 +184,8 @@ def keep_npu(recipe: Recipe, folder: Path) -> None:
 
 
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
-    """Copy the named files, and no other that may lie in ``folder``, into the new folder ``to``."""
+    """Copy the named files of ``folder``, and no others, into the new folder ``to``."""
     to.mkdir(parents=True)
     for name in names:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, to / name)

@@ -1,7 +1,7 @@
-"""The folder ``imx93/`` of a bundle: a folder a BSP, a page about all of them, and check sums.
+"""The folder ``imx93/`` of a bundle: a folder per BSP, a page about all of them, and checksums.
 
-``imx93/<bsp>/`` has the compiled file and ``vela.json``; ``imx93/README.md`` sets the estimates of all BSPs beside what
-was measured and published; ``imx93/SHA256SUMS`` covers all of it.
+``imx93/<bsp>/`` has the compiled file and ``vela.json``. ``imx93/README.md`` shows the estimates of all BSPs beside the
+published measurements. ``imx93/SHA256SUMS`` covers all files.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["install_npu_folder", "keep_others", "remove_bsp"]
 #: The text of the page.
 TEMPLATE = Path(__file__).with_name("npu_folder.md.j2")
 
-#: An estimate this many times a neighbour's is pointed out.
+#: The page points out an estimate that is this many times a neighbour's.
 MARKED = 1.5
 
 
 def install_npu_folder(recipe: Recipe, folder: Path) -> None:
-    """Write the page and the check sums of a finished ``folder``, and put it into the bundle in one move."""
+    """Write the page and the checksums of a finished ``folder``, and move it into the bundle."""
     (folder / "README.md").write_text(_page(recipe, folder), encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     files.replace_folder(folder, layout.npu_folder(recipe.name))
 
 
 def remove_bsp(recipe: Recipe, release: bsp.Bsp) -> None:
-    """Take what was compiled for one BSP out of the bundle; the page and the sums then speak of the others."""
+    """Remove the folder of one BSP from the bundle, and update the page and the checksums."""
     final = layout.npu_folder(recipe.name)
     if not (final / release.name).is_dir():
         return
@@ -49,7 +49,7 @@ def remove_bsp(recipe: Recipe, release: bsp.Bsp) -> None:
 
 
 def keep_others(old: Path, new: Path, release: bsp.Bsp, sha256: str | None) -> None:
-    """Copy what other BSPs' Velas made of the file with this sha256 (None: of any file) into a new folder."""
+    """Copy the folders of other BSPs that were compiled from the file with this sha256 (None: any file)."""
     new.mkdir()
     for file in old.glob("*/vela.json"):
         try:
@@ -78,9 +78,9 @@ def _page(recipe: Recipe, folder: Path) -> str:
 
 
 def _marked(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs whose estimate is far above both neighbours', or the only one's: a version that does this model harm.
+    """The runs whose estimate is far above those of both neighbours, or of the only one.
 
-    It is no comparison of two numbers: versions model the hardware differently. It says where to look.
+    Versions model the hardware differently, so this does not rank them: it says where to look.
     """
     found = []
     for index, run in enumerate(runs):
@@ -91,6 +91,6 @@ def _marked(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _by_reason(kept: list[dict[str, str]]) -> list[tuple[int, str, str]]:
-    """How many operators of which kind stay on the CPU for which reason; details of one tensor left out."""
+    """Count the operators that stay on the CPU by kind and reason, without the details of single tensors."""
     counts = Counter((entry["operator"], entry["reason"].split("; ")[0]) for entry in kept)
     return [(count, operator, reason) for (operator, reason), count in counts.items()]

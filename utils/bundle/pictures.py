@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["answers", "confusion", "digits", "feature_maps", "stack", "training"]
+__all__ = [
+    "Segments",
+    "Sight",
+    "answers",
+    "confusion",
+    "digits",
+    "feature_maps",
+    "fixed_output",
+    "segments",
+    "training",
+]
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito's palette).
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F"
@@ -74,20 +85,23 @@ def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, lis
 
 
 def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], title: str) -> None:
-    """Example inputs, and beside each the best answers as bars.
+    """Example inputs, and beside each the best answers as bars; scores that print as 0.0 % are left out.
 
     Args:
         file: the PNG to write.
-        images: uint8, shape (N, H, W, 3).
+        images: uint8, shape (N, H, W, 1 or 3).
         given: for each image label and score in %, best first.
         title: a sentence above the bars.
     """
-    figure, axes = _figure(7.0, 1.9 * len(images) + 0.3, len(images), 2, width_ratios=[1, 2])
-    for (left, right), image, best in zip(axes, images, given, strict=True):
-        left.imshow(image)
+    figure, axes = _figure(7.0, 1.9 * len(images) + 0.4, len(images), 2, width_ratios=[1, 2])
+    axes[0, 0].set_title("input", fontsize=9)
+    axes[0, 1].set_title(title, fontsize=9)
+    for (left, right), image, ranked in zip(axes, images, given, strict=True):
+        best = [(label, score) for label, score in ranked if f"{score:.1f}" != "0.0"]
+        left.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")  # a map of colours is for gray alone
         left.axis("off")
         places = range(len(best))
-        right.barh(places, [score for _, score in best], color=[BLUE, *[GREY] * (len(best) - 1)])
+        right.barh(places, [score for _, score in best], color=[BLUE, *[GREY] * (len(best) - 1)], height=0.7)
         for place, (_, score) in enumerate(best):
             inside = score > 85
             right.text(
@@ -95,22 +109,48 @@ def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], ti
                 ha="right" if inside else "left", color="white" if inside else "black",
             )  # fmt: skip
         right.set_yticks(places, [label for label, _ in best])
-        right.invert_yaxis()
+        right.set_ylim(max(len(best), 4) - 0.4, -0.6)
         right.set_xlim(0, 100)
         right.tick_params(length=0)
-    figure.suptitle(title, fontsize=9)
     _save(figure, file, colours=256)
 
 
-def stack(file: Path, sheets: list[Any], width: int = 900) -> None:
-    """Pictures below each other, all ``width`` pixels wide: Pillow images in, a PNG out."""
-    from PIL import Image
+@dataclass(frozen=True)
+class Segments:
+    """One picture, and what a segmentation makes of it.
 
-    scaled = [sheet.convert("RGB").resize((width, round(sheet.height * width / sheet.width))) for sheet in sheets]
-    whole = Image.new("RGB", (width, sum(sheet.height for sheet in scaled)), "white")
-    for number, sheet in enumerate(scaled):
-        whole.paste(sheet, (0, sum(above.height for above in scaled[:number])))
-    whole.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    Attributes:
+        image: uint8, shape (H, W, 3).
+        tinted: the same with its classes tinted.
+        legend: text and colour, 0..255, of each class.
+    """
+
+    image: Pixels
+    tinted: Pixels
+    legend: list[tuple[str, tuple[int, int, int]]]
+
+
+def segments(file: Path, shown: list[Segments], title: str) -> None:
+    """Inputs, beside each the tinted picture, and beside that the legend; ``title`` is above the outputs."""
+    from matplotlib.patches import Patch
+
+    heights = [each.image.shape[0] / each.image.shape[1] for each in shown]
+    figure, axes = _figure(
+        8.6, 3.3 * sum(heights) + 0.4, len(shown), 3, width_ratios=[3.3, 3.3, 2], height_ratios=heights
+    )
+    axes[0, 0].set_title("input", fontsize=9)
+    axes[0, 1].set_title(title, fontsize=9)
+    for row, each in zip(axes, shown, strict=True):
+        row[0].imshow(each.image)
+        row[1].imshow(each.tinted)
+        patches = [
+            Patch(facecolor=[part / 255 for part in colour], edgecolor="black", linewidth=0.5, label=text)
+            for text, colour in each.legend
+        ]
+        row[2].legend(handles=patches, loc="upper left", frameon=False, borderaxespad=0)
+        for axis in row:
+            axis.axis("off")
+    _save(figure, file, colours=256)
 
 
 def training(file: Path, history: dict[str, list[float]], final: dict[str, float]) -> None:
@@ -174,7 +214,7 @@ def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str
 
 
 def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], title: str) -> None:
-    """Inputs above, and below each the one-channel map that the network's body makes of it.
+    """Inputs, and below each the one-channel map that the network's body makes of it.
 
     Args:
         file: the PNG to write.
@@ -193,6 +233,51 @@ def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], titl
         axis.set_xticks([])
         axis.set_yticks([])
     axes[0, 0].set_ylabel("input")
-    axes[1, 0].set_ylabel("body")
+    axes[1, 0].set_ylabel("map")
     figure.suptitle(title, fontsize=9)
+    _save(figure, file)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a model makes of some inputs.
+
+    Attributes:
+        maps: the one-channel maps of its body, shape (N, H, W), real values.
+        scores: shape (N, labels), in %.
+    """
+
+    maps: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+
+
+def fixed_output(file: Path, images: Pixels, right: Sight, fixed: Sight, labels: list[str]) -> None:
+    """One input a row: beside it the right map and scores, and beside those the ones that do not change.
+
+    Args:
+        file: the PNG to write.
+        images: uint8, shape (N, H, W, 1).
+        right: what the model makes of them.
+        fixed: what it makes of them where an accelerator skips an operator.
+        labels: of the scores.
+    """
+    figure, axes = _figure(8.6, 1.35 * len(images) + 0.6, len(images), 5, width_ratios=[1, 1, 2.2, 1, 2.2])
+    heads = ("input", "right: map", "right: scores, %", "FIXED_OUTPUT: map", "FIXED_OUTPUT: scores, %")
+    for column, head in enumerate(heads):
+        axes[0, column].set_title(head, fontsize=8, color=RED if column > 2 else "black")
+    low = float(min(right.maps.min(), fixed.maps.min()))
+    high = max(float(max(right.maps.max(), fixed.maps.max())), low + 1e-6)
+    for row, image in enumerate(images):
+        axes[row, 0].imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        for first, sight, colour in ((1, right, BLUE), (3, fixed, RED)):
+            axes[row, first].imshow(sight.maps[row], cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+            bars = axes[row, first + 1]
+            bars.bar(range(len(labels)), sight.scores[row], color=colour)
+            bars.set_xticks(range(len(labels)), labels, fontsize=7)
+            bars.set_ylim(0, 100)
+            bars.set_yticks([0, 50, 100], ["0", "50", "100"], fontsize=7)
+            bars.tick_params(length=0)
+        for column in (0, 1, 3):
+            axes[row, column].set_xticks([])
+            axes[row, column].set_yticks([])
     _save(figure, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from utils import paths
+from utils import example, paths
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 
 __all__ = [
@@ -13,12 +13,14 @@ __all__ = [
     "card_files",
     "deployed",
     "example_files",
+    "figure",
     "has_samples",
     "model_file",
     "model_name",
     "network_file",
     "npu_file",
     "npu_folder",
+    "shows_fixed_output",
     "source_digest_file",
 ]
 
@@ -44,12 +46,22 @@ def source_digest_file(recipe: Recipe, key: str) -> Path:
 
 
 def example_files(recipe: Recipe) -> tuple[str, ...]:
-    """The names of a bundle's example inputs, ``example_input`` first."""
+    """The names of a bundle's example inputs, ``example_input`` first; ``example.py`` finds them without the folder."""
     if isinstance(recipe.examples, int):
         ends = [".png"] * recipe.examples
     else:
         ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
-    return tuple(f"example_{number or 'input'}{end}" for number, end in enumerate(ends))
+    return tuple(f"{example.INPUTS}/example_{number or 'input'}{end}" for number, end in enumerate(ends))
+
+
+def figure(name: str) -> str:
+    """The name of a picture of the card in the bundle: beside the inputs, so that ``-i inputs`` reads inputs alone."""
+    return f"figures/{name}.png"
+
+
+def shows_fixed_output(recipe: Recipe) -> bool:
+    """Whether the card shows what an accelerator without nearest upsampling makes of the model."""
+    return recipe.card.feature_map is not None and recipe.parameters.get("upsampling") == "nearest"
 
 
 def has_samples(recipe: Recipe) -> bool:
@@ -66,14 +78,12 @@ def bundle_files(recipe: Recipe) -> tuple[str, ...]:
 
 def card_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of the files that the card adds to a bundle."""
-    pictures = ["training.png"] if recipe.train else []
-    if isinstance(recipe.examples, int):
-        pictures += ["digits.png", "confusion.png"]
-    else:
-        pictures += ["result.png"]
-    if recipe.card.feature_map:
-        pictures.append("feature_map.png")
-    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *pictures)
+    pictures = ["result"]
+    pictures += ["training"] if recipe.train else []
+    pictures += ["digits", "confusion"] if isinstance(recipe.examples, int) else []
+    pictures += ["feature_map"] if recipe.card.feature_map else []
+    pictures += ["fixed_output"] if shows_fixed_output(recipe) else []
+    return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *map(figure, pictures))
 
 
 def network_file(recipe: Recipe) -> Path | None:

@@ -122,9 +122,9 @@ class Outputs:
         self.staging = staging
         self._finals: dict[Path, Path] = {}
 
-    def new(self, final: Path) -> Path:
-        """Where to write the file that will be ``final``."""
-        staged = self.staging / final.name
+    def new(self, final: Path, name: str | None = None) -> Path:
+        """Where to write the file that will be ``final``: in the staging folder, under its own name or ``name``."""
+        staged = self.staging / (name or final.name)
         self._finals[final] = staged
         return staged
 

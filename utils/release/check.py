@@ -17,6 +17,7 @@ from utils import files, limits
 from utils.errors import ReleaseError
 from utils.release import pack, provenance, sbom, sign, signer, statement
 from utils.release.archive import read_archive
+from utils.release.card import embed_pictures
 from utils.release.index import index_of
 from utils.untrusted import as_text, read_untrusted
 
@@ -161,7 +162,10 @@ def _models(folder: Path, index: dict[str, Any], public: Path | None, builders: 
         listed = files.parse_sums(contents.get(files.SUMS, b"").decode(errors="replace"), skip_malformed=True)
         if listed != {file: value for file, value in sums.items() if file != files.SUMS}:
             wrong.append(f"{archive}: its files are not those of its SHA256SUMS")
-        if sums.get("README.md") != index["files"].get(f"cards/{name}.md"):
+        card = contents.get("README.md", b"")
+        if index["format"] > 1:
+            card = embed_pictures(card, contents)
+        if hashlib.sha256(card).hexdigest() != index["files"].get(f"cards/{name}.md"):
             wrong.append(f"cards/{name}.md: is not the card in {archive}")
         wrong += [f"{archive}: holds {file}, which is added to it" for file in sums if pack.is_added(file)]
         facts = {file: facts["sha256"] for file, facts in model["artifacts"].items()}
@@ -170,7 +174,8 @@ def _models(folder: Path, index: dict[str, Any], public: Path | None, builders: 
                 wrong.append(f"{archive}: {file} is not the artifact of release.json")
         for file, sha256 in {archive: index["files"].get(archive, ""), **facts}.items():
             wrong += _statement(folder, index, file, sha256, builders)
-        wrong += _published(folder, index, name, contents, public)
+        for card_alone in (False, True)[: index["format"]]:
+            wrong += _published(folder, index, name, contents, public, card_alone=card_alone)
     return wrong
 
 
@@ -191,13 +196,20 @@ def _statement(folder: Path, index: dict[str, Any], file: str, sha256: str, buil
 
 
 def _published(
-    folder: Path, index: dict[str, Any], model: str, contents: dict[str, bytes], public: Path | None
+    folder: Path,
+    index: dict[str, Any],
+    model: str,
+    contents: dict[str, bytes],
+    public: Path | None,
+    *,
+    card_alone: bool,
 ) -> list[str]:
     """What is wrong with the signature that goes with one model to where it is published."""
-    signature = folder / "signatures" / f"{model}.sig"
+    place = pack.signature_of(index, model, card_alone=card_alone)
+    signature = folder / place
     if not signature.is_file():
-        return [f"signatures/{model}.sig: is missing"] if public or (folder / sign.SIGNATURE).is_file() else []
-    published = pack.with_proofs(folder, index, model, contents)
+        return [f"{place}: is missing"] if public or (folder / sign.SIGNATURE).is_file() else []
+    published = pack.with_proofs(folder, index, model, contents, card_alone=card_alone)
     if public is None:
         _, found = _compare_signature(
             signature, {n: hashlib.sha256(data).hexdigest() for n, data in published.items() if n != sign.SIGNATURE}
@@ -208,7 +220,7 @@ def _published(
         for name, data in published.items():
             pack.write(top / name, data)
         found = sign.verify(top, top / sign.SIGNATURE, public)
-    return [f"signatures/{model}.sig: {line}" for line in found]
+    return [f"{place}: {line}" for line in found]
 
 
 def _compare_signature(signature: Path, actual: dict[str, str]) -> tuple[str, list[str]]:

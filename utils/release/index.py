@@ -14,7 +14,8 @@ from utils.untrusted import as_text, parse_as, parse_json, read_untrusted
 
 __all__ = ["FORMAT", "index_of"]
 
-FORMAT = 1
+#: Since 2, the pictures of ``cards/`` are inside them, and a registry gets that card.
+FORMAT = 2
 
 _AGAIN = "get it again from where it was published"
 
@@ -51,7 +52,7 @@ class _Model(_Closed):
 
 
 class _Index(_Closed):
-    format: Literal[1]
+    format: Literal[1, 2]
     version: Annotated[str, AfterValidator(_is_version)]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
     time: Annotated[int, Field(ge=0, le=0o77777777777)]  # the limit of tar
@@ -61,6 +62,7 @@ class _Index(_Closed):
     @model_validator(mode="after")
     def _has_its_files(self) -> Self:
         signed = {f"signatures/{name}.sig" for name in self.models}
+        signed |= {f"signatures/{name}.oci.sig" for name in self.models if self.format > 1}
         wanted = {"bom.json", *(f"cards/{name}.md" for name in self.models)}
         for name, model in self.models.items():
             if model.archive != f"{name}-{self.version}.tar.gz":
@@ -86,7 +88,7 @@ def index_of(folder: Path) -> dict[str, Any]:
     where = f"{folder}: release.json cannot be read"
     text = read_untrusted(file, where=where, error=ReleaseError, hint=_AGAIN)
     found = parse_json(text, where=where, error=ReleaseError, hint=_AGAIN)
-    if isinstance(found, dict) and type(found.get("format")) is int and found["format"] != FORMAT:
+    if isinstance(found, dict) and type(found.get("format")) is int and found["format"] not in range(1, FORMAT + 1):
         what = f"a release of format {as_text(found['format'], 20)}"
         raise ReleaseError(what, where=str(file), hint="check it with a newer version")
     parse_as(_Index, text, where=where, error=ReleaseError, hint=_AGAIN)

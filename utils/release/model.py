@@ -24,8 +24,8 @@ _OURS = {
     "example.py",
     "manifest.json",
     "model.json",
-    "training.png",
     "utils/example.py",
+    layout.figure("training"),
 }
 
 
@@ -107,10 +107,11 @@ class ReleasedModel:
         for name, made in {
             "labels.txt": labels,
             "samples.npz": measured,
-            "digits.png": measured | labels,
-            "confusion.png": labels,
-            "feature_map.png": measured,
-            "result.png": shown | labels,
+            layout.figure("digits"): measured | labels,
+            layout.figure("confusion"): labels,
+            layout.figure("feature_map"): measured,
+            layout.figure("fixed_output"): measured | labels,
+            layout.figure("result"): shown | labels,
         }.items():
             if name in found:
                 found[name] = made

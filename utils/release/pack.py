@@ -4,9 +4,10 @@
 
     release.json               version, commit, time; model -> archive and artifacts; sha256 of every file below
     <model>-<version>.tar.gz   the bundle, without what must not be passed on
-    cards/<model>.md           its card
+    cards/<model>.md           its card, with its pictures inside
     provenance/<file>.json     in-toto statement, one an artifact and one an archive
     signatures/<model>.sig     of the folder that is published for one model (``published``); only with a key
+    signatures/<model>.oci.sig  the same, for a registry, whose page shows the card alone; only with a key
     bom.json                   CycloneDX 1.6
     SHA256SUMS                 of all of these
     model.sig                  of all of these; only with a key
@@ -18,11 +19,11 @@ hardly compress. Reports of boards are included only on request (``boards.py``).
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from utils import files, limits, paths
@@ -38,7 +39,16 @@ from utils.release.reasons import reasons
 from utils.release.versions import precedence_of
 from utils.untrusted import as_text
 
-__all__ = ["is_added", "pack", "published", "put_release", "release_of", "with_proofs", "write"]
+__all__ = [
+    "is_added",
+    "pack",
+    "published",
+    "put_release",
+    "release_of",
+    "signature_of",
+    "with_proofs",
+    "write",
+]
 
 
 def pack(version: str, models: list[str], key: Path | None, *, force: bool = False, with_boards: bool = False) -> Path:
@@ -118,7 +128,8 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
         archive = folder / f"{model.name}-{version}.tar.gz"
         contents = _contents(model, version, released_boards(model) if with_boards else {})
         write_archive(archive, contents, time)
-        (folder / "cards" / f"{model.name}.md").write_bytes(contents["README.md"])
+        alone = card.embed_pictures(contents["README.md"], contents)
+        (folder / "cards" / f"{model.name}.md").write_bytes(alone)
         subjects = {file: facts["sha256"] for file, facts in model.artifacts.items()}
         for file, sha256 in {**subjects, archive.name: files.sha256(archive)}.items():
             statement = files.dump_json(provenance.of(model, file, sha256, commit))
@@ -135,7 +146,8 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
             "left_out": list(model.left_out()),
         }
         if key:
-            _sign_published(folder, index, model.name, key)
+            for card_alone in (False, True):
+                _sign_published(folder, index, model.name, key, card_alone=card_alone)
         print(f"{archive.name}: {archive.stat().st_size:,} bytes", flush=True)
     (folder / "bom.json").write_text(files.dump_json(sbom.of(models, version, commit, time)), encoding="utf-8")
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
@@ -146,39 +158,55 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
         sign.sign(folder, folder / sign.SIGNATURE, key)
 
 
-def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path) -> None:
+def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path, *, card_alone: bool) -> None:
     near = folder.parent / f"{model}-{index['version']}"
-    for name, data in published(folder, index, model).items():
+    for name, data in published(folder, index, model, card_alone=card_alone).items():
         write(near / name, data)
     sign.sign(near, near / sign.SIGNATURE, key)
-    (near / sign.SIGNATURE).rename(folder / "signatures" / f"{model}.sig")
+    (near / sign.SIGNATURE).rename(folder / signature_of(index, model, card_alone=card_alone))
     shutil.rmtree(near)
 
 
 def _contents(model: ReleasedModel, version: str, boards: dict[str, Record]) -> dict[str, bytes]:
-    """The bundle's files as they are released: without what is left out, with the card's front matter."""
+    """The bundle's files as they are released: without those left out, with the card's front matter."""
     left_out = {*model.left_out(), files.SUMS}
     found = {name: (model.folder / name).read_bytes() for name in model.contents() if name not in left_out}
     found["README.md"] = card.text(model, version, boards.values()).encode()
     found |= {name: dump_record(record).encode() for name, record in boards.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in found.items():
-            write(Path(folder) / name, data)
-        found[files.SUMS] = files.make_sums(Path(folder)).encode()
-    return found
+    return found | {files.SUMS: _sums(found)}
 
 
-def published(folder: Path, index: dict[str, Any], model: str) -> dict[str, bytes]:
-    """What is published for one model: its bundle's files, the provenance of its artifacts, its signature."""
-    return with_proofs(folder, index, model, read_archive(folder / index["models"][model]["archive"]))
+def _sums(contents: dict[str, bytes]) -> bytes:
+    """A SHA256SUMS, as ``files.make_sums`` writes it."""
+    names = sorted((name for name in contents if name != files.SUMS), key=PurePosixPath)
+    return "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in names).encode()
 
 
-def with_proofs(folder: Path, index: dict[str, Any], model: str, contents: dict[str, bytes]) -> dict[str, bytes]:
-    """The files of a model's archive, and what is published beside them."""
+def published(folder: Path, index: dict[str, Any], model: str, *, card_alone: bool = False) -> dict[str, bytes]:
+    """What is published for one model: its bundle's files, the provenance of its artifacts, its signature.
+
+    ``card_alone``: for a place whose page shows the card without the files beside it.
+    """
+    contents = read_archive(folder / index["models"][model]["archive"])
+    return with_proofs(folder, index, model, contents, card_alone=card_alone)
+
+
+def signature_of(index: dict[str, Any], model: str, *, card_alone: bool = False) -> str:
+    """The name of the file in a release that signs what is published for one model; format 1 has one for all."""
+    return f"signatures/{model}.oci.sig" if card_alone and index["format"] > 1 else f"signatures/{model}.sig"
+
+
+def with_proofs(
+    folder: Path, index: dict[str, Any], model: str, contents: dict[str, bytes], *, card_alone: bool = False
+) -> dict[str, bytes]:
+    """The files of a model's archive, and what is published beside them; ``published`` explains ``card_alone``."""
     found = dict(contents)
+    if card_alone and index["format"] > 1:
+        found["README.md"] = card.embed_pictures(contents["README.md"], contents)
+        found[files.SUMS] = _sums(found)
     for file in index["models"][model]["artifacts"]:
         found[f"provenance/{file}.json"] = (folder / "provenance" / f"{file}.json").read_bytes()
-    signature = folder / "signatures" / f"{model}.sig"
+    signature = folder / signature_of(index, model, card_alone=card_alone)
     if signature.is_file():
         found[sign.SIGNATURE] = signature.read_bytes()
     return dict(sorted(found.items()))

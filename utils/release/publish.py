@@ -84,7 +84,7 @@ def _to_stores(find_store: Callable[[str], oci.Store], release: Path, index: dic
     """Push every model to its store."""
     for model, facts in index["models"].items():
         store = find_store(model)
-        what = oci.build_artifact(model, facts, pack.published(release, index, model), index)
+        what = oci.build_artifact(model, facts, pack.published(release, index, model, card_alone=True), index)
         tally = oci.push(store, what, index["version"], dry_run=dry_run)
         _say(f"{store}:{index['version']}", tally, dry_run=dry_run)
 

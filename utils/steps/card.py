@@ -16,11 +16,18 @@ from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, preprocess
 from utils.npu import compat
+from utils.npu.bsp import load_bsps, parse_version
 from utils.recipe.schema import Recipe
 from utils.steps import main, note, say
 
 #: The text of the card; its own file, so that words can change without code.
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+
+#: The operator that an accelerator skips in the picture of FIXED_OUTPUT.
+UPSAMPLING = "RESIZE_NEAREST_NEIGHBOR"
+
+#: Digits that are shown with all their scores.
+SHOWN_DIGITS = 3
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
@@ -33,14 +40,14 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     evaluation, validation = written("evaluation.json"), written("validation.json")
     folder = outputs.staging / recipe.name
     bundle.copy_files(home / "bundle", folder, layout.bundle_files(recipe))
+    (folder / layout.figure("any")).parent.mkdir()
     graph = tflite.read(folder / layout.model_name(recipe.name, recipe.variants[-1]))
-    if isinstance(recipe.examples, list):
-        _draw_results(recipe, folder, validation)
-    else:
-        _draw_mistakes(recipe, folder, evaluation, graph)
+    _draw_results(recipe, folder)
+    if isinstance(recipe.examples, int):
+        _draw_digits(recipe, folder, evaluation, graph)
     if recipe.train:
         accuracy = {variant: result["accuracy"] for variant, result in evaluation["variants"].items()}
-        pictures.training(folder / "training.png", written("history.json"), accuracy)
+        pictures.training(folder / layout.figure("training"), written("history.json"), accuracy)
     examined = compat.as_json(folder / layout.deployed(recipe))
     (folder / "compat.json").write_text(files.dump_json(examined), encoding="utf-8")
     facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
@@ -64,30 +71,31 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 
 
-def _draw_results(recipe: Recipe, folder: Path, validation: dict[str, Any]) -> None:
-    """What the int8 model makes of the example pictures, in one picture."""
-    names = layout.example_files(recipe)
-    labels = datasets.labels(recipe)
-    entry = next(entry for entry in validation["models"] if entry["variant"] == recipe.variants[-1])
-    shown = datasets.examples(recipe)
-    if recipe.task == "classification":
-        answers = [[(line["label"], 100 * line["score"]) for line in p["top"][:5]] for p in entry["predictions"]]
-        pictures.answers(folder / "result.png", shown.images, answers, f"{entry['variant']}: the five best answers, %")
-        return
-    model = example.Model(str(folder / entry["file"]), example.load_runtime(), threads=1)
+def _draw_results(recipe: Recipe, folder: Path) -> None:
+    """Example inputs, and beside each what the last variant makes of it."""
+    file, variant = folder / layout.figure("result"), recipe.variants[-1]
+    shown, labels = datasets.examples(recipe), datasets.labels(recipe)
+    model = example.Model(str(folder / layout.model_name(recipe.name, variant)), example.load_runtime(), threads=1)
     model.bind(recipe.input.name, recipe.output.name)
-    tensors = model.quantise(preprocess.tensor_of(shown.images, recipe.input))
-    maps = [model.run(tensor[np.newaxis])[0].argmax(-1) for tensor in tensors]
-    spec = preprocess.spec_of(recipe.input)
-    sheets = [
-        example.overlay(*example.at_own_size(str(folder / name), spec, classes), labels)
-        for name, classes in zip(names, maps, strict=True)
-    ]
-    pictures.stack(folder / "result.png", sheets)
+    if recipe.task == "classification":
+        # The golden outputs of the reference kernels: the same on every machine. The example inputs are the first.
+        with np.load(folder / f"golden_{variant}.npz", allow_pickle=False) as golden:
+            scores = model.dequantise(golden["output"])
+        images = shown.images if isinstance(recipe.examples, list) else shown.images[:SHOWN_DIGITS]
+        ranked = [example.best(each.reshape(-1), labels, 5) for each in scores[: len(images)]]
+        given = [[(answer["label"], 100 * answer["score"]) for answer in best] for best in ranked]
+        pictures.answers(file, images, given, f"output of the {variant} model: the best answers")
+        return
+    spec, segments = preprocess.spec_of(recipe.input), []
+    for name, pixels in zip(layout.example_files(recipe), shown.images, strict=True):
+        tensor = model.quantise(preprocess.tensor_of(pixels[np.newaxis], recipe.input))
+        image, classes = example.at_own_size(str(folder / name), spec, example.class_map(model.run(tensor)))
+        segments.append(pictures.Segments(image, example.tint(image, classes, labels), example.legend(classes, labels)))
+    pictures.segments(file, segments, f"output of the {variant} model")
 
 
-def _draw_mistakes(recipe: Recipe, folder: Path, evaluation: dict[str, Any], graph: tflite.Graph) -> None:
-    """One image of each label and the first mistakes, the confusion matrix, the feature map."""
+def _draw_digits(recipe: Recipe, folder: Path, evaluation: dict[str, Any], graph: tflite.Graph) -> None:
+    """One image of each label and the first mistakes, the confusion matrix, the feature map, the fixed output."""
     examples = datasets.load(recipe, recipe.evaluation.dataset)
     names, results = datasets.labels(recipe), evaluation["variants"]
     missed = sorted({int(index) for result in results.values() for index in result["wrong"]})
@@ -98,7 +106,7 @@ def _draw_mistakes(recipe: Recipe, folder: Path, evaluation: dict[str, Any], gra
         for variant, result in results.items()
     }
     pictures.digits(
-        folder / "digits.png",
+        folder / layout.figure("digits"),
         examples.images[chosen],
         [names[examples.labels[index]] for index in chosen],
         answers,
@@ -106,24 +114,29 @@ def _draw_mistakes(recipe: Recipe, folder: Path, evaluation: dict[str, Any], gra
     )
     variant = recipe.variants[-1]
     pictures.confusion(
-        folder / "confusion.png",
+        folder / layout.figure("confusion"),
         results[variant]["confusion"],
         names,
         f"{variant}: {evaluation['count'] - results[variant]['correct']} of {evaluation['count']:,} wrong",
     )
-    if recipe.card.feature_map:
-        shown = chosen[:10]
-        file = folder / layout.model_name(recipe.name, variant)
-        maps = _feature_maps(recipe, file, graph, examples.images[shown])
-        pictures.feature_maps(
-            folder / "feature_map.png", examples.images[shown], maps, f"what the {variant} body makes of the input"
-        )
+    if not recipe.card.feature_map:
+        return
+    images = examples.images[chosen[:10]]
+    file = folder / layout.model_name(recipe.name, variant)
+    seen = _look(recipe, file, graph, images)
+    title = f"output of the {variant} model's {recipe.card.feature_map}"
+    pictures.feature_maps(folder / layout.figure("feature_map"), images, seen.maps, title)
+    if layout.shows_fixed_output(recipe):
+        held = folder / "held.tflite"
+        held.write_bytes(tflite.hold_input(file.read_bytes(), UPSAMPLING))
+        fixed = _look(recipe, held, graph, images[:SHOWN_DIGITS])
+        held.unlink()
+        drawn = folder / layout.figure("fixed_output")
+        pictures.fixed_output(drawn, images[:SHOWN_DIGITS], seen, fixed, names)
 
 
-def _feature_maps(
-    recipe: Recipe, file: Path, graph: tflite.Graph, images: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.float32]:
-    """Outputs of the operator that the recipe names, computed by the reference kernels: float32 (N, H, W)."""
+def _look(recipe: Recipe, file: Path, graph: tflite.Graph, images: npt.NDArray[np.uint8]) -> pictures.Sight:
+    """What the reference kernels make of images, shape (N, H, W, C): scores, and the operator that the recipe names."""
     found = [operator for operator in graph.operators if operator.name == recipe.card.feature_map]
     if not found:
         raise BuildError(
@@ -133,14 +146,40 @@ def _feature_maps(
         )
     model = example.Model(str(file), example.load_runtime(), threads=1, reference=True, keep_all=True)
     model.bind(recipe.input.name, recipe.output.name)
-    inputs = model.quantise(preprocess.tensor_of(images, recipe.input))
-    maps = [model.read_tensor(found[-1].outputs[0], tensor[np.newaxis]) for tensor in inputs]
-    return np.stack(maps)[:, 0, ..., 0]
+    tensors = model.quantise(preprocess.tensor_of(images, recipe.input))[:, np.newaxis]
+    maps = [model.read_tensor(found[-1].outputs[0], tensor) for tensor in tensors]
+    scores = [model.dequantise(model.run(tensor)).reshape(-1) for tensor in tensors]
+    return pictures.Sight(np.stack(maps)[:, 0, ..., 0], 100 * np.stack(scores))
 
 
-def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, **more: Any) -> str:
-    labels = datasets.labels(recipe)
-    return markdown.render(TEMPLATE, recipe=recipe, facts=facts, graph=graph, labels=labels, layout=layout, **more)
+def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, compat: dict[str, Any], boards: str) -> str:
+    return markdown.render(
+        TEMPLATE,
+        recipe=recipe,
+        facts=facts,
+        graph=graph,
+        labels=datasets.labels(recipe),
+        layout=layout,
+        compat=compat,
+        needs=_needs(compat),
+        boards=boards,
+    )
+
+
+def _needs(compat: dict[str, Any]) -> str:
+    """The oldest TFLite and BSP that can run the model, as compat.json has them."""
+    least, unknown = compat["needs_tflite"], compat["unknown_to_the_table"]
+    if not least:
+        return "a TFLite version that neither the file nor the table of operators states"
+    text = f"TFLite {least} or newer"
+    enough = [name for name, known in load_bsps().items() if parse_version(known.tflite) >= parse_version(least)]
+    if not enough:
+        text += "; no known BSP has it"
+    else:
+        text += (
+            "; every known BSP has it" if len(enough) == len(load_bsps()) else f"; {enough[0]} is the first BSP with it"
+        )
+    return text + (f"; the table of operators lacks {', '.join(unknown)}" if unknown else "")
 
 
 if __name__ == "__main__":

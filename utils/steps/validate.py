@@ -27,7 +27,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Fill the bundle, validate it; write its files and ``validation.json``: the verdict for each variant."""
     *bundled, validation = step.writes
     for file in bundled:
-        outputs.new(file)
+        outputs.new(file, file.relative_to(paths.work(recipe.name) / "bundle").as_posix())
     bundle.fill(recipe, outputs.staging, with_own_weights=step.own is not None)
     report = _run_example(recipe, outputs)
     _compare(recipe, outputs, report, with_own_weights=step.own is not None)
@@ -71,10 +71,10 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any], *,
                 label = datasets.labels(recipe)[int(golden["output"][0].argmax())]
             seen = entry["predictions"][0]["top"][0]["label"]
             if seen != label:
-                wrong.append(f"{entry['file']}: example_input.png gives {seen!r}, its golden tensor {label!r}")
+                wrong.append(f"{entry['file']}: {entry['predictions'][0]['input']} gives {seen!r}, not {label!r}")
     if wrong:
         raise ValidationError(
-            "example.py gives other answers than the build knows:\n  " + "\n  ".join(wrong),
+            "example.py and the build give different answers:\n  " + "\n  ".join(wrong),
             where=recipe.name,
             hint="input in the recipe, or the preprocessing in utils/example.py, is wrong",
         )

@@ -1,4 +1,4 @@
-"""The tables of a recipe that only the model card shows: what others say of the model, and the card's own texts."""
+"""Tables of a recipe that only the model card shows: what others publish about the model, and the card's texts."""
 
 from __future__ import annotations
 
@@ -14,33 +14,48 @@ __all__ = ["Card", "Claim", "Measured", "Target"]
 
 
 class Claim(Closed):
-    """A number or statement that is not ours, with where it comes from."""
+    """A number or statement of others, with its source."""
 
     what: str
+    """What it is about, such as "accuracy on the ImageNet validation set"."""
     value: str
+    """The number with its unit, or the statement."""
     source: str
+    """Where it is published: an address, a paper."""
 
 
 class Target(Closed):
     """What is known about one board and accelerator."""
 
     board: str
+    """Name of the board, such as "i.MX 93"."""
     accelerator: str
+    """What computes, such as "NPU through the VX delegate"."""
     verdict: Literal["works", "fails", "untested"]
+    """`works` and `fails` need a source; `untested` is for what nobody has run."""
     why: str
+    """The reason, and what to use instead where it fails."""
     source: str
+    """Where this is known from: an address, a report."""
 
 
 class Measured(Closed):
-    """A latency that somebody measured on a board and published: never ours, never an estimate."""
+    """A latency that others measured on a board and published: not measured by the zoo, never an estimate."""
 
     board: str
-    accelerator: str  # CPU (1 thread), NPU, ...
+    """Name of the board, such as "i.MX 93"."""
+    accelerator: str
+    """What computed: "CPU (1 thread)", "NPU"."""
     variant: Variant
-    ms: Annotated[float, Field(gt=0)]  # milliseconds an inference
-    bsp: str  # what the board ran: a name of utils/npu/bsp.csv
+    """Variant that was measured: `float32`, `int8` or `int8_float_io`."""
+    ms: Annotated[float, Field(gt=0)]
+    """Milliseconds per inference."""
+    bsp: str
+    """BSP that the board ran: a name in utils/npu/bsp.csv."""
     command: str
+    """Command that measured it."""
     source: str
+    """Where it is published: an address that names a commit or a version."""
 
     @model_validator(mode="after")
     def _known(self) -> Measured:
@@ -52,6 +67,9 @@ class Measured(Closed):
 class Card(Closed):
     """What the model card shows beyond the numbers."""
 
-    introduction: str  # a paragraph
-    limitations: str  # a paragraph
-    feature_map: str | None = None  # TFLite operator whose output is drawn as a picture
+    introduction: str
+    """What the model is and how it works: one paragraph."""
+    limitations: str
+    """What the model is for, and what it is not for: one paragraph."""
+    feature_map: str | None = None
+    """TFLite operator whose output the card draws as a picture, such as LOGISTIC."""

@@ -13,16 +13,24 @@ __all__ = ["Dataset", "DrawnSet", "IdxSet", "ImageSet", "SourceFile"]
 
 
 class SourceFile(Closed):
-    """One upstream file. Without ``sha256`` it is unpinned: recorded at first fetch, refused by a release."""
+    """One upstream file. Without `sha256` it is unpinned: recorded at the first fetch, refused by a release."""
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # file name, no folder
-    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S+$")]], Field(min_length=1)]  # origin first
-    size: Annotated[int, Field(gt=0)] | None = None  # bytes
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """File name without a folder: letters, digits, `.`, `_` and `-`."""
+    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S+$")]], Field(min_length=1)]
+    """Addresses (http or https): the origin first, then its mirrors."""
+    size: Annotated[int, Field(gt=0)] | None = None
+    """Size in bytes."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # only where upstream has no sha256
-    licence: str  # SPDX id or a plain name
-    redistribute: bool = True  # false: a release leaves out the files of a bundle that are made from it
-    what: str  # what it is, for people
+    """SHA-256 of the file: 64 lower-case hexadecimal digits."""
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """MD5 of the file, only where upstream publishes no SHA-256: 32 lower-case hexadecimal digits."""
+    licence: str
+    """Licence of the file: an SPDX identifier, or a plain name."""
+    redistribute: bool = True
+    """`false`: a release leaves out the files of a bundle that are made from it."""
+    what: str
+    """What the file is, in a few words; messages and the card show it."""
 
     def source(self) -> Source:
         """The same facts as the downloader takes them."""
@@ -41,27 +49,39 @@ class IdxSet(Closed):
     """Images and labels in the idx format of MNIST, gzipped."""
 
     kind: Literal["idx"]
-    images: str  # key in [sources]
-    labels: str  # key in [sources]
+    """`idx`: images and labels in the format of MNIST."""
+    images: str
+    """Key in [sources]: the gzipped idx file of the images."""
+    labels: str
+    """Key in [sources]: the gzipped idx file of the labels."""
 
 
 class DrawnSet(Closed):
     """Digits that the pipeline draws itself: no download, not real data."""
 
     kind: Literal["drawn"]
-    count: Annotated[int, Field(gt=0, le=100_000)]  # images
-    seed: Annotated[int, Field(ge=0)]  # two sets with different seeds share no image; Python takes -1 for 1
+    """`drawn`: digits that the pipeline draws; no download."""
+    count: Annotated[int, Field(gt=0, le=100_000)]
+    """How many images: 1 to 100000."""
+    seed: Annotated[int, Field(ge=0)]  # Python takes -1 for 1
+    """Seed of the drawing, 0 or higher. Sets with different seeds share no image."""
 
 
 class ImageSet(Closed):
-    """Single image files, each a pinned source, named by a list in git with their labels or masks."""
+    """Single image files, each a pinned source, in a list that names their labels or masks."""
 
     kind: Literal["images"]
-    file: str  # CSV list, seen from the recipe's folder; utils/recipe/lists.py says what stands in it
+    """`images`: single files, named by a CSV list."""
+    file: str
+    """CSV list, relative to the recipe's folder: file, sha256, size and label, or mask, mask_sha256, mask_size."""
     urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S*\{file\}\S*$")]], Field(min_length=1)]
+    """Addresses (http or https) with `{file}` in the place of a file's name: the origin first, then its mirrors."""
     licence: str
-    redistribute: Literal[False] = False  # for measuring only: no image goes into a bundle
+    """Licence of every image: an SPDX identifier, or a plain name."""
+    redistribute: Literal[False] = False
+    """Always `false`: the images are for measuring, none goes into a bundle."""
     what: str
+    """What an image is, in a few words; messages show it."""
 
 
 Dataset = Annotated[IdxSet | DrawnSet | ImageSet, Field(discriminator="kind")]

@@ -25,9 +25,14 @@ Count = Annotated[
 
 
 class Closed(BaseModel):
-    """A table: unknown keys and values of another type are refused, NaN and infinity too; nothing changes it later."""
+    """A table: unknown keys, values of another type, NaN and infinity are refused; nothing changes it later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    The string below a key is its description.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def refuse(findings: list[str]) -> None:

@@ -1,7 +1,7 @@
-"""The closed, typed schema of ``recipes/<name>/recipe.toml``: a class a table, and what holds between them.
+"""The closed, typed schema of ``recipes/<name>/recipe.toml``: the recipe, and what must hold between its tables.
 
-``datasets.py`` has the tables ``[sources]`` and ``[datasets]``, ``card.py`` those that only the card shows, and
-``fields.py`` the types that tables share.
+The tables are classes in ``tables.py``, ``datasets.py`` (``[sources]``, ``[datasets]``) and ``card.py`` (what only the
+card shows); ``fields.py`` has the types that they share. The string below a key is its description.
 """
 
 from __future__ import annotations
@@ -17,7 +17,22 @@ from utils.errors import did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
 from utils.recipe.datasets import Dataset, IdxSet, ImageSet, SourceFile
-from utils.recipe.fields import EITHER, LIST, ONE, Closed, Count, Percent, Variant, refuse
+from utils.recipe.fields import EITHER, LIST, ONE, Closed, Variant, refuse
+from utils.recipe.tables import (
+    Calibration,
+    Evaluation,
+    Example,
+    Expected,
+    Gate,
+    Input,
+    Load,
+    LoadKeras,
+    LoadSavedModel,
+    LoadTflite,
+    Output,
+    Tolerance,
+    Train,
+)
 
 __all__ = [
     "Calibration",
@@ -40,170 +55,67 @@ __all__ = [
 _NAME = r"^[a-z][a-z0-9_]*$"
 
 
-class Input(Closed):
-    """The graph's input and how an image becomes it: ``(pixel - mean) / std``, pixel in 0..255."""
-
-    name: str  # of the signature's input
-    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=4, max_length=4)]  # N, H, W, C
-    colour: Literal["gray", "rgb"]
-    resize: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    fit: Literal["stretch", "crop"]  # crop: the largest centred part with the graph's proportions
-    mean: list[float]  # one a channel, in pixel values 0..255
-    std: list[Annotated[float, Field(gt=0)]]  # one a channel, in pixel values 0..255
-
-    @model_validator(mode="after")
-    def _channels(self) -> Input:
-        channels = {"gray": 1, "rgb": 3}[self.colour]
-        findings = [] if self.shape[0] == 1 else ["shape: the batch (first number) is 1 on a board"]
-        for key, count in (("shape", self.shape[3]), ("mean", len(self.mean)), ("std", len(self.std))):
-            if count != channels:
-                findings.append(f"{key}: colour {self.colour!r} has {channels} channel(s), this has {count}")
-        refuse(findings)
-        return self
-
-
-class Output(Closed):
-    """The graph's one output."""
-
-    name: str  # of the signature's output
-    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2)]  # the last number: one a label
-    kind: Literal["probabilities", "logits"]
-    golden_stride: Annotated[int, Field(gt=0)] = 1  # segmentation: golden tensors keep every n-th row and column
-
-
-class LoadKeras(Closed):
-    """The network of the recipe's code with weights from a Keras file."""
-
-    kind: Literal["keras"]
-    source: str  # key in [sources]: .h5, .weights.h5 or .keras
-
-
-class LoadSavedModel(Closed):
-    """One signature of a SavedModel in a .tgz."""
-
-    kind: Literal["saved_model"]
-    source: str  # key in [sources]
-    signature: str  # its one input is the image, its outputs have names
-
-
-class LoadTflite(Closed):
-    """A published TFLite file, taken as it is."""
-
-    kind: Literal["tflite"]
-    source: str  # key in [sources]
-
-
-Load = Annotated[LoadKeras | LoadSavedModel | LoadTflite, Field(discriminator="kind")]
-
-
-class Train(Closed):
-    """How the model is trained: Adam on a one-cycle (linear warm-up, cosine to zero) schedule."""
-
-    dataset: str  # key in [datasets]
-    epochs: Annotated[int, Field(gt=0, le=1000)]
-    batch_size: Annotated[int, Field(gt=0)]  # images
-    learning_rate: Annotated[float, Field(gt=0)]  # at the peak
-    warmup_steps: Annotated[int, Field(ge=0)]  # steps from a tenth of the peak to the peak
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]  # share of the target spread over all classes
-    seed: Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
-
-
-class Calibration(Closed):
-    """The images that set the int8 ranges."""
-
-    dataset: str  # key in [datasets]
-    count: Annotated[int, Field(gt=0)]  # the first images of the set
-
-
-class Gate(Closed):
-    """The least that may be published, per variant, and the most that int8 may lose against the variant before it."""
-
-    float32: Percent | None = None  # % of the metric, at least
-    int8_float_io: Percent | None = None  # % of the metric, at least
-    int8: Percent | None = None  # % of the metric, at least
-    loss: Percent  # points, at most
-    agreement: Percent = 0.0  # % of the answers (images, or pixels) that both give alike, at least
-
-
-class Evaluation(Closed):
-    """The images that the accuracy is measured on; never used for training or calibration."""
-
-    dataset: str  # key in [datasets]
-    metric: Literal["top1", "miou"]  # highest output is the label; intersection over union, mean of classes present
-    gate: Gate
-
-
-class Expected(Closed):
-    """What the artifacts must look like; a build that differs fails."""
-
-    parameters: Count  # numbers that were learnt
-    macs: Count  # multiply-accumulates of one inference, of convolutions and dense layers
-    operators: dict[str, int] | None = None  # TFLite operator -> count, in every variant with its own I/O type, exact
-    int8_bytes: Annotated[int, Field(gt=0)]  # at most
-    min_runtime: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]  # TFLite version, at most
-
-    def misses(self, what: Literal["parameters", "macs"], count: int) -> str:
-        """How a number misses what is expected; empty if it does not."""
-        wanted = getattr(self, what)
-        least, most = wanted if isinstance(wanted, list) else (wanted, wanted)
-        if least <= count <= most:
-            return ""
-        return f"{what}: {count:,}, expected {f'{least:,}' if least == most else f'{least:,} to {most:,}'}"
-
-
-class Tolerance(Closed):
-    """How far a correct runtime may be from the golden tensors."""
-
-    int8_steps: Annotated[int, Field(ge=0)]  # quantisation steps of the output
-    float32: Annotated[float, Field(ge=0)]  # absolute, in the output's unit
-    int8_float_io: Annotated[float, Field(ge=0)] | None = None  # absolute, in the output's unit
-    conversion: Annotated[float, Field(ge=0)] = 1e-4  # absolute: the float32 file against the network it was made from
-    source: str  # why this much
-
-
-class Example(Closed):
-    """A picture that goes into the bundle, and what the model must say to it."""
-
-    source: str  # key in [sources]
-    label: str | None = None  # the answer it must get, if there is but one right one; segmentation: a class it shows
-    share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None  # segmentation: % of pixels
-
-
 class Recipe(Closed):
     """One model: everything that is known about it before it is built."""
 
     format: Literal[1]
+    """Version of the recipe format: 1."""
     name: Annotated[str, Field(pattern=_NAME, max_length=40)]
-    folder: str  # the folder in recipes/ that it stands in
-    title: str  # for people
-    summary: str  # one line, for `doit list`
-    group: Literal["zoo", "demo"] = "zoo"  # `doit` builds the zoo; `doit demo` the demo
+    """Name of the model, of its task and of its bundle. It is that of [model.NAME] or of the folder, never a key."""
+    folder: str
+    """The recipe's folder in recipes/; never a key."""
+    title: str
+    """Name of the model for people: the heading of its card."""
+    summary: str
+    """One line for `doit list`."""
+    group: Literal["zoo", "demo"] = "zoo"
+    """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: Literal["classification", "segmentation"]
-    licence: str  # of the artifacts: SPDX id or a plain name
-    code: str | None = None  # the Python file that builds the network, from the recipe's folder
-    parameters: dict[str, str | int | float] = Field(default_factory=dict)  # given to the code's build()
-    # in the order of the output; or a source that has them
+    """`classification` answers once an image, `segmentation` once a pixel."""
+    licence: str
+    """Licence of the artifacts: an SPDX identifier, or a plain name."""
+    code: str | None = None
+    """Python file with `build(parameters, shape)`, relative to the recipe's folder. SavedModel and TFLite need none."""
+    parameters: dict[str, str | int | float] = Field(default_factory=dict)
+    """Keys and values for `build(parameters, shape)` in the file that `code` names."""
     labels: Annotated[Annotated[list[str], Field(min_length=2), LIST] | Annotated[str, ONE], EITHER]
+    """Names of the classes in the order of the output, or the key in [sources] of a file that has them."""
     variants: Annotated[list[Variant], Field(min_length=1)]
-    aliases: dict[Variant, list[str]] = Field(default_factory=dict)  # file names in older instructions
-    # how many of the evaluation set; or pictures
+    """Files to make: `float32`, `int8` (int8 input and output) or `int8_float_io` (published files only)."""
+    aliases: dict[Variant, list[str]] = Field(default_factory=dict)
+    """Other file names of a variant, as older instructions have them."""
     examples: Annotated[
         Annotated[int, Field(gt=0, le=100), ONE] | Annotated[list[Example], Field(min_length=1), LIST], EITHER
     ]
+    """How many images of the evaluation set go into the bundle (1 to 100), or a list of pictures."""
     input: Input
+    """The graph's input, and how an image becomes it."""
     output: Output
+    """The graph's one output."""
     sources: dict[str, SourceFile] = Field(default_factory=dict)
+    """Upstream files, each under a key of your choice."""
     datasets: dict[str, Dataset]
+    """Sets of images to train, calibrate and measure on, each under a key of your choice."""
     train: Train | None = None
+    """How to train the model. Give [train] or [load], not both."""
     load: Load | None = None
+    """Where the published model comes from. Give [train] or [load], not both."""
     calibration: Calibration | None = None
+    """The images that set the int8 ranges."""
     evaluation: Evaluation
+    """The images that the accuracy is measured on, and the accuracy that a build must reach."""
     expected: Expected
+    """What the artifacts must look like; a build that differs fails."""
     tolerance: Tolerance
+    """How far a correct runtime may be from the golden tensors."""
     claims: list[Claim] = Field(default_factory=list)
+    """Numbers and statements of others, each with its source; the card shows them."""
     targets: list[Target] = Field(default_factory=list)
+    """What is known about a board and its accelerator; the card shows it."""
     measured: list[Measured] = Field(default_factory=list)
+    """Latencies that others measured on boards and published; the card shows them."""
     card: Card
+    """Texts of the model card."""
 
     @model_validator(mode="after")
     def _references(self) -> Recipe:

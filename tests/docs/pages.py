@@ -138,8 +138,7 @@ def dead_links(page: Path) -> list[str]:
             continue
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page
-        if not target.exists() or path.startswith("/"):
-            dead.append(link)
-        elif anchor and anchor not in anchors(target.read_text(encoding="utf-8")):
+        is_there = target.exists() and not path.startswith("/")
+        if not is_there or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
             dead.append(link)
     return dead

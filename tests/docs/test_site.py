@@ -84,7 +84,7 @@ def test_a_dead_link_ends_the_build(site: Path, tmp_path: Path) -> None:
     for name in ("mkdocs.yml", "docker/make-site", "docker/requirements-docs.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "build").mkdir()
-    (tmp_path / "build/site-venv").symlink_to(ROOT / "build/site-venv")
+    (tmp_path / "build/site-venv").symlink_to(site.parent / "site-venv")
     for broken in ("[gone](gone.md)", "[gone](numbers.md#gone)"):
         (tmp_path / "docs/tutorial.md").write_text(f"# Broken\n\n{broken}\n")
         done = make_site(tmp_path)

@@ -89,7 +89,8 @@ def _rows(table: dict[str, Any], tables: dict[str, Any]) -> str:
 def _words(part: dict[str, Any], many: str = "") -> str:
     """What a key takes, in words."""
     if choices := [choice for choice in (*part.get("anyOf", ()), *part.get("oneOf", ())) if choice != {"type": "null"}]:
-        return " or ".join(dict.fromkeys(_words(choice, many) for choice in choices))
+        words = dict.fromkeys(_words(choice, many) for choice in choices)
+        return " or ".join(word for word in words if word != f"integer{many}" or f"number{many}" not in words)
     if "$ref" in part:
         return f"table{many}"
     if "const" in part or "enum" in part:

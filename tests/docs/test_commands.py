@@ -47,8 +47,12 @@ class Clone:
 
 def clone(to: Path) -> Clone:
     """The checkout as git would clone it, with the tools that docker/run would make from its locks."""
-    leave = shutil.ignore_patterns(".git", "artifacts", "build", "release", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, to, ignore=leave)
+
+    def made_here(folder: str, names: list[str]) -> set[str]:
+        caches = {name for name in names if name == "__pycache__" or name.endswith("_cache")}
+        return caches | ({".git", "artifacts", "build", "release"} if Path(folder) == ROOT else set())
+
+    shutil.copytree(ROOT, to, ignore=made_here)
     (to / "artifacts").mkdir()
     shutil.copy(ROOT / "artifacts/README.md", to / "artifacts")
     made = Clone(to)

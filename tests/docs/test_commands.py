@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -37,12 +38,17 @@ class Clone:
         roles = [f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
         env = clean_env() | dict.fromkeys(roles, "reader@example.org")
         env |= {"HOME": str(home), "ZOO_DOCKER": "0", "ZOO_OFFLINE": "1", "PIP_NO_INDEX": "1"}
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script], cwd=self.root, env=env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
-        assert done.returncode == 0, f"{where} ends with {done.returncode}:\n{script}\n{done.stdout[-6000:]}"
-        return done.stdout
+        try:
+            said, _ = process.communicate(timeout=1500)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # what it started ends with it
+            raise
+        assert process.returncode == 0, f"{where} ends with {process.returncode}:\n{script}\n{said[-6000:]}"
+        return said
 
 
 def clone(to: Path) -> Clone:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the models of this bundle on a board, on CPU or NPU, and check their answers.
+"""Run the models of this bundle on a board, on CPU or NPU, and check the answers.
 
 Examples:
   python3 example.py                           check every model of this bundle

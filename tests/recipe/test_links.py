@@ -32,7 +32,7 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
     (tmp_path / "a b.png").write_bytes(b"")
     card.write_text(
         "# T\n![A](a%20b.png) [B](gone.md#part) [C](https://example.org/x) [D](#t) `[E](code.md)` <img src='F.png'>\n"
-        "[G]: other.md\n\n    [H](block.md)\n"
+        "    [G](block.md)\n```\n[H](fence.md)\n```\n[I]: other.md\n"
     )
     assert targets(card.read_text()) == [
         "a%20b.png",

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 __all__ = ["branch_links", "dead_links", "targets"]
 
-_CODE = re.compile(r"^(?: {4}|\t).*$|```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^(?: {4}|\t)[^\n]*$|```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*<?(\S+?)>?\s*$", re.MULTILINE)
 _HTML = re.compile(r"<(?:img|a)\s[^>]*?(?:src|href)=[\"']?([^\"'\s>]+)", re.IGNORECASE)
 

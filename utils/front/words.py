@@ -27,19 +27,21 @@ _PLACES = ("dir", "oci", "hf")
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Refuse a variable ``ZOO_...`` that nothing reads.
+    """Refuse a variable ``ZOO_...`` that nothing reads and that is near one of ours; others may be another program's.
 
     Raises:
         UsageError: there is one.
     """
     models = [prefix + name.upper() for prefix in _OF_MODELS for name in load_recipes()]
     fixed = [name for name in ENVIRONMENT if not name.endswith("_")]
+    known = [name.removeprefix("ZOO_") for name in (*fixed, *models)]  # what all share tells nothing
     for name in sorted(environment):
         if not name.startswith("ZOO_") or name in fixed or name.startswith(_OF_MODELS):
             continue
-        what = f"the variable {as_text(name)!r} is unknown{did_you_mean(name, [*fixed, *models])}"
-        hint = f"unset {as_text(name)}; `doit help variables` lists those that there are"
-        raise UsageError(what, where="environment", hint=hint)
+        if near := did_you_mean(name.removeprefix("ZOO_"), known):
+            near = near.replace("'", "'ZOO_", 1).replace("or '", "or 'ZOO_")
+            hint = f"unset {as_text(name)}; `doit help variables` lists those that there are"
+            raise UsageError(f"the variable {as_text(name)!r} is unknown{near}", where="environment", hint=hint)
 
 
 def check_place(to: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
-STAGES = ["packages", "fast", "tests", "demo", "style", "pythons", "long", "campaign", "docker", "image"]
+STAGES = ["packages", "fast", "tests", "demo", "style", "docs", "pythons", "long", "campaign", "docker", "image"]
 
 
 @pytest.fixture

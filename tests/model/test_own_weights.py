@@ -105,8 +105,7 @@ def test_chosen_in_the_environment(file: Path) -> None:
             None,
             [],
             {"ZOO_WEIGHTS_RESNET": "mine.h5"},
-            "ZOO_WEIGHTS_RESNET names an unknown model (did you mean 'ZOO_WEIGHTS_RESNET50'?)
-",
+            "ZOO_WEIGHTS_RESNET names an unknown model (did you mean 'ZOO_WEIGHTS_RESNET50'?)\n",
         ),
         (None, None, [], {"ZOO_WEIGHTS_resnet50": "mine.h5"}, "ZOO_WEIGHTS_resnet50 names an unknown model"),
     ],

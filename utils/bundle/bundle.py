@@ -50,7 +50,7 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
     (folder / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     shown = datasets.examples(recipe)
     pictures = datasets.pictures(recipe)
-    (folder / example.INPUTS).mkdir()
+    (folder / layout.INPUTS).mkdir()
     for number, name in enumerate(layout.example_files(recipe)):
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)

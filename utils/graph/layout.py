@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from utils import example, paths
+from utils import paths
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 
 __all__ = [
+    "INPUTS",
     "board_reports",
     "bundle_files",
     "card_files",
@@ -23,6 +24,9 @@ __all__ = [
     "shows_fixed_output",
     "source_digest_file",
 ]
+
+#: The folder of a bundle that holds its example inputs; example.py's own is the same, and it would import numpy.
+INPUTS = "inputs"
 
 
 def model_name(model: str, variant: str) -> str:
@@ -51,7 +55,7 @@ def example_files(recipe: Recipe) -> tuple[str, ...]:
         ends = [".png"] * recipe.examples
     else:
         ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
-    return tuple(f"{example.INPUTS}/example_{number or 'input'}{end}" for number, end in enumerate(ends))
+    return tuple(f"{INPUTS}/example_{number or 'input'}{end}" for number, end in enumerate(ends))
 
 
 def figure(name: str) -> str:

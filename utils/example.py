@@ -878,7 +878,7 @@ def _check_calls(calls: List[List[int]]) -> None:
 class Content(NamedTuple):
     """What a .tflite file says of itself, read without any library but Python's own."""
 
-    customs: List[str]  # operators that are none of TFLite's own
+    customs: List[str]  # operators outside TFLite's own set
     min_runtime: str  # the TFLite version that the converter says it needs; "" if it does not say
     mean: List[float]  # of TFLite's metadata: (pixel - mean) / std; empty without
     std: List[float]

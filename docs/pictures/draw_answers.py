@@ -72,7 +72,7 @@ def main() -> None:
         transform=axes[0, columns].transAxes, color=GREY, va="top",
     )  # fmt: skip
     for row, bundle in enumerate(bundles, 1):
-        for line, (board, accelerator) in enumerate((("CPU", "cpu"), ("i.MX 8M Plus NPU", "vx"))):
+        for line, (board, accelerator) in enumerate((("CPU", "cpu"), ("i.MX 8M Plus NPU, predicted", "vx"))):
             words, colour = WORDS[verdict(bundle, accelerator)]
             place = axes[row, columns]
             place.text(0.02, 0.92 - 0.5 * line, board, transform=place.transAxes, color=GREY, va="top")

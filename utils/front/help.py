@@ -26,7 +26,7 @@ class Help(DoitHelp):  # type: ignore[misc]  # doit is untyped
     """Shows how to use the zoo."""
 
     name = "help"
-    doc_purpose = "this page, or one about a command"
+    doc_purpose = "this page, or help on one command"
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Show the page that ``args`` ask for."""

@@ -1,4 +1,4 @@
-"""``doit info``: what is known of a model or a step, in words."""
+"""``doit info``: what doit knows about a model or a step, in words."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["Info", "describe"]
 
 
 class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
-    """Says what is known of a model or a step."""
+    """Says what doit knows about a model or a step."""
 
     name = "info"
-    doc_purpose = "what is known of a model or a step"
+    doc_purpose = "what doit knows about a model or a step"
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Describe the one that ``args`` name."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 #: A step that writes ``argv[3]`` bytes with a library that speaks of a full disk in words of its own.
 STEP = """

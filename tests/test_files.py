@@ -107,7 +107,7 @@ def test_what_a_killed_writer_left_is_taken_over(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"file": "whole"}
 
 
-@pytest.mark.waits
+@pytest.mark.slow
 def test_many_writers_of_one_file_take_turns(tmp_path: Path) -> None:
     code = "for n in range(150): files.write_whole(Path(sys.argv[1]), sys.argv[2] * 50_000)"
     running = [start(code, tmp_path / "file", letter) for letter in "abc"]

@@ -12,7 +12,7 @@ import pytest
 from tests.support.checkouts import ROOT, Checkout, clean_env, copy_project
 from tests.support.releases import first_release
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 DOIT = [sys.executable, "-m", "doit"]
 

@@ -19,7 +19,7 @@ from utils.board.answers import read_report
 from utils.board.ssh import Ssh
 from utils.errors import BoardError, BuildError
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 ESC = "\x1b]0;owned\x07"
 

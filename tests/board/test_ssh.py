@@ -137,6 +137,7 @@ def test_a_talkative_login(built: Checkout, sshd: Sshd) -> None:
     assert report_of(built, sshd.target)["report"]["models"]
 
 
+@pytest.mark.slow
 def test_a_dropped_connection_goes_on(built: Checkout, sshd: Sshd) -> None:
     large = np.random.default_rng(0).bytes(80_000_000)
     (built.root / "artifacts" / MODEL / "zz.bin").write_bytes(large)
@@ -196,6 +197,7 @@ def test_several_boards_side_by_side(built: Checkout, start_sshd: Callable[[], S
     assert broken.target not in card
 
 
+@pytest.mark.slow
 def test_two_models_on_one_board_wait_for_each_other(built: Checkout, sshd: Sshd) -> None:
     marks = sshd.folder / "marks"
     marks.mkdir()
@@ -265,6 +267,7 @@ def test_nothing_listens(built: Checkout, sshd: Sshd) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_host_that_says_nothing(built: Checkout, sshd: Sshd) -> None:
     begin = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -347,6 +350,7 @@ def test_a_full_board(built: Checkout, sshd: Sshd, options: str, why: str) -> No
         assert why in done.stderr
 
 
+@pytest.mark.slow
 def test_a_board_that_fills_up_while_copying(built: Checkout, sshd: Sshd) -> None:
     """What was free when it was asked may be gone: the part that arrived stays, and the next run goes on."""
     bundle, size = built.root / "artifacts" / MODEL, 20_000_000

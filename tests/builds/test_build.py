@@ -226,6 +226,7 @@ def test_a_graph_that_is_not_the_expected_one_fails(built: Checkout) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ['upsamplng = "nearest"', 'upsampling = "nearst"'])
 def test_a_parameter_that_the_network_does_not_know_is_a_clear_error(built: Checkout, parameters: str) -> None:
     built.change(
@@ -238,6 +239,7 @@ def test_a_parameter_that_the_network_does_not_know_is_a_clear_error(built: Chec
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [

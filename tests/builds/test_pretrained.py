@@ -328,6 +328,7 @@ def test_a_truncated_weights_file(loaded: Checkout, loaded_once: Loaded) -> None
     assert "FAILED colours:load: exit code 5" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

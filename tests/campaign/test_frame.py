@@ -18,7 +18,7 @@ from tests.campaign.case import Case, Outcome
 from tests.campaign.frame import Campaign
 from tests.support.checkouts import ROOT
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 
 def tried(run: Callable[[], Outcome], folder: Path) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from tests.support.checkouts import clean_env
 from tests.support.examples import bare, refused, run
 from utils import example, untrusted
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 INT8 = "hand_int8.tflite"
 

@@ -281,7 +281,7 @@ def mutations(text: str) -> Iterator[str]:
         yield ast.unparse(ast.fix_missing_locations(tree))
 
 
-@pytest.mark.waits
+@pytest.mark.slow
 @pytest.mark.parametrize("start", STARTS)
 def test_whatever_changes_an_output_changes_the_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str

@@ -273,6 +273,7 @@ def test_paths_are_those_that_keras_writes(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="real MobileNetV2 weights are not beside the checkout")
 @pytest.mark.parametrize("kind", ["keras", "legacy weights", "saved_model 2"])
 def test_real_mobilenet_v2_in_a_sequential(tmp_path: Path, kind: str) -> None:

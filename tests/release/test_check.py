@@ -38,6 +38,7 @@ def test_a_release_is_what_it_says(release_once: Path, keys: Keys) -> None:
     assert "4 artifacts, all as they were released" in lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_flipped_bit_anywhere_is_found_and_named(release: Path, keys: Keys, signed: bool) -> None:
     """Also in model.sig without a key: it says whose it is."""
@@ -166,7 +167,7 @@ def test_from_the_command_line(ready_once: Checkout, release: Path, keys: Keys) 
     assert "path=: no path given" in ready_once.doit("release:check").stderr
 
 
-@pytest.mark.waits
+@pytest.mark.slow
 def test_the_first_release_is_read_for_ever(tmp_path: Path) -> None:
     release = unpack(FIRST, tmp_path / "first") / "0.1.0"
     lines = "\n".join(check.check(release, FIRST_KEY))

@@ -18,7 +18,7 @@ from utils import files
 from utils.errors import ReleaseError
 from utils.release import pack, publish
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["in one move", "in two moves"])

@@ -108,6 +108,7 @@ def test_locking_what_is_not_built_is_refused(ready: Checkout) -> None:
     assert "-> doit mnist_nearest" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 9}'])
 def test_a_damaged_lock_is_no_lock(ready: Checkout, text: str) -> None:
     (ready.root / "artifacts.lock").write_text(text)

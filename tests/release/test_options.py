@@ -14,7 +14,7 @@ from utils.model import own_weights
 from utils.release.publish import publish
 from utils.release.registry import Registry
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

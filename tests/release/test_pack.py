@@ -416,6 +416,7 @@ def test_a_full_disk_leaves_no_release(ready_once: Checkout, tmp_path: Path) -> 
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_killed_release_leaves_nothing_that_looks_whole(ready: Checkout) -> None:
     """What it left is taken away by the next one."""
     release = ready.root / "release"

@@ -21,7 +21,7 @@ from utils.release.layout import Layout
 from utils.release.oci import version_of
 from utils.release.registry import Registry
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 TAG = "1.0.0"
 

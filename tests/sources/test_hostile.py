@@ -24,7 +24,7 @@ from utils import limits
 from utils.errors import CorruptError
 from utils.sources import cache as kept
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.slow
 
 UNKNOWN: dict[str, Any] = {"sha256": None, "size": None}
 SLOW = replace(QUICK, tries=2, stall_s=1.5, stall_bytes=1000)

@@ -120,7 +120,7 @@ def test_retry_after_values(value: str, seconds: float | None) -> None:
     assert http.parse_retry_after(value, 60.0) == seconds
 
 
-@pytest.mark.waits
+@pytest.mark.slow
 def test_stalled_body(server: Server) -> None:
     url = server.on("/a", stall(DATA, 70_000, 3.0), full(DATA))
     assert get(source(url), IMPATIENT)[0].read_bytes() == DATA

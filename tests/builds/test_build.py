@@ -354,6 +354,18 @@ def test_artifacts_may_be_a_mount_of_its_own(built: Checkout) -> None:
         subprocess.run(["umount", str(artifacts)], check=True)
 
 
+@pytest.mark.slow
+def test_a_limit_on_the_size_of_files_ends_training_in_one_message(built: Checkout) -> None:
+    """While it is cleaned up, h5py shows a traceback for each block that it could not write."""
+    (built.root / "build/demo_nearest/model.weights.h5").unlink()
+    done = built.run("sh", "-c", f"ulimit -f 1; exec {sys.executable} -m doit demo_nearest")
+    assert done.returncode in FAILED
+    said = done.stdout + done.stderr
+    assert "larger than this process may write" in said
+    assert "Traceback" not in said
+    assert built.doit("demo_nearest").returncode == 0
+
+
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_made(built: Checkout, tmp_path: Path) -> None:
     """The checkout on a tmpfs of a size that the next card does not fit into."""
     disk = tmp_path / "disk"

@@ -65,7 +65,12 @@ def _run(
         if not _all_whole(checkout):
             return Outcome.LOST
     last = [_start(checkout) for _ in range(doits)]
-    if any(build.wait(50) for build in last):
+    try:
+        codes = [build.wait(60) for build in last]
+    except subprocess.TimeoutExpired:
+        print("a doit after the kill does not end")
+        return Outcome.HANG
+    if any(codes):
         print("a doit after the kill failed")
         return Outcome.WRONG
     left = [*checkout.root.glob("build/*/records/.*"), *checkout.root.glob("artifacts/.*")]

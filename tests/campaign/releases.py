@@ -91,7 +91,11 @@ def _look(
 
 
 def _bytes_of(folder: Path) -> dict[str, bytes | None]:
-    return {str(f.relative_to(folder)): f.read_bytes() if f.is_file() else None for f in folder.rglob("*")}
+    """The files; None stands for what is none of its own: a folder, a pipe, a link."""
+    return {
+        str(f.relative_to(folder)): f.read_bytes() if f.is_file() and not f.is_symlink() else None
+        for f in folder.rglob("*")
+    }
 
 
 def _fit(rng: random.Random, release: Path) -> None:

@@ -177,3 +177,13 @@ def test_completion_in_zsh(tmp_path: Path, line: str, wanted: set[str]) -> None:
     done = subprocess.run(["zsh", "-f", "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT, env=env)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]", "", done.stdout)
     assert f"{line.rpartition(' ')[0]} {next(iter(wanted))}" in plain, plain
+
+
+def test_a_recipe_that_does_not_load_breaks_its_own_models_only(project: Checkout) -> None:
+    project.change("recipes/resnet50/recipe.toml", "format = 1", "format = 7")
+    listed = project.doit("list")
+    assert listed.returncode == 0, listed.stderr
+    assert re.search(r"^  resnet50 +broken +", listed.stdout, re.MULTILINE)
+    assert re.search(r"^  mobilenet_v2 +missing +", listed.stdout, re.MULTILINE)
+    assert project.doit("info", "demo_nearest").returncode == 0
+    assert "format" in project.doit("resnet50").stderr

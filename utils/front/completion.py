@@ -9,7 +9,7 @@ from doit.cmd_base import Command as DoitCommand
 
 from utils.errors import UsageError, did_you_mean
 from utils.front.commands import OURS, VALUES
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 from utils.untrusted import as_text
 
 __all__ = ["Completion"]
@@ -64,7 +64,7 @@ class Completion(DoitCommand):  # type: ignore[misc]  # doit is untyped
             what = f"no completion for {as_text(shell)!r}{did_you_mean(shell, _SCRIPTS)}" if shell else "which shell?"
             hint = "docker/run doit completion bash >~/.zoo-completion, and `. ~/.zoo-completion` in ~/.bashrc; or zsh"
             raise UsageError(what, hint=hint)
-        models = load_recipes()
+        models = read_recipes()[0]
         tasks = [*OURS, *models, *(f"{base}:{name}" for base in ("vela", "compat", "board") for name in models)]
         options = sorted({"-n", "-v", "-a", "--help", *(o for command in OURS.values() for o in command.options)})
         script = _SCRIPTS[shell]

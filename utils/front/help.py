@@ -11,7 +11,7 @@ from doit.cmd_help import Help as DoitHelp
 from utils.front import words
 from utils.front.commands import ENVIRONMENT, OURS, VALUES, Command
 from utils.front.info import describe
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 
 __all__ = ["Help"]
 
@@ -41,10 +41,10 @@ class Help(DoitHelp):  # type: ignore[misc]  # doit is untyped
                 _write(f"\n{self.cmds[word](cmds=self._cmds, **self.init_kwargs).help()}")
         elif word == "run":
             _write(f"usage: doit [OPTION...] [MODEL|COMMAND]... [name=value]...\n\n{_OPTIONS}")
-        elif word.partition(":")[0] in load_recipes():
+        elif word.partition(":")[0] in read_recipes()[0]:
             _write("\n".join(describe(word)))
         else:
-            known = [*load_recipes(), "variables", "run"]
+            known = [*read_recipes()[0], "variables", "run"]
             raise words.explain_task(word, known, OURS)
         return 0
 

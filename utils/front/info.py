@@ -17,7 +17,7 @@ from utils.front.outlook import Times, describe_download, find_missing, format_e
 from utils.front.summary import find_facts
 from utils.graph import layout, plan
 from utils.graph.step import Step
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 from utils.recipe.schema import Recipe
 from utils.terminal import format_size
 
@@ -42,7 +42,7 @@ class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
         word = pos_args[0]
         if word not in names and word not in OURS:
             raise words.explain_task(word, names, OURS)
-        if word.partition(":")[0] in load_recipes():
+        if word.partition(":")[0] in read_recipes()[0]:
             self.outstream.write("\n".join(describe(word)) + "\n")
         else:
             base = word if word in OURS else word.partition(":")[0]
@@ -53,7 +53,7 @@ class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
 def describe(word: str) -> list[str]:
     """The lines about a model, or about one of its steps, ``MODEL:STEP``."""
     name, _, step = word.partition(":")
-    recipe = load_recipes()[name]
+    recipe = read_recipes()[0][name]
     steps = {one.name: one for one in plan.steps_of(recipe)}
     return _describe_step(steps[step]) if step in steps else _describe_model(recipe, list(steps.values()))
 

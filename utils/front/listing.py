@@ -13,7 +13,7 @@ from utils.errors import ZooError
 from utils.front import words
 from utils.front.commands import OURS
 from utils.graph import plan
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 from utils.recipe.schema import Recipe
 
 __all__ = ["List", "find_state"]
@@ -53,15 +53,18 @@ class List(DoitList):  # type: ignore[misc]  # doit is untyped
                  pos_args: Any = None) -> int:  # fmt: skip
         if pos_args or subtasks or quiet or status or private or list_deps or template:
             return int(super()._execute(subtasks, quiet, status, private, list_deps, template, sort, pos_args))
-        recipes = load_recipes()
+        recipes = read_recipes()[0]
         tasks = {task.name for task in self.task_list}
-        width = max(len(name) for name in recipes) + 4
+        width = max(len(name) for models in read_recipes() for name in models) + 4
         lines = []
         for group, title in (("zoo", "Models (doit builds all of them):"), ("demo", "For trying (doit demo):")):
             members = [recipe for recipe in recipes.values() if recipe.group == group]
             lines.append(title)
             for recipe in members:
                 lines += _row(f"  {recipe.name:<{width - 2}}{find_state(recipe)}", width + 9, recipe.summary)
+            for name, broken in read_recipes()[1].items():
+                if broken.group == group:
+                    lines += _row(f"  {name:<{width - 2}}broken", width + 9, broken.reason)
             lines.append("")
         lines.append("Commands:")
         known = {name: command for name, command in OURS.items() if name in tasks or name in self.commands}

@@ -8,7 +8,7 @@ from typing import Any
 from utils import limits, paths
 from utils.errors import BuildError, ZooError
 from utils.graph import layout
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 from utils.recipe.schema import Recipe
 from utils.terminal import format_size
 from utils.untrusted import parse_json, read_bounded
@@ -53,7 +53,7 @@ def make_table(steps: Iterable[str], spent: Mapping[str, float], failed: Collect
         spent: seconds of those that ran.
         failed: those that failed.
     """
-    recipes = load_recipes()
+    recipes = read_recipes()[0]
     names = [name for name in dict.fromkeys(step.partition(":")[0] for step in steps) if name in recipes]
     rows: list[tuple[str, ...]] = [("bundle", "float32", "int8", "size", "verdict", "seconds")]
     for name in names:

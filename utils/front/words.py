@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from utils.errors import UsageError, did_you_mean
 from utils.front.commands import ENVIRONMENT, OURS, VALUES, variables_of
-from utils.recipe.load import load_recipes
+from utils.recipe.load import read_recipes
 from utils.untrusted import as_text
 
 __all__ = [
@@ -26,13 +26,18 @@ _OF_MODELS = ("ZOO_WEIGHTS_", "ZOO_LICENCE_")
 _PLACES = ("dir", "oci", "hf")
 
 
+def _find_models() -> list[str]:
+    """The names of all models, whether their recipes load or not."""
+    return [name for models in read_recipes() for name in models]
+
+
 def check_environment(environment: Mapping[str, str]) -> None:
     """Refuse a variable ``ZOO_...`` that nothing reads and that is near one of ours; others may be another program's.
 
     Raises:
         UsageError: there is one.
     """
-    models = [prefix + name.upper() for prefix in _OF_MODELS for name in load_recipes()]
+    models = [prefix + name.upper() for prefix in _OF_MODELS for name in _find_models()]
     fixed = [name for name in ENVIRONMENT if not name.endswith("_")]
     known = [name.removeprefix("ZOO_") for name in (*fixed, *models)]  # what all share tells nothing
     for name in sorted(environment):
@@ -133,7 +138,7 @@ def check_tasks(names: Iterable[str], commands: Iterable[str]) -> None:
     Raises:
         UsageError: there is one.
     """
-    known = [*load_recipes(), *OURS]
+    known = [*_find_models(), *OURS]
     bases = {name.partition(":")[0] for name in known}
     for name in names:
         if name.partition(":")[0] not in bases and not {"/", "*"} & {*name} and not name.startswith("_"):
@@ -148,7 +153,7 @@ def explain_task(word: str, tasks: Iterable[str], commands: Iterable[str]) -> Us
     base, colon, rest = word.partition(":")
     if colon and base in public:  # its model or step is misspelt
         inner = [task.partition(":")[2] for task in public if task.startswith(f"{base}:")]
-        near = did_you_mean(rest, inner or load_recipes())
+        near = did_you_mean(rest, inner or _find_models())
         return UsageError(f"{as_text(base)} has no {as_text(rest)!r}{near}", hint=f"doit list --all {as_text(base)}")
     groups = [task for task in public if ":" not in task]
     near = did_you_mean(word, [*groups, *commands]) or did_you_mean(word, public)

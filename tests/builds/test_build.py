@@ -356,7 +356,7 @@ def test_artifacts_may_be_a_mount_of_its_own(built: Checkout) -> None:
 
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files_ends_training_in_one_message(built: Checkout) -> None:
-    """While it is cleaned up, h5py shows a traceback for each block that it could not write."""
+    """HDF5 shows a traceback for each block that it cannot write, and crashes at its end."""
     (built.root / "build/demo_nearest/model.weights.h5").unlink()
     done = built.run("sh", "-c", f"ulimit -f 1; exec {sys.executable} -m doit demo_nearest")
     assert done.returncode in FAILED

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+from pathlib import Path
 from typing import Any
 
 from utils import paths
 from utils.errors import BuildError, GateError
 from utils.recipe.schema import Recipe
 
-__all__ = ["build", "check_parameters"]
+__all__ = ["build", "check_parameters", "save_weights"]
 
 
 def build(recipe: Recipe) -> Any:
@@ -54,6 +56,24 @@ def build(recipe: Recipe) -> Any:
             )
     check_parameters(recipe, model.count_params())
     return model
+
+
+class _Memory(io.BytesIO):
+    """A file in memory, with the name that Keras wants it to have."""
+
+    def __str__(self) -> str:
+        return "model.weights.h5"
+
+
+def save_weights(model: Any, file: Path) -> None:
+    """Write the weights of a Keras model, first into memory: HDF5 may crash where a disk does not take what it writes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    memory = _Memory()
+    model.save_weights(memory)
+    file.write_bytes(memory.getbuffer())
 
 
 def check_parameters(recipe: Recipe, count: int) -> None:

@@ -13,11 +13,9 @@ _STARTED_NS = time.time_ns()
 # ruff: noqa: E402  # nothing of ours is read before that
 import contextlib
 import ctypes
-import io
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -96,8 +94,6 @@ def main(work: Work) -> None:
         if not events.has_listener():
             say(f"done in {time.monotonic() - begin:.1f} s")
     except BaseException as error:
-        if program.as_zoo_error(error) is None:
-            sys.excepthook = sys.__excepthook__  # a defect is for the terminal
         program.end(error, f"{model}:{name}", lambda known: _note(said, f"{known}\n"))
 
 
@@ -137,17 +133,3 @@ def _hush(log: Path) -> None:
         sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
         os.dup2(target, 2)
         os.close(target)
-        sys.excepthook, sys.unraisablehook = _in_log(sys.__excepthook__), _in_log(sys.__unraisablehook__)
-
-
-def _in_log(hook: Callable[..., object]) -> Callable[..., None]:
-    """The hook, with its words in the log: h5py shows a traceback for each block that it could not write."""
-
-    def tell(*what: object) -> None:
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said):
-            hook(*what)
-        with contextlib.suppress(OSError):
-            os.write(2, said.getvalue().encode("utf-8", "backslashreplace"))
-
-    return tell

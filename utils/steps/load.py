@@ -29,7 +29,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
             model = network.build(recipe)
             if part := weights.load_into(model, file, where):
                 where += f", the model {part} in it"
-            model.save_weights(target)
+            network.save_weights(model, target)
         elif isinstance(load, LoadSavedModel):
             tf = environment.pin_tensorflow(seed=0)
             home = file if file.is_dir() else unpack.unpack(file, Path(folder) / "model")

@@ -34,7 +34,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
             where=f"{recipe.where}: train.learning_rate",
             hint="lower it",
         )
-    model.save_weights(outputs.new(weights))
+    network.save_weights(model, outputs.new(weights))
     outputs.new(history).write_text(files.dump_json(curve), encoding="utf-8")
 
 

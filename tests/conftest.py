@@ -47,9 +47,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One a core, at most four; none where a person looks on (-s), measures, or runs the campaign."""
-    alone = config.getoption("capture") == "no" or config.getoption("markexpr") in ("bench", "campaign")
-    return 0 if alone else min(4, len(os.sched_getaffinity(0)))
+    """One more than cores, for many tests wait; at most four. None where a person looks on (-s), measures, runs the
+    campaign, or tests the image: its name is one for the machine, and some of those tests give it to another one."""
+    alone = config.getoption("capture") == "no" or config.getoption("markexpr") in ("bench", "campaign", "docker")
+    return 0 if alone else min(4, len(os.sched_getaffinity(0)) + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.checkouts import Checkout, clean_env, copy_project, make_small, read_until
 
-KILLS = 12
+KILLS = 6  # the campaign kills on
 
 
 def check_no_half_made_bundle(checkout: Checkout) -> None:

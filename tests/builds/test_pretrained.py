@@ -528,8 +528,7 @@ OWN = MIRROR.parent / "weights" / "mobilenet_v2_dequantised.h5"
 def test_mobilenet_v2_with_user_supplied_weights(real: Callable[..., Zoo]) -> None:
     if not OWN.is_file():
         pytest.skip("no weights for MobileNetV2 beside the mirror")
-    one, other = (real(turn, "mobilenet_v2", f"weights={OWN}").checkout for turn in (0, 1))
-    assert one.hashes() == other.hashes()
+    one = real(0, "mobilenet_v2", f"weights={OWN}").checkout
     assert len(one.hashes()) == 2
     result = read(one, "mobilenet_v2")["evaluation"]
     assert result["count"] == 300

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
-STAGES = ["packages", "fast", "tests", "demo", "style", "docs", "pythons", "long", "campaign", "docker", "image"]
+STAGES = ["packages", "tests", "demo", "style", "docs", "pythons", "long", "campaign", "docker", "image"]
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def test_list_names_every_stage(checkout: Path) -> None:
 
 
 def test_an_unknown_stage_is_refused_before_any_stage_runs(checkout: Path) -> None:
-    code, out, err = run(checkout, "fast", "slow")
+    code, out, err = run(checkout, "tests", "slow")
     assert (code, out) == (2, "")
-    assert err.startswith("ci: there is no stage 'slow'\n  -> name one of: packages fast tests ")
+    assert err.startswith("ci: there is no stage 'slow'\n  -> name one of: packages tests demo ")
 
 
 def test_one_stage_runs_alone_and_reports_its_time(checkout: Path) -> None:
@@ -76,11 +76,11 @@ def test_one_stage_runs_alone_and_reports_its_time(checkout: Path) -> None:
 
 
 def test_a_failed_stage_is_named_and_the_next_one_still_runs(checkout: Path) -> None:
-    docker_run(checkout, 'case "$*" in *fast) exit 3;; esac; echo "docker/run $*"')
-    code, out, err = run(checkout, "fast", "tests")
+    docker_run(checkout, 'case "$*" in pytest) exit 3;; esac; echo "docker/run $*"')
+    code, out, err = run(checkout, "tests", "campaign")
     assert code == 1
-    assert re.search(r"\nfast +\d+ s  FAILED \(3\)\ntests +\d+ s  passed\n", out)
-    assert "ci: failed: fast\n  -> run one alone: .ci/run fast\n" in err
+    assert re.search(r"\ntests +\d+ s  FAILED \(3\)\ncampaign +\d+ s  passed\n", out)
+    assert "ci: failed: tests\n  -> run one alone: .ci/run tests\n" in err
 
 
 def test_a_stage_ends_at_its_first_failure(checkout: Path) -> None:
@@ -105,7 +105,7 @@ def interrupt(checkout: Path, *words: str) -> None:
 
 def test_an_interrupted_run_leaves_no_process_and_no_folder(checkout: Path) -> None:
     docker_run(checkout, "echo $$ >pid; exec sleep 300")
-    interrupt(checkout, "fast")
+    interrupt(checkout, "tests")
     assert not Path(f"/proc/{(checkout / 'pid').read_text().strip()}").exists()
     assert not list(checkout.glob("tmp.*"))
 
@@ -181,19 +181,19 @@ def policy(checkout: Path) -> Path:
 def test_servers_may_start_again_after_an_install(checkout: Path, policy: Path, code: int) -> None:
     program(checkout, "apt-get", f'[ "$1" = install ] || exit 0\ncat {policy} >seen\nexit {code}')
     docker_run(checkout, "exit 0")
-    assert run(checkout, "fast")[0] == bool(code)
+    assert run(checkout, "tests")[0] == bool(code)
     assert (checkout / "seen").read_text() == "#!/bin/sh\nexit 101\n"
     assert not policy.exists()
 
 
 def test_servers_may_start_again_after_an_interrupted_install(checkout: Path, policy: Path) -> None:
     program(checkout, "apt-get", '[ "$1" = install ] || exit 0\necho $$ >pid\nexec sleep 300')
-    interrupt(checkout, "fast")
+    interrupt(checkout, "tests")
     assert not policy.exists()
 
 
 def test_a_policy_of_the_machine_stays(checkout: Path, policy: Path) -> None:
     program(checkout, "apt-get", '[ "$1" != install ]')
     policy.write_text("the machine's\n")
-    assert run(checkout, "fast")[0] == 1
+    assert run(checkout, "tests")[0] == 1
     assert policy.read_text() == "the machine's\n"

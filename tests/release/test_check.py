@@ -89,6 +89,15 @@ def test_missing_and_additional_files_are_named(release: Path) -> None:
     assert "bom.json: is a link, not a file" in said
 
 
+@pytest.mark.parametrize("name", ["release.json", "SHA256SUMS", "model.sig"])
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_link_to_the_very_file_is_no_file(release: Path, keys: Keys, name: str, is_signed: bool) -> None:
+    (release / name).rename(release.parent / name)
+    (release / name).symlink_to(release.parent / name)
+    said = refused(release, keys.public if is_signed else None)
+    assert f"{name}: is a link, not a file" in said
+
+
 def test_a_release_that_was_made_to_fit_itself_fails_on_its_signature(release: Path, keys: Keys) -> None:
     """Sums can be made again by anybody; the signature cannot."""
     card = release / "cards/demo_nearest.md"

@@ -116,8 +116,9 @@ def _raise(error: OSError) -> None:
 
 def _sums(there: dict[str, Path], index: dict[str, Any]) -> list[str]:
     """Files that are missing, unknown or not what their witnesses say."""
-    if "SHA256SUMS" not in there:
-        return ["SHA256SUMS: is missing"]
+    absent = [name for name in ("SHA256SUMS", "release.json") if name not in there]
+    if absent:  # or a link: what it leads to bears no witness
+        return [f"{name}: is missing" for name in absent]
     wrong = []
     actual = {
         name: files.sha256(file) for name, file in sorted(there.items()) if name not in ("SHA256SUMS", sign.SIGNATURE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkouts import ROOT, Checkout, clean_env
-from utils.front import commands
+from utils.front import commands, main
 from utils.recipe.load import load_recipes
 
 MODELS = sorted(load_recipes())
@@ -97,8 +97,9 @@ def test_help_is_ours_first(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", commands.OURS)
-def test_each_command_has_a_page(name: str) -> None:
-    text = front("help", name)
+def test_each_command_has_a_page(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["help", name]) == 0
+    text = capsys.readouterr().out
     assert text.startswith(f"doit {commands.OURS[name].usage}\n")
     assert all(f"  {key}=" in text for key in commands.OURS[name].variables)
 
@@ -168,15 +169,21 @@ zpty -d z
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
-@pytest.mark.parametrize(("line", "wanted"), [case for case in CASES if len(case[1]) == 1])
-def test_completion_in_zsh(tmp_path: Path, line: str, wanted: set[str]) -> None:
+def test_completion_in_zsh(tmp_path: Path) -> None:
+    """All shells side by side: each waits for most of its time."""
     script = tmp_path / "zoo.zsh"
     script.write_text(front("completion", "zsh"))
-    program = _ZSH.format(dump=tmp_path / "dump", script=script, line=repr(line))
-    env = clean_env() | {"TERM": "dumb"}
-    done = subprocess.run(["zsh", "-f", "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT, env=env)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]", "", done.stdout)
-    assert f"{line.rpartition(' ')[0]} {next(iter(wanted))}" in plain, plain
+    cases = [(line, *wanted) for line, wanted in CASES if len(wanted) == 1]
+    shells = []
+    for number, (line, _) in enumerate(cases):
+        program = _ZSH.format(dump=tmp_path / f"dump{number}", script=script, line=repr(line))
+        env = clean_env() | {"TERM": "dumb"}
+        shell = subprocess.Popen(["zsh", "-f", "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env)
+        shells.append(shell)
+    for shell, (line, wanted) in zip(shells, cases, strict=True):
+        said, _ = shell.communicate(timeout=60)
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]", "", said)
+        assert f"{line.rpartition(' ')[0]} {wanted}" in plain, plain
 
 
 def test_a_recipe_that_does_not_load_breaks_its_own_models_only(project: Checkout) -> None:

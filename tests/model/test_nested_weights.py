@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.checkouts import MIRROR
-from utils import environment
+from tests.support.lazy import keras, layers, tf
 from utils.errors import DataError
 from utils.model.weights import load_into
 
@@ -21,10 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
     "ignore:You are saving your model as an HDF5 file:UserWarning",
 )
-
-tf = environment.pin_tensorflow(1)
-keras = tf.keras
-layers = keras.layers
 
 WEIGHTS = MIRROR.parent / "weights" / "mobilenet_v2_dequantised.h5"
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.support.checkouts import MIRROR
+from tests.support.lazy import keras
 from tests.support.weights import (
     KINDS,
     fill,
-    keras,
     nested,
     net,
     outputs,

@@ -16,15 +16,13 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.lazy import keras, layers, tf
 from tests.support.weights import (
     fill,
-    keras,
-    layers,
     net,
     outputs,
     refused,
     save,
-    tf,
     write_legacy,
 )
 from utils.errors import DataError
@@ -110,15 +108,15 @@ def test_configs_that_name_code(mine: Callable[[str], Path], tmp_path: Path, ite
 @pytest.mark.parametrize(
     "options",
     [
-        {"activation": keras.activations.relu6},
-        {"activation": tf.nn.relu},
-        {"kernel_regularizer": keras.regularizers.L2(1e-4), "kernel_constraint": keras.constraints.MaxNorm(2)},
-        {"kernel_initializer": keras.initializers.HeNormal()},
+        lambda: {"activation": keras.activations.relu6},
+        lambda: {"activation": tf.nn.relu},
+        lambda: {"kernel_regularizer": keras.regularizers.L2(1e-4), "kernel_constraint": keras.constraints.MaxNorm(2)},
+        lambda: {"kernel_initializer": keras.initializers.HeNormal()},
     ],
 )
-def test_configs_of_keras_alone_are_no_suspects(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_configs_of_keras_alone_are_no_suspects(tmp_path: Path, options: Callable[[], dict[str, Any]]) -> None:
     image = keras.Input((8, 8, 3))
-    model = keras.Model(image, layers.Conv2D(2, 3, **options)(image))
+    model = keras.Model(image, layers.Conv2D(2, 3, **options())(image))
     rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
     model.compile(
         keras.optimizers.SGD(rate), keras.losses.MeanSquaredError(), metrics=[keras.metrics.MeanAbsoluteError()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import tomllib
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from pydantic import BaseModel
 
@@ -17,7 +17,14 @@ from tests.support.checkouts import ROOT
 from utils.recipe import card, datasets, json_schema, schema, tables
 
 FILES = sorted((ROOT / "recipes").glob("*/recipe.toml"))
-CHECK = jsonschema.Draft7Validator(json_schema.file_schema())
+
+
+@functools.cache
+def validator() -> Any:
+    import jsonschema  # takes seconds: pytest imports each module, whatever it runs
+
+    jsonschema.Draft7Validator.check_schema(json_schema.file_schema())
+    return jsonschema.Draft7Validator(json_schema.file_schema())
 
 
 def models() -> Iterator[type[BaseModel]]:
@@ -28,13 +35,13 @@ def models() -> Iterator[type[BaseModel]]:
 
 
 def findings(text: str) -> list[str]:
-    return [error.message for error in CHECK.iter_errors(tomllib.loads(text))]
+    return [error.message for error in validator().iter_errors(tomllib.loads(text))]
 
 
 def test_the_schema_in_git_is_current() -> None:
     written = json_schema.SCHEMA.read_text()
     assert written == json_schema.as_json(), "docker/run python -m utils.recipe.json_schema writes it anew"
-    jsonschema.Draft7Validator.check_schema(json_schema.file_schema())
+    validator()
 
 
 def test_a_command_writes_it(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from tests.support.checkouts import ROOT, Checkout
@@ -65,6 +64,8 @@ def test_a_new_recipe_is_the_other_one_without_its_facts(recipes: Path, like: st
         assert found.code_file.read_bytes() == other.code_file.read_bytes()
     text = written[0].read_text()
     assert text.startswith(json_schema.DIRECTIVE + "\n")
+    import jsonschema  # takes seconds: pytest imports each module, whatever it runs
+
     jsonschema.Draft7Validator(json_schema.file_schema()).validate(tomllib.loads(text))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
@@ -22,13 +23,17 @@ from utils.model import datasets
 from utils.recipe.datasets import DrawnSet
 from utils.recipe.load import load_recipes
 
-#: The recipe's files, as small ones: name -> bytes.
-SMALL: dict[str, bytes] = {}
-for part, count in (("train", 2400), ("t10k", 100)):
-    drawn = datasets.draw(DrawnSet(kind="drawn", count=count, seed=len(part)))
-    for kind, array in (("images-idx3", drawn.images[..., 0]), ("labels-idx1", drawn.labels)):
-        header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-        SMALL[f"{part}-{kind}-ubyte.gz"] = gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+@functools.cache
+def small() -> dict[str, bytes]:
+    """The recipe's files, as small ones: name -> bytes."""
+    made = {}
+    for part, count in (("train", 2400), ("t10k", 100)):
+        drawn = datasets.draw(DrawnSet(kind="drawn", count=count, seed=len(part)))
+        for kind, array in (("images-idx3", drawn.images[..., 0]), ("labels-idx1", drawn.labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            made[f"{part}-{kind}-ubyte.gz"] = gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+    return made
 
 
 def make_small(project: Checkout, upstream: Path) -> None:
@@ -40,11 +45,11 @@ def make_small(project: Checkout, upstream: Path) -> None:
         if line.startswith("file = "):
             name = line.split('"')[1]
         elif line.startswith("size = "):
-            lines[number] = f"size = {len(SMALL[name])}"
+            lines[number] = f"size = {len(small()[name])}"
         elif line.startswith("sha256 = "):
-            digest = hashlib.sha256(SMALL[name]).hexdigest()
+            digest = hashlib.sha256(small()[name]).hexdigest()
             lines[number] = f'sha256 = "{digest}"'
-            (upstream / digest).write_bytes(SMALL[name])
+            (upstream / digest).write_bytes(small()[name])
         elif line.startswith(("float32 = 9", "int8 = 9")):
             lines[number] = f"{line.split()[0]} = 0"
         elif line == "loss = 0.1":
@@ -69,7 +74,7 @@ def test_a_mirror_has_every_source_with_its_licence(zoo: Checkout, tmp_path: Pat
     done = there.doit("mirror", f"to={tmp_path / 'mirror'}", "models=mnist_nearest", env=upstream)
     assert done.returncode == 0, done.stderr
     assert "4 files" in done.stdout
-    hashes = {hashlib.sha256(data).hexdigest(): name for name, data in SMALL.items()}
+    hashes = {hashlib.sha256(data).hexdigest(): name for name, data in small().items()}
     files = {file.name for file in (tmp_path / "mirror").iterdir()}
     assert files == {*hashes, "INDEX.tsv", "LICENCES.md", "unpinned.json"}
     rows = [line.split("\t") for line in (tmp_path / "mirror/INDEX.tsv").read_text().splitlines()]
@@ -88,9 +93,9 @@ def test_a_mirror_has_every_source_with_its_licence(zoo: Checkout, tmp_path: Pat
 def test_two_recipes_with_one_file_name_lose_no_file(zoo: Checkout, tmp_path: Path) -> None:
     there = copy(zoo, tmp_path / "zoo")
     name, data = "t10k-labels-idx1-ubyte.gz", b"another file"
-    mine, other = (hashlib.sha256(content).hexdigest() for content in (SMALL[name], data))
+    mine, other = (hashlib.sha256(content).hexdigest() for content in (small()[name], data))
     text = (there.root / "recipes/mnist/recipe.toml").read_text()
-    text = text.replace(mine, other).replace(f"size = {len(SMALL[name])}", f"size = {len(data)}", 1)
+    text = text.replace(mine, other).replace(f"size = {len(small()[name])}", f"size = {len(data)}", 1)
     (there.root / "recipes/other").mkdir()
     shutil.copy(there.root / "recipes/mnist/model.py", there.root / "recipes/other")
     (there.root / "recipes/other/recipe.toml").write_text(text.replace("mnist_", "other_"))
@@ -101,7 +106,7 @@ def test_two_recipes_with_one_file_name_lose_no_file(zoo: Checkout, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "5 files" in done.stdout
     assert (tmp_path / "mirror" / other).read_bytes() == data
-    assert (tmp_path / "mirror" / mine).read_bytes() == SMALL[name]
+    assert (tmp_path / "mirror" / mine).read_bytes() == small()[name]
     rows = [line.split("\t") for line in (tmp_path / "mirror/INDEX.tsv").read_text().splitlines()]
     assert [row[0] for row in rows if row[2] == name] == sorted([mine, other])
 
@@ -110,15 +115,15 @@ def test_an_unpinned_source_is_mirrored_with_its_record(zoo: Checkout, tmp_path:
     """The mirror's unpinned.json is what lets an air-gapped site take it."""
     there = copy(zoo, tmp_path / "zoo")
     name = "t10k-labels-idx1-ubyte.gz"
-    digest = hashlib.sha256(SMALL[name]).hexdigest()
+    digest = hashlib.sha256(small()[name]).hexdigest()
     there.change("recipes/mnist/recipe.toml", f'sha256 = "{digest}"\n', "")
     address = f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}"
     key = f"url-{hashlib.sha256(address.encode()).hexdigest()[:32]}"
     upstream = tmp_path / "upstream"
     upstream.mkdir()
-    for data in SMALL.values():
+    for data in small().values():
         (upstream / hashlib.sha256(data).hexdigest()).write_bytes(data)
-    record = {key: {"name": name, "sha256": digest, "size": len(SMALL[name])}}
+    record = {key: {"name": name, "sha256": digest, "size": len(small()[name])}}
     (upstream / "unpinned.json").write_text(json.dumps(record))
     done = there.doit("mirror", f"to={tmp_path / 'mirror'}", "models=mnist_nearest", env={"ZOO_MIRROR": str(upstream)})
     assert done.returncode == 0, done.stderr
@@ -241,7 +246,7 @@ def test_a_site_without_network_builds_from_it_and_releases_what_it_may(zoo: Che
     assert {"name": "nxp-model-zoo:redistribute", "value": "false"} in source["properties"]
     statement = json.loads((release / "provenance/mnist_nearest_int8.tflite.json").read_text())
     depends = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
-    assert {entry["name"] for entry in depends} == {"nxp-model-zoo", "docker/requirements.txt", *SMALL}
+    assert {entry["name"] for entry in depends} == {"nxp-model-zoo", "docker/requirements.txt", *small()}
 
 
 def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pytest.MonkeyPatch) -> None:

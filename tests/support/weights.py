@@ -10,13 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from utils import environment
+from tests.support.lazy import keras, layers, tf
 from utils.errors import DataError
 from utils.model.weights import load_into
-
-tf = environment.pin_tensorflow(1)
-keras = tf.keras
-layers = keras.layers
 
 
 def net(width: int = 4, classes: int = 3, extra: bool = False, bias: bool = False, scale: bool = True) -> Any:

@@ -20,7 +20,7 @@ from tests.support.checkouts import ROOT
 #: What a block may need that a test does not have.
 NEEDS = ("board", "network")
 
-LANGUAGES = ("console", "json", "python", "sh", "text", "toml", "yaml")
+LANGUAGES = ("console", "crontab", "json", "python", "sh", "text", "toml", "yaml")
 
 _FENCE = re.compile(r"^( *)(```+)(.*)$")
 _MARK = re.compile(r"^\s*<!-- (needs|ci): ([a-z]+) -->$")

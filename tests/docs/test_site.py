@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
-pytestmark = pytest.mark.docs
+pytestmark = [pytest.mark.docs, pytest.mark.xdist_group("site")]
 
 
 def make_site(root: Path) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,7 @@ def test_through_a_pipe_each_step_is_one_line(small: Checkout) -> None:
     small.change("recipes/demo/recipe.toml", "count = 220\n", "count = 230\n")
     loud = small.doit("-v", "2", "demo_nearest").stdout
     assert "\ndemo_nearest:evaluate ... measure the accuracy, hold it against the gate\n" in loud
-    assert re.search(r"\ndemo_nearest:evaluate int8: [\d.]+ % of 230 images\n", loud)
+    assert re.search(r"\ndemo_nearest:evaluate int8: [\d.]+ % top-1 on 230 images\n", loud)
 
 
 def test_a_failed_step_is_told_once_and_what_was_not_run_too(small: Checkout) -> None:

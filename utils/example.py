@@ -530,6 +530,249 @@ def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[n
     return np.asarray(image, np.uint8), whole
 
 
+# --- detection: the build calls these too, for the card's pictures and the evaluation ------------------------------
+
+#: What TFLite's operator TFLite_Detection_PostProcess computes, in the order of its outputs.
+MEANINGS = ("boxes", "classes", "scores", "count")
+
+#: An object of this score is an answer, unless --threshold or model.json says otherwise.
+THRESHOLD = 0.5
+
+#: A label that stands for a number of the output that names no class.
+UNNAMED = "???"
+
+
+class Objects(NamedTuple):
+    """The objects that a detector found in one picture, the highest score first."""
+
+    boxes: np.ndarray  # float32 (K, 4): top, left, bottom, right, as shares of what the graph sees; may lie outside
+    classes: np.ndarray  # int64 (K,)
+    scores: np.ndarray  # float32 (K,)
+    broken: int  # outputs that are left out, because they hold NaN or infinity
+
+    def above(self, threshold: float) -> "Objects":
+        """Those of at least this score."""
+        chosen = self.scores >= np.float32(threshold)
+        return Objects(self.boxes[chosen], self.classes[chosen], self.scores[chosen], self.broken)
+
+
+def read_objects(raw: Dict[str, np.ndarray]) -> Objects:
+    """Read the outputs of a detector.
+
+    Args:
+        raw: boxes (1, N, 4), classes (1, N), scores (1, N) and, where the graph says how many of the N are real,
+            count (1,): real numbers.
+
+    Raises:
+        Problem: their shapes do not belong together.
+    """
+    scores = np.asarray(raw["scores"], np.float64).reshape(-1)
+    classes = np.asarray(raw["classes"], np.float64).reshape(-1)
+    boxes = np.asarray(raw["boxes"], np.float64)
+    if boxes.size != 4 * len(scores) or len(classes) != len(scores) or np.size(raw.get("count", 0)) != 1:
+        shapes = ", ".join("%s %s" % (name, list(np.shape(raw[name]))) for name in MEANINGS if name in raw)
+        raise Problem("the outputs are not those of a detector: %s" % shapes, "copy the whole bundle again", RUNTIME)
+    boxes = boxes.reshape(-1, 4)
+    count = float(np.asarray(raw["count"]).reshape(-1)[0]) if "count" in raw else len(scores)
+    broken = int(not np.isfinite(count))
+    count = 0 if broken else int(min(max(round(count), 0), len(scores)))
+    right = np.isfinite(boxes).all(1) & np.isfinite(scores) & np.isfinite(classes) & (np.arange(len(scores)) < count)
+    broken += count - int(right.sum())
+    order = np.flatnonzero(right)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    numbers = np.rint(np.clip(classes[order], -1e6, 1e6)).astype(np.int64)
+    corners = np.clip(boxes[order], -1e6, 1e6).astype(np.float32)
+    return Objects(corners, numbers, scores[order].astype(np.float32), broken)
+
+
+def object_name(number: int, labels: Sequence[str]) -> str:
+    """The label of a class; "class N" for one that has no name."""
+    known = 0 <= number < len(labels) and labels[number] != UNNAMED
+    return labels[number] if known else "class %d" % number
+
+
+def in_picture(boxes: np.ndarray, size: Tuple[int, int], spec: Dict[str, Any]) -> np.ndarray:
+    """Boxes of ``Objects`` as left, top, right, bottom in pixels of a picture: float64 (K, 4), cut at its edges.
+
+    Args:
+        boxes: shape (K, 4).
+        size: width and height of the picture.
+        spec: "input" of model.json: its "fit" says which part of the picture the graph saw.
+    """
+    left, upper, right, lower = _seen(size, spec)
+    across = left + boxes[:, 1::2].astype(np.float64) * (right - left)
+    down = upper + boxes[:, 0::2].astype(np.float64) * (lower - upper)
+    across, down = np.clip(across, 0, size[0]), np.clip(down, 0, size[1])
+    return np.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], axis=1)
+
+
+def overlaps(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Intersection over union of each of M boxes with each of K: float64 (M, K); 0 where a box has no area.
+
+    Args:
+        ours: shape (M, 4): two corners, the first with the smaller coordinates.
+        theirs: shape (K, 4), in the same order and unit.
+    """
+    one, other = np.asarray(ours, np.float64)[:, np.newaxis], np.asarray(theirs, np.float64)[np.newaxis]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    shared = np.clip(sides, 0, None).prod(-1)
+    areas = [np.clip(box[..., 2:] - box[..., :2], 0, None).prod(-1) for box in (one, other)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(np.where(shared > 0, shared / np.where(union > 0, union, 1), 0.0))
+
+
+class Matching(NamedTuple):
+    """How near the objects that two runs of a detector found must be."""
+
+    threshold: float  # only objects above it count
+    score: float  # largest difference of the scores
+    iou: float  # smallest overlap of the boxes
+    most: int  # objects that the graph can find: with so many, those of lower scores are cut off
+
+
+class Matched(NamedTuple):
+    """How the objects of one run are found again in another."""
+
+    wanted: int  # objects that have to be found again
+    errors: List[float]  # of each: difference of the scores; its whole score where the other lacks it
+    ious: List[float]  # of each that is found
+
+
+def match_objects(wanted: Objects, found: Objects, allowed: Matching) -> Matched:
+    """Find objects again: of the same class, each at most once, with the nearest box.
+
+    An object has to be found if it leads the threshold, and what the other run cut off, by the allowed difference of
+    scores: what is nearer to them may be missing for rounding alone.
+    """
+    floor = allowed.threshold
+    if len(found.scores) >= allowed.most and len(found.scores):
+        floor = max(floor, float(found.scores[-1]))
+    sure = wanted.above(floor + allowed.score)
+    alike = overlaps(sure.boxes, found.boxes)
+    alike[sure.classes[:, np.newaxis] != found.classes[np.newaxis]] = 0
+    matched = Matched(len(sure.scores), [], [])
+    for number, score in enumerate(sure.scores):
+        apart = np.abs(found.scores.astype(np.float64) - float(score))
+        near = np.flatnonzero(alike[number] >= max(allowed.iou, 1e-9))
+        near = sorted(near, key=lambda at: (apart[at] > allowed.score, -alike[number, at]))
+        if not near:
+            matched.errors.append(float(score))
+            continue
+        matched.errors.append(float(apart[near[0]]))
+        matched.ious.append(float(alike[number, near[0]]))
+        alike[:, near[0]] = 0
+    return matched
+
+
+def judge_objects(
+    outputs: Sequence[Objects], golden: Sequence[Objects], allowed: Matching, delegate: str = "cpu"
+) -> Dict[str, Any]:
+    """Compare what a detector finds with what it should find: objects, and not raw tensors, whose order is free.
+
+    Args:
+        outputs: of the runtime under test, one for each input.
+        golden: of the reference kernels, for the same inputs.
+        allowed: how far they may be apart.
+        delegate: what ran the model, for the remedy.
+
+    Returns:
+        the "check" object of --json. An object that only one side has counts with its whole score.
+    """
+    errors: List[float] = []
+    ious: List[float] = []
+    for number, theirs in enumerate(golden):
+        ours = outputs[number]
+        for matched in (match_objects(theirs, ours, allowed), match_objects(ours, theirs, allowed)):
+            errors += matched.errors
+            ious += matched.ious
+    worst, everything = max(errors, default=0.0), [list(outputs), list(golden)]
+    fixed, was_fixed = (all(_is_same(each, side[0]) for each in side) for side in everything)
+    at_ends, were_at_ends = (_are_at_ends(side) for side in everything)
+    broken = any(each.broken for each in outputs)
+    if broken:
+        verdict = "NAN"
+    elif worst <= allowed.score + 1e-6 and len(ious) == len(errors):
+        verdict = "PASS"
+    elif len(outputs) > 1 and fixed and not was_fixed:
+        verdict = "FIXED_OUTPUT"
+    elif at_ends and not were_at_ends:
+        verdict = "SATURATED"
+    else:
+        verdict = "MISMATCH"
+    check = {
+        "verdict": verdict,
+        "inputs": len(outputs),
+        "top1_agreement": len(ious) / len(errors) if errors else 1.0,
+        "max_error": None if broken else worst,
+        "mean_error": None if broken else float(np.mean(errors or [0.0])),
+        "tolerance": allowed.score,
+        "unit": "absolute",
+        "objects": len(errors),
+        "min_iou": min(ious, default=0.0 if errors else 1.0),
+        "least_iou": allowed.iou,
+    }
+    if verdict != "PASS":
+        check["remedy"] = _remedy(verdict, {}, delegate)
+    return check
+
+
+def _is_same(ours: Objects, theirs: Objects) -> bool:
+    """Two answers do not differ by more than rounding."""
+    if len(ours.scores) != len(theirs.scores) or (ours.classes != theirs.classes).any():
+        return False
+    apart = [np.abs(ours.scores - theirs.scores).max(initial=0), np.abs(ours.boxes - theirs.boxes).max(initial=0)]
+    return max(apart) < 0.005
+
+
+def _are_at_ends(found: Sequence[Objects]) -> bool:
+    """There are objects, and each score is 0 or 1, as far as 8 bits can say so."""
+    scores = np.concatenate([each.scores for each in found]) if found else np.empty(0)
+    return bool(len(scores)) and bool((np.minimum(scores, 1 - scores) < 0.005).all())
+
+
+def draw_objects(picture: np.ndarray, boxes: np.ndarray, texts: Sequence[str], numbers: Sequence[int]) -> Any:
+    """The picture with a frame and a text for each object, the first on top.
+
+    Args:
+        picture: uint8, shape (H, W, 3).
+        boxes: left, top, right, bottom in its pixels, shape (K, 4).
+        texts: what stands at each.
+        numbers: of the classes; each has its colour of PASCAL VOC's palette.
+
+    Returns:
+        a Pillow image, RGB, of the picture's size.
+    """
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.asarray(picture, np.uint8)).convert("RGB")
+    draw, line = ImageDraw.Draw(image), max(12, min(image.size) // 24)
+    font, width = _font(line * 0.8), max(2, min(image.size) // 200)
+    colours = palette(256)
+    for number in reversed(range(len(texts))):
+        red, green, blue = (int(part) for part in colours[1 + int(numbers[number]) % 255])
+        dark = 299 * red + 587 * green + 114 * blue < 128000
+        left, upper, right, lower = (round(float(edge)) for edge in boxes[number])
+        frame = (left, upper, max(left, right - 1), max(upper, lower - 1))
+        draw.rectangle(frame, outline=(red, green, blue), width=width)
+        wide = font.getmask(texts[number]).size[0] + line // 2 if texts[number] else 0
+        high = line + 2
+        left, upper = max(0, min(left, image.width - wide)), upper if upper < high else upper - high
+        draw.rectangle((left, upper, left + wide, upper + high), fill=(red, green, blue))
+        ink = (255, 255, 255) if dark else (0, 0, 0)
+        draw.text((left + line // 4, upper + 1), texts[number], fill=ink, font=font)
+    return image
+
+
+def _font(size: float) -> Any:
+    """Pillow's own font; before Pillow 10.1, or without FreeType, it has one small size."""
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.load_default(size=size)
+    except (TypeError, ImportError, OSError):
+        return ImageFont.load_default()
+
+
 # --- the runtime ---------------------------------------------------------------------------------------------------
 
 
@@ -875,6 +1118,18 @@ def _check_calls(calls: List[List[int]]) -> None:
             del left[number]
 
 
+#: The custom operator that makes boxes of a network's numbers; no NPU computes it.
+POSTPROCESS = "TFLite_Detection_PostProcess"
+
+
+class Detector(NamedTuple):
+    """What a graph says of its TFLite_Detection_PostProcess."""
+
+    outputs: Dict[str, int]  # of MEANINGS -> the index of its tensor, whatever the order of the graph's outputs
+    classes: int  # that it tells apart, without the background; 0 if it does not say
+    most: int  # objects in one answer; 0 if it does not say
+
+
 class Content(NamedTuple):
     """What a .tflite file says of itself, read without any library but Python's own."""
 
@@ -884,6 +1139,7 @@ class Content(NamedTuple):
     std: List[float]
     labels: List[List[str]]  # of each text file that is packed to its end
     wrong: str  # what points to what is not there; "" if nothing does
+    detector: Optional[Detector] = None  # if it ends in TFLite's operator for that
 
     @property
     def is_vela(self) -> bool:
@@ -898,6 +1154,7 @@ def read_content(path: str) -> Content:
     mean: List[float] = []
     std: List[float] = []
     labels: List[List[str]] = []
+    detector: Optional[Detector] = None
     wrong = ""
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -910,6 +1167,8 @@ def read_content(path: str) -> Content:
                 if name in ("TFLITE_METADATA", "min_runtime_version") and name not in found:
                     buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
                     found[name] = _bytes(data, _field(data, buffer, 0))
+            if POSTPROCESS in customs:
+                detector = _read_detector(data, _tables(data, _field(data, root, 2))[0], customs)
     except (struct.error, IndexError, ValueError, OSError) as error:
         wrong = as_text(error) or "unknown"
     facts = found.get("TFLITE_METADATA", b"")
@@ -929,7 +1188,49 @@ def read_content(path: str) -> Content:
     except Exception:  # nothing packed to its end, or damaged: BadZipFile, zlib.error, NotImplementedError, ...
         labels = []
     version = as_text(found.get("min_runtime_version", b"").rstrip(b"\0"), 40)
-    return Content([name for name in customs if name], version, mean, std, labels, wrong)
+    return Content([name for name in customs if name], version, mean, std, labels, wrong, detector)
+
+
+def _read_detector(data: Any, graph: int, customs: Sequence[str]) -> Optional[Detector]:
+    """The last TFLite_Detection_PostProcess of a graph."""
+    for operator in reversed(_tables(data, _field(data, graph, 3))):
+        code, outputs = _field(data, operator, 0), _field(data, operator, 2)
+        if customs[struct.unpack_from("<I", data, code)[0] if code else 0] == POSTPROCESS and outputs:
+            begin = _follow(data, outputs)
+            count = min(struct.unpack_from("<I", data, begin)[0], len(MEANINGS))
+            options = _bytes(data, _field(data, operator, 5))
+            classes, most = (_read_option(options, name) for name in (b"num_classes", b"max_detections"))
+            tensors = struct.unpack_from("<%di" % count, data, begin + 4)
+            return Detector({MEANINGS[place]: tensors[place] for place in range(count)}, classes, most)
+    return None
+
+
+def _read_option(data: bytes, name: bytes) -> int:
+    """A whole number of a custom operator's options, a map in the format FlexBuffers; 0 if it is not there.
+
+    The end of the data tells the width of the root, in bytes, and its type; an offset counts backwards. Before the
+    values of a map are the offset and the width of its keys, and its length; after them the type of each value.
+    """
+
+    def number(at: int, width: int) -> int:
+        if at < 0 or at + width > len(data) or width not in (1, 2, 4, 8):
+            raise ValueError("the options end too early")
+        return int.from_bytes(data[at : at + width], "little")
+
+    try:
+        root = len(data) - 2 - data[-1]
+        width, values = 1 << (data[-2] & 3), root - number(root, data[-1])
+        keys, key_width = values - 3 * width - number(values - 3 * width, width), number(values - 2 * width, width)
+        length = number(values - width, width)
+        for place in range(min(length, 64)):
+            key = keys + place * key_width
+            begin = key - number(key, key_width)
+            if begin >= 0 and data[begin : begin + len(name) + 1] == name + b"\0":
+                whole = data[values + length * width + place] >> 2 in (1, 2)  # the types of signed and unsigned numbers
+                return number(values + place * width, width) if whole else 0
+    except (IndexError, ValueError):
+        pass  # empty, or no map
+    return 0
 
 
 #: How the members of archives may be packed: the others may take gigabytes to unpack a byte.

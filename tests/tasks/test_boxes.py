@@ -10,7 +10,7 @@ import pytest
 
 from utils import example
 from utils.errors import DataError
-from utils.tasks import boxes
+from utils.tasks.detection import boxes
 
 #: Two classes, and between them a number of the output that names none.
 LABELS = ["cat", "???", "dog"]

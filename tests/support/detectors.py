@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from tests.support.handmade import pack
-from utils import example, paths
+from utils import example
 
 #: Labels of its classes; one number names none.
 LABELS = ["ball", "???", "box", "cone"]
@@ -30,6 +27,57 @@ MOST = 5
 NAMES = dict(zip(example.MEANINGS, ("found:3", "found:1", "found:0", "found:2"), strict=True))
 
 
+class Writer:
+    """Puts tensors and operators into the one graph of a model."""
+
+    def __init__(self) -> None:
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.description, self.model.subgraphs = 3, b"a detector put together", [self.graph]
+        self.model.buffers, self.model.operatorCodes = [schema.BufferT()], []
+        self.model.metadata, self.model.signatureDefs = [], []
+        self.graph.tensors, self.graph.operators, self.graph.name = [], [], b"main"
+
+    def tensor(self, name: str, shape: Sequence[int], values: Any = None) -> int:
+        """Add a float32 tensor, or a constant of float32 or int32."""
+        made = schema.TensorT()
+        made.name, made.shape, made.buffer, made.type = name.encode(), list(shape), 0, schema.TensorType.FLOAT32
+        if values is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+            made.buffer = len(self.model.buffers)
+            made.type = schema.TensorType.INT32 if values.dtype == np.int32 else made.type
+            self.model.buffers.append(buffer)
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def operator(self, name: str, inputs: list[int], outputs: list[int], options: Any = None) -> Any:
+        """Add an operator; gives its code and itself."""
+        code, made = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+        code.version = 3 if name == "RESIZE_NEAREST_NEIGHBOR" else 1
+        made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes), inputs, outputs
+        if options is not None:
+            made.builtinOptions = options
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        self.model.operatorCodes.append(code)
+        self.graph.operators.append(made)
+        return code, made
+
+    def head(self, name: str, small: int, wide: int, weights: np.ndarray, bias: float) -> int:
+        """Add a convolution that gives ``wide`` numbers for each place: shape (1, places, wide)."""
+        options, reshape = schema.Conv2DOptionsT(), schema.ReshapeOptionsT()
+        options.strideW = options.strideH = weights.shape[1]
+        options.dilationWFactor = options.dilationHFactor = 1
+        options.padding = schema.Padding.VALID
+        made, biases = self.tensor(name, [1, GRID, GRID, wide]), np.full(wide, bias, np.float32)
+        kernel = self.tensor(f"{name}_kernel", weights.shape, weights)
+        self.operator("CONV_2D", [small, kernel, self.tensor(f"{name}_bias", [wide], biases)], [made], options)
+        shape = np.asarray([1, GRID * GRID, wide], np.int32)
+        reshape.newShape, flat = shape.tolist(), self.tensor(f"{name}_flat", shape.tolist())
+        self.operator("RESHAPE", [made, self.tensor(f"{name}_shape", [3], shape)], [flat], reshape)
+        return flat
+
+
 def network(*, seed: int = 3, order: Sequence[str] = example.MEANINGS, classes: int = len(LABELS)) -> Any:
     """A ModelT: image (1, 32, 32, 3), float32 -> RESIZE_NEAREST_NEIGHBOR -> 2 x CONV_2D -> boxes and scores of objects.
 
@@ -38,70 +86,30 @@ def network(*, seed: int = 3, order: Sequence[str] = example.MEANINGS, classes: 
         order: of the graph's outputs, whose names say nothing.
         classes: that it tells apart.
     """
-    rng = np.random.default_rng(seed)
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.description, model.subgraphs = 3, b"a detector put together by hand", [graph]
-    model.buffers, model.operatorCodes, model.metadata, model.signatureDefs = [schema.BufferT()], [], [], []
-    graph.tensors, graph.operators, graph.name = [], [], b"main"
-
-    def tensor(name: str, shape: list[int], values: Any = None) -> int:
-        made = schema.TensorT()
-        made.name, made.shape, made.buffer, made.type = name.encode(), shape, 0, schema.TensorType.FLOAT32
-        if values is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-            made.buffer = len(model.buffers)
-            made.type = schema.TensorType.INT32 if values.dtype == np.int32 else made.type
-            model.buffers.append(buffer)
-        graph.tensors.append(made)
-        return len(graph.tensors) - 1
-
-    def operator(name: str, inputs: list[int], outputs: list[int], options: Any = None) -> Any:
-        code, made = schema.OperatorCodeT(), schema.OperatorT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-        code.version = 3 if name == "RESIZE_NEAREST_NEIGHBOR" else 1
-        made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes), inputs, outputs
-        if options is not None:
-            made.builtinOptions = options
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
-        model.operatorCodes.append(code)
-        graph.operators.append(made)
-        return code, made
-
-    places = GRID * GRID
-    image, small = tensor("image", [1, SIDE, SIDE, 3]), tensor("small", [1, SIDE // 2, SIDE // 2, 3])
+    rng, to, places, half_side = np.random.default_rng(seed), Writer(), GRID * GRID, SIDE // 2
+    image, small = to.tensor("image", [1, SIDE, SIDE, 3]), to.tensor("small", [1, half_side, half_side, 3])
     half = schema.ResizeNearestNeighborOptionsT()
     half.halfPixelCenters = True
-    size = tensor("size", [2], np.asarray([SIDE // 2, SIDE // 2], np.int32))
-    operator("RESIZE_NEAREST_NEIGHBOR", [image, size], [small], half)
+    size = to.tensor("size", [2], np.asarray([half_side, half_side], np.int32))
+    to.operator("RESIZE_NEAREST_NEIGHBOR", [image, size], [small], half)
+    kernel = half_side // GRID
 
-    def head(name: str, wide: int, scale: float, bias: float) -> int:
-        kernel = SIDE // 2 // GRID
-        weights = (scale * rng.normal(size=(wide, kernel, kernel, 3))).astype(np.float32)
-        options = schema.Conv2DOptionsT()
-        options.strideW = options.strideH = kernel
-        options.dilationWFactor = options.dilationHFactor = 1
-        options.padding = schema.Padding.VALID
-        made = tensor(name, [1, GRID, GRID, wide])
-        biases = tensor(f"{name}_bias", [wide], np.full(wide, bias, np.float32))
-        operator("CONV_2D", [small, tensor(f"{name}_kernel", list(weights.shape), weights), biases], [made], options)
-        flat, reshape = tensor(f"{name}_flat", [1, places, wide]), schema.ReshapeOptionsT()
-        reshape.newShape = [1, places, wide]
-        operator("RESHAPE", [made, tensor(f"{name}_shape", [3], np.asarray([1, places, wide], np.int32))], [flat], reshape)
-        return flat
+    def weights(wide: int, scale: float) -> np.ndarray:
+        return (scale * rng.normal(size=(wide, kernel, kernel, 3))).astype(np.float32)
 
-    encoded, logits = head("boxes", 4, 0.2, 0.0), head("scores", classes + 1, 0.5, -1.0)
-    scores = tensor("probabilities", [1, places, classes + 1])
-    operator("LOGISTIC", [logits], [scores])
+    encoded = to.head("boxes", small, 4, weights(4, 0.2), 0.0)
+    logits = to.head("scores", small, classes + 1, weights(classes + 1, 0.5), -1.0)
+    scores = to.tensor("probabilities", [1, places, classes + 1])
+    to.operator("LOGISTIC", [logits], [scores])
     middle = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     down, across = (axis.reshape(-1) for axis in np.meshgrid(middle, middle, indexing="ij"))
     anchors = np.stack([down, across, np.full(places, 0.4), np.full(places, 0.4)], 1).astype(np.float32)
-    found = {meaning: tensor(name, []) for meaning, name in NAMES.items()}
-    inputs = [encoded, scores, tensor("anchors", [places, 4], anchors)]
-    code, made = operator("CUSTOM", inputs, [found[meaning] for meaning in example.MEANINGS])
+    found = {meaning: to.tensor(name, []) for meaning, name in NAMES.items()}
+    inputs = [encoded, scores, to.tensor("anchors", [places, 4], anchors)]
+    code, made = to.operator("CUSTOM", inputs, [found[meaning] for meaning in example.MEANINGS])
     code.customCode, made.customOptions = example.POSTPROCESS.encode(), np.frombuffer(_options(classes), np.uint8)
-    graph.inputs, graph.outputs = [image], [found[meaning] for meaning in order]
-    return model
+    to.graph.inputs, to.graph.outputs = [image], [found[meaning] for meaning in order]
+    return to.model
 
 
 def _options(classes: int) -> bytes:

@@ -135,8 +135,27 @@ class Output(Closed):
     """What its numbers mean: `probabilities` sum to 1 for each answer, `logits` are what a softmax would take. Of a
     detector: `boxes` (top, left, bottom, right, as shares of height and width), `classes` (indices), `scores` (0 to 1)
     and `count` (how many boxes there are)."""
+    classes: _Size | None = None
+    """Of `classes`: how many there are. Each has a label; `???` is that of a number that names no class."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of `scores`: an object of at least this score is an answer; 0.5 without it. `--threshold` wins over it."""
+    iou: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of `boxes`: smallest accepted overlap (intersection over union) with the same box of the golden tensors; 0.9
+    without it."""
     golden_stride: Annotated[int, Field(gt=0)] = 1
     """The golden tensors keep every n-th row and column, where each pixel has an answer."""
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Output:
+        findings = [
+            f"{key}: is for the output of kind {kind!r}, not {self.kind!r}"
+            for key, kind in (("classes", "classes"), ("threshold", "scores"), ("iou", "boxes"))
+            if getattr(self, key) is not None and self.kind != kind
+        ]
+        if self.kind == "classes" and self.classes is None:
+            findings.append("classes: is missing: how many classes are there?")
+        refuse(findings)
+        return self
 
     def dtype_in(self, variant: Variant) -> str:
         """Its TFLite type in a variant; the operator that finds a detector's boxes computes floats."""

@@ -43,7 +43,7 @@ class Figures:
         self, file: Path, spec: dict[str, Any], found: example.Objects, truth: list[tuple[str, list[float]]]
     ) -> Pair:
         labels = self._scene.labels
-        picture, size = example.read_picture(str(file), spec)
+        picture, size = example.read_picture(str(file), spec, example.LARGEST)
         scale = picture.shape[1] / size[0]
         boxes = example.in_picture(found.boxes, size, spec) * scale
         texts = [

@@ -1373,7 +1373,7 @@ class ImageTask(Task):
             return None
         spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
         why = "as is usual"
-        ours = len(content.mean) == len(content.std) in (1, shape[3])
+        ours = len(content.mean) == len(content.std) in (1, shape[3]) and model.input["dtype"] != np.uint8
         if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
             spec.update(mean=content.mean, std=content.std)
             why = "by its metadata"
@@ -2124,8 +2124,8 @@ def _is_same(ours: Objects, theirs: Objects) -> bool:
     """Two answers do not differ by more than rounding."""
     if len(ours.scores) != len(theirs.scores) or (ours.classes != theirs.classes).any():
         return False
-    apart = [np.abs(ours.scores - theirs.scores).max(initial=0), np.abs(ours.boxes - theirs.boxes).max(initial=0)]
-    return max(apart) < 0.005
+    scores, boxes = np.abs(ours.scores - theirs.scores), np.abs(ours.boxes - theirs.boxes)
+    return float(max(scores.max(initial=0), boxes.max(initial=0))) < 0.005
 
 
 def _are_at_ends(found: Sequence[Objects]) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +13,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
+from PIL import Image
 
 from tests.support.handmade import pack
-from utils import example
+from utils import example, paths
 
 #: Labels of its classes; one number names none.
 LABELS = ["ball", "???", "box", "cone"]
@@ -138,6 +142,53 @@ def picture(seed: int, wide: int = 96, high: int = 64) -> np.ndarray:
         left, upper = int(rng.integers(wide - 24)), int(rng.integers(high - 24))
         pixels[upper : upper + 24, left : left + 24] = rng.choice([0, 255], 3)
     return pixels
+
+
+#: How a picture becomes its input.
+SPEC = {
+    "name": "image", "shape": [1, SIDE, SIDE, 3], "colour": "rgb", "resize": "bilinear", "fit": "stretch",
+    "mean": [127.5] * 3, "std": [127.5] * 3,
+}  # fmt: skip
+
+
+def outputs() -> list[dict[str, Any]]:
+    """The outputs as model.json has them, in an order of its own."""
+    shapes: dict[str, list[int]] = {"count": [1], "classes": [1, MOST], "boxes": [1, MOST, 4], "scores": [1, MOST]}
+    made = [{"name": NAMES[kind], "shape": shape, "kind": kind} for kind, shape in shapes.items()]
+    made[1]["classes"] = len(LABELS)
+    return made
+
+
+def make_bundle(folder: Path, **how: Any) -> Path:
+    """A bundle of the network, with golden tensors, labels and two pictures: ``a.png`` and ``b.png``."""
+    folder.mkdir(parents=True)
+    shutil.copy(paths.EXAMPLE, folder / "example.py")
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    for number, name in enumerate(("a.png", "b.png")):
+        Image.fromarray(picture(number)).save(folder / name)
+    file = write(folder / "hand_float32.tflite", **how)
+    model = example.Model(str(file), example.load_runtime(), threads=1, reference=True)
+    model.bind("image", *(output["name"] for output in outputs()))
+    pixels = [example.fit_image(Image.fromarray(picture(number)), SPEC) for number in range(4)]
+    inputs = np.stack([example.normalise(image, SPEC)[np.newaxis] for image in pixels])
+    golden = zip(*(model.run_all(tensor) for tensor in inputs), strict=True)
+    np.savez(folder / "golden.npz", input=inputs, **{f"output_{n}": np.stack(each) for n, each in enumerate(golden)})
+    facts = {
+        "format": 1, "task": "detection", "labels": "labels.txt", "samples": None, "input": SPEC, "output": outputs(),
+        "tolerance": {"int8_steps": 0, "float32": 0.05},
+        "variants": {"float32": {"file": file.name, "golden": "golden.npz", "size": 0, "sha256": ""}},
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(facts))
+    vouch(folder)
+    return folder
+
+
+def vouch(folder: Path) -> None:
+    """Let model.json name the model file as it is now."""
+    facts = json.loads((folder / "model.json").read_text())
+    data = (folder / "hand_float32.tflite").read_bytes()
+    facts["variants"]["float32"].update(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (folder / "model.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

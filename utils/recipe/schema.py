@@ -60,7 +60,7 @@ __all__ = [
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
 
-Task = Literal["classification", "segmentation", "detection"]
+TaskName = Literal["classification", "segmentation", "detection"]
 
 
 class Kind(NamedTuple):
@@ -87,7 +87,7 @@ class Kind(NamedTuple):
 _OF_A_DETECTOR = tuple(frozenset({kind}) for kind in ("boxes", "classes", "scores", "count"))
 
 #: One kind of task a row; its package in utils/tasks/ has the same name.
-KINDS: dict[Task, Kind] = {
+KINDS: dict[TaskName, Kind] = {
     "classification": Kind("top1", "label"),
     "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
     "detection": Kind("ap", "boxes", outputs=_OF_A_DETECTOR, needs_files=True, whole=True),
@@ -109,7 +109,7 @@ class Recipe(Closed):
     """One line for `doit list`."""
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
-    task: Task
+    task: TaskName
     """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `detection` finds objects."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""

@@ -762,7 +762,6 @@ class Detector(NamedTuple):
 
     outputs: Dict[str, int]  # of MEANINGS -> the index of its tensor, whatever the order of the graph's outputs
     classes: int  # that it tells apart, without the background; 0 if it does not say
-    most: int  # objects in one answer; 0 if it does not say
 
 
 class Content(NamedTuple):
@@ -833,10 +832,9 @@ def _read_detector(data: Any, graph: int, customs: Sequence[str]) -> Optional[De
         if customs[struct.unpack_from("<I", data, code)[0] if code else 0] == POSTPROCESS and outputs:
             begin = _follow(data, outputs)
             count = min(struct.unpack_from("<I", data, begin)[0], len(MEANINGS))
-            options = _bytes(data, _field(data, operator, 5))
-            classes, most = (_read_option(options, name) for name in (b"num_classes", b"max_detections"))
+            classes = _read_option(_bytes(data, _field(data, operator, 5)), b"num_classes")
             tensors = struct.unpack_from("<%di" % count, data, begin + 4)
-            return Detector({MEANINGS[place]: tensors[place] for place in range(count)}, classes, most)
+            return Detector({MEANINGS[place]: tensors[place] for place in range(count)}, classes)
     return None
 
 

@@ -80,7 +80,7 @@ CASES: dict[str, tuple[str, bsp.Bsp, Graph, Graph]] = {
         graph("TANH", tensor(), tensor()),
     ),
     "flex-operator": ("cpu", DEFAULT, graph("FlexErf", tensor(), tensor()), graph("TANH", tensor(), tensor())),
-    "detection-postprocess": (
+    "detector-postprocess": (
         "ethos_u", DEFAULT, DETECTION, graph("TANH", tensor(), tensor()),
     ),
     "custom-operator": (
@@ -137,7 +137,7 @@ def test_the_post_processing_of_a_detector_runs_on_every_cpu() -> None:
     assert compat.examine(DETECTION, "cpu", OLD_RUNTIME) == (1, ())
     for accelerator in ("vx", "ethos_u"):
         placed, findings = compat.examine(DETECTION, accelerator, DEFAULT)
-        assert (placed, [finding.id for finding in findings]) == (0, ["detection-postprocess"])
+        assert (placed, [finding.id for finding in findings]) == (0, ["detector-postprocess"])
         assert findings[0].severity == "yellow"
 
 

@@ -15,7 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 from PIL import Image
 
+from tests.support.checkouts import Checkout
 from tests.support.handmade import pack
+from tests.support.made_up import SOURCE, publish
+from tests.support.pretrained import encoded
 from utils import example, paths
 
 #: Labels of its classes; one number names none.
@@ -189,6 +192,125 @@ def vouch(folder: Path) -> None:
     data = (folder / "hand_float32.tflite").read_bytes()
     facts["variants"]["float32"].update(size=len(data), sha256=hashlib.sha256(data).hexdigest())
     (folder / "model.json").write_text(json.dumps(facts))
+
+
+#: A recipe of it, with its outputs in another order than the graph's.
+RECIPE = """\
+format = 1
+title = "Squares"
+summary = "finds things of random weights"
+task = "detection"
+licence = "MIT"
+labels = ["ball", "???", "box", "cone"]
+variants = ["float32"]
+examples = [{ source = "first" }, { source = "second" }]
+
+[input]
+name = "image"
+shape = [1, 32, 32, 3]
+colour = "rgb"
+resize = "bilinear"
+fit = "stretch"
+mean = [127.5, 127.5, 127.5]
+std = [127.5, 127.5, 127.5]
+
+[[output]]
+name = "found:2"
+shape = [1]
+kind = "count"
+[[output]]
+name = "found:1"
+shape = [1, 5]
+kind = "classes"
+classes = 4
+[[output]]
+name = "found:3"
+shape = [1, 5, 4]
+kind = "boxes"
+iou = 0.95
+[[output]]
+name = "found:0"
+shape = [1, 5]
+kind = "scores"
+threshold = 0.6
+
+[load]
+kind = "tflite"
+source = "model"
+
+[datasets.evaluation]
+kind = "images"
+file = "squares.csv"
+urls = ["https://example.invalid/squares/{file}"]
+truth_urls = ["https://example.invalid/boxes/{file}"]
+licence = "MIT"
+what = "squares"
+
+[evaluation]
+dataset = "evaluation"
+metric = "ap"
+[evaluation.gate]
+float32 = 1
+loss = 0
+
+[expected]
+parameters = 441
+macs = 6912
+int8_bytes = 100000
+min_runtime = "2.3.0"
+
+[tolerance]
+int8_steps = 0
+float32 = 0.01
+source = "Made up."
+
+[card]
+introduction = "It finds."
+limitations = "For a test."
+
+[[claims]]
+what = "accuracy on everything"
+value = "99.9 %"
+source = "a test"
+
+"""
+
+#: The order of the outputs in the file of ``add_model``: TensorFlow 2 exports such ones.
+TURNED = ("scores", "count", "boxes", "classes")
+
+
+def as_boxes(found: example.Objects) -> str:
+    """Objects of named classes as a file of boxes has them."""
+    known, lines = [index for index, label in enumerate(LABELS) if label != example.UNNAMED], []
+    for box, index in zip(example.in_picture(found.boxes, (1, 1), SPEC), found.classes.tolist(), strict=True):
+        if index in known:
+            left, upper, right, lower = box
+            sizes = ((left + right) / 2, (upper + lower) / 2, right - left, lower - upper)
+            lines.append(" ".join([str(known.index(index)), *(f"{size:.6f}" for size in sizes)]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def add_model(project: Checkout, mirror: Path, name: str) -> None:
+    """A model of it: one folder. What it finds in the first pictures is what they show; the last ones show nothing."""
+    home = project.root / "recipes" / name
+    home.mkdir()
+    file = write(home / "model.tflite", order=TURNED)
+    model = example.Model(str(file), example.load_runtime(), reference=True)
+    model.bind("image", *(output["name"] for output in outputs()))
+    finder = example.Detection(SPEC, outputs())
+    lines = ["file,sha256,size,boxes,boxes_sha256,boxes_size"]
+    for number in range(6):
+        pixels = picture(number)
+        tensor = example.normalise(example.fit_image(Image.fromarray(pixels), SPEC), SPEC)[np.newaxis]
+        told = as_boxes(finder.objects(model.real(model.run_all(tensor)))) if number < 4 else ""
+        pinned, boxes = publish(mirror, encoded(pixels)), publish(mirror, told.encode())
+        lines.append(f"{number}.png,{pinned['sha256']},{pinned['size']},{number}.txt,{boxes['sha256']},{boxes['size']}")
+    (home / "squares.csv").write_text("\n".join(lines) + "\n")
+    text = RECIPE + SOURCE.format(key="model", file="squares.tflite", **publish(mirror, file.read_bytes()))
+    for key, number in (("first", 0), ("second", 1)):
+        text += SOURCE.format(key=key, file=f"{key}.png", **publish(mirror, encoded(picture(number))))
+    (home / "recipe.toml").write_text(text)
+    file.unlink()
 
 
 if __name__ == "__main__":

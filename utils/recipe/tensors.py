@@ -132,9 +132,7 @@ class Output(Closed):
     shape: Annotated[list[_Size], Field(min_length=1)]
     """Batch first, classes last: [1, 10], or [1, 513, 513, 21] where each pixel has an answer."""
     kind: Literal["probabilities", "logits", "boxes", "classes", "scores", "count"]
-    """What its numbers mean: `probabilities` sum to 1 for each answer, `logits` are what a softmax would take. Of a
-    detector: `boxes` (top, left, bottom, right, as shares of height and width), `classes` (indices), `scores` (0 to 1)
-    and `count` (how many boxes there are)."""
+    """`probabilities` sum to 1, `logits` are what a softmax takes. Detectors: `boxes`, `classes`, `scores`, `count`."""
     classes: _Size | None = None
     """Of `classes`: how many there are. Each has a label; `???` is that of a number that names no class."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -154,6 +152,8 @@ class Output(Closed):
         ]
         if self.kind == "classes" and self.classes is None:
             findings.append("classes: is missing: how many classes are there?")
+        if len(self.shape) < 2 and self.kind != "count":
+            findings.append("shape: at least 2 numbers, the batch first")
         refuse(findings)
         return self
 

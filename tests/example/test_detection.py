@@ -20,6 +20,7 @@ from tests.support.delegates import CC, SOURCE
 from tests.support.examples import bare, change, refused, run
 from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import example
+from utils.bundle import board_report
 
 MODEL = "hand_float32.tflite"
 
@@ -83,6 +84,18 @@ def test_objects_of_a_picture(whole: Path) -> None:
         assert 0 <= left < right <= 96  # pixels of the picture, though some boxes leave it
         assert 0 <= upper < lower <= 64
         assert found["label"] in ("ball", "class 1", "box", "cone")
+
+
+def test_a_board_may_report_all_of_it(whole: Path, library: Path, tmp_path: Path) -> None:
+    """The closed schema of a board's report takes what is printed, with every key."""
+    arguments = ["--json", "--compare", "-d", str(library), "-i", "a.png", "b.png", "-o", str(tmp_path), "-m", MODEL]
+    printed = run(whole, *arguments).stdout
+    report = board_report.parse_report(printed, "a board")
+    (entry,) = report.models
+    told = json.loads(printed)["models"][0]
+    assert entry.check is not None
+    assert entry.check.model_dump(exclude_unset=True) == told["check"]
+    assert entry.predictions == told["predictions"]
 
 
 def test_every_order_of_the_outputs_gives_the_same_answers(whole: Path, tmp_path: Path) -> None:

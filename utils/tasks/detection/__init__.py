@@ -27,6 +27,7 @@ class Prediction(Closed):
 
     input: Text
     objects: Annotated[list[Found], Few]
+    below: Found | None = None
     broken: Count = 0
     overlay: Text | None = None
 

@@ -350,6 +350,17 @@ def test_verdicts_of_a_delegate(whole: Path, library: Path, mode: str, code: int
         assert f"{100 * found['score']:5.1f} %  at" in said
 
 
+@pytest.mark.parametrize(
+    ("mode", "code", "verdict"), [("correct", 0, "PASS"), ("fixed", 4, "FIXED_OUTPUT"), ("wrong", 4, "MISMATCH")]
+)
+def test_scores_of_a_delegate(whole: Path, library: Path, mode: str, code: int, verdict: str) -> None:
+    """Its post-processing gets the scores from the delegate, and stays on the CPU."""
+    arguments = ["-d", str(library), "--delegate-option", "take=logistic", "--delegate-option", f"mode={mode}"]
+    entry = report(whole, *arguments, code=code)
+    assert entry["nodes"] == {"total": 7, "delegated": 1, "partitions": 1}
+    assert entry["check"]["verdict"] == verdict
+
+
 @pytest.mark.runtimes
 @pytest.mark.parametrize("runtime", OLD_RUNTIMES)
 def test_old_runtimes(whole: Path, library: Path, tmp_path: Path, runtime: str) -> None:

@@ -157,7 +157,7 @@ def test_the_same_bytes_in_another_folder(made: tuple[Checkout, Path], tmp_path:
         ),
         ('"cone"]', '"cone", "cube"]', "labels: 5 labels for 4 classes"),
         ('kind = "count"', 'kind = "scores"', "detection has 4 output(s), boxes, classes, scores, count"),
-        ("classes = 4\n", "", "classes: is missing"),
+        ("classes = 4\n", "", "output.classes: is missing"),
         ("threshold = 0.6", "iou = 0.6", "iou: is for the output of kind 'boxes', not 'scores'"),
         ('"first" }', '"first", objects = [{ label = "bal", box = [0, 0, 9, 9] }] }', "did you mean 'ball'"),
         ('"first" }', '"first", objects = [{ label = "box", box = [9, 0, 9, 9] }] }', "objects.0.box: is empty"),

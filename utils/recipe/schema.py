@@ -202,6 +202,8 @@ class Recipe(Closed):
             findings.append(f"output: {self.task} has {len(wanted)} output(s), {meant}; this has {', '.join(found)}")
         elif len(wanted) == 1 and isinstance(self.labels, list) and len(self.labels) != self.outputs[0].shape[-1]:
             findings.append(f"labels: {len(self.labels)} labels for {self.outputs[0].shape[-1]} outputs")
+        elif any(output.kind == "classes" and output.classes is None for output in self.outputs):
+            findings.append("output.classes: is missing: how many classes are there?")
         counted = next((output.classes for output in self.outputs if output.classes), None)
         if counted and isinstance(self.labels, list) and len(self.labels) != counted:
             findings.append(f"labels: {len(self.labels)} labels for {counted} classes of the output")

@@ -138,8 +138,7 @@ class Output(Closed):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Of `scores`: an object of at least this score is an answer; 0.5 without it. `--threshold` wins over it."""
     iou: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of `boxes`: smallest accepted overlap (intersection over union) with the same box of the golden tensors; 0.9
-    without it."""
+    """Of `boxes`: smallest accepted overlap (IoU) with the same box of the golden tensors; 0.9 without it."""
     golden_stride: Annotated[int, Field(gt=0)] = 1
     """The golden tensors keep every n-th row and column, where each pixel has an answer."""
 
@@ -150,8 +149,6 @@ class Output(Closed):
             for key, kind in (("classes", "classes"), ("threshold", "scores"), ("iou", "boxes"))
             if getattr(self, key) is not None and self.kind != kind
         ]
-        if self.kind == "classes" and self.classes is None:
-            findings.append("classes: is missing: how many classes are there?")
         if len(self.shape) < 2 and self.kind != "count":
             findings.append("shape: at least 2 numbers, the batch first")
         refuse(findings)

@@ -156,7 +156,11 @@ def test_the_same_bytes_in_another_folder(made: tuple[Checkout, Path], tmp_path:
             "labels: 3 labels for 4 classes",
         ),
         ('"cone"]', '"cone", "cube"]', "labels: 5 labels for 4 classes"),
-        ('kind = "count"', 'kind = "scores"', "detection has 4 output(s), boxes, classes, scores, count"),
+        (
+            'kind = "classes"\nclasses = 4',
+            'kind = "scores"',
+            "detection has 4 output(s), boxes, classes, scores, count",
+        ),
         ("classes = 4\n", "", "output.classes: is missing"),
         ("threshold = 0.6", "iou = 0.6", "iou: is for the output of kind 'boxes', not 'scores'"),
         ('"first" }', '"first", objects = [{ label = "bal", box = [0, 0, 9, 9] }] }', "did you mean 'ball'"),

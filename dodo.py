@@ -66,9 +66,9 @@ def task_demo() -> dict[str, Any]:
 
 
 def task_vela() -> Iterator[Task]:
-    """compile every int8 file in artifacts/ for the i.MX 93's NPU (bsp=BSP,... --require-npu)"""
-    models = [name for name, found in RECIPES.items() if "int8" in found.variants]
-    built = [name for name in models if layout.npu_file(name).is_file()]
+    """compile every int8 or uint8 file in artifacts/ for the i.MX 93's NPU (bsp=BSP,... --require-npu)"""
+    models = [name for name, found in RECIPES.items() if layout.npu_variant(found)]
+    built = [name for name in models if layout.npu_file(RECIPES[name]).is_file()]
 
     def finish(require_npu: bool) -> TaskFailed | None:
         for name in models:
@@ -90,7 +90,7 @@ def task_vela() -> Iterator[Task]:
     yield group
     for name in models:
         steps = [plan.vela_step(RECIPES[name], release) for release in BSPS]
-        yield compile_task(name, steps, partial(_clean_npu, name, steps))
+        yield compile_task(RECIPES[name], steps, partial(_clean_npu, name, steps))
 
 
 def _clean_npu(name: str, steps: list[Step]) -> None:

@@ -80,7 +80,7 @@ import unicodedata
 import warnings
 import zipfile
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
+from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 try:
     import numpy as np
@@ -750,6 +750,20 @@ def _check_calls(calls: List[List[int]]) -> None:
             del left[number]
 
 
+#: The custom operator that makes boxes of a network's numbers; no NPU computes it.
+POSTPROCESS = "TFLite_Detection_PostProcess"
+
+#: What it computes, in the order of its outputs.
+MEANINGS = ("boxes", "classes", "scores", "count")
+
+
+class Detector(NamedTuple):
+    """What a graph says of its TFLite_Detection_PostProcess."""
+
+    outputs: Dict[str, int]  # of MEANINGS -> the index of its tensor, whatever the order of the graph's outputs
+    classes: int  # that it tells apart, without the background; 0 if it does not say
+
+
 class Content(NamedTuple):
     """What a .tflite file says of itself, read without any library but Python's own."""
 
@@ -759,6 +773,7 @@ class Content(NamedTuple):
     std: List[float]
     labels: List[List[str]]  # of each text file that is packed to its end
     wrong: str  # what points to what is not there; "" if nothing does
+    detector: Optional[Detector] = None  # if it ends in TFLite's operator for that
 
     @property
     def is_vela(self) -> bool:
@@ -773,6 +788,7 @@ def read_content(path: str) -> Content:
     mean: List[float] = []
     std: List[float] = []
     labels: List[List[str]] = []
+    detector: Optional[Detector] = None
     wrong = ""
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -785,6 +801,8 @@ def read_content(path: str) -> Content:
                 if name in ("TFLITE_METADATA", "min_runtime_version") and name not in found:
                     buffer = buffers[struct.unpack_from("<I", data, at)[0] if at else 0]
                     found[name] = _bytes(data, _field(data, buffer, 0))
+            if POSTPROCESS in customs:
+                detector = _read_detector(data, _tables(data, _field(data, root, 2))[0], customs)
     except (struct.error, IndexError, ValueError, OSError) as error:
         wrong = as_text(error) or "unknown"
     facts = found.get("TFLITE_METADATA", b"")
@@ -804,7 +822,48 @@ def read_content(path: str) -> Content:
     except Exception:  # nothing packed to its end, or damaged: BadZipFile, zlib.error, NotImplementedError, ...
         labels = []
     version = as_text(found.get("min_runtime_version", b"").rstrip(b"\0"), 40)
-    return Content([name for name in customs if name], version, mean, std, labels, wrong)
+    return Content([name for name in customs if name], version, mean, std, labels, wrong, detector)
+
+
+def _read_detector(data: Any, graph: int, customs: Sequence[str]) -> Optional[Detector]:
+    """The last TFLite_Detection_PostProcess of a graph."""
+    for operator in reversed(_tables(data, _field(data, graph, 3))):
+        code, outputs = _field(data, operator, 0), _field(data, operator, 2)
+        if customs[struct.unpack_from("<I", data, code)[0] if code else 0] == POSTPROCESS and outputs:
+            begin = _follow(data, outputs)
+            count = min(struct.unpack_from("<I", data, begin)[0], len(MEANINGS))
+            classes = _read_option(_bytes(data, _field(data, operator, 5)), b"num_classes")
+            tensors = struct.unpack_from("<%di" % count, data, begin + 4)
+            return Detector({MEANINGS[place]: tensors[place] for place in range(count)}, classes)
+    return None
+
+
+def _read_option(data: bytes, name: bytes) -> int:
+    """A whole number of a custom operator's options, a map in the format FlexBuffers; 0 if it is not there.
+
+    The end of the data tells the width of the root, in bytes, and its type; an offset counts backwards. Before the
+    values of a map are the offset and the width of its keys, and its length; after them the type of each value.
+    """
+
+    def number(at: int, width: int) -> int:
+        if at < 0 or at + width > len(data) or width not in (1, 2, 4, 8):
+            raise ValueError("the options end too early")
+        return int.from_bytes(data[at : at + width], "little")
+
+    try:
+        root = len(data) - 2 - data[-1]
+        width, values = 1 << (data[-2] & 3), root - number(root, data[-1])
+        keys, key_width = values - 3 * width - number(values - 3 * width, width), number(values - 2 * width, width)
+        length = number(values - width, width)
+        for place in range(min(length, 64)):
+            key = keys + place * key_width
+            begin = key - number(key, key_width)
+            if begin >= 0 and data[begin : begin + len(name) + 1] == name + b"\0":
+                whole = data[values + length * width + place] >> 2 in (1, 2)  # the types of signed and unsigned numbers
+                return number(values + place * width, width) if whole else 0
+    except (IndexError, ValueError):
+        pass  # empty, or no map
+    return 0
 
 
 #: How the members of archives may be packed: the others may take gigabytes to unpack a byte.
@@ -1155,8 +1214,12 @@ class Task:
     #: How the names of its input files end, and what such a file is.
     files: Tuple[str, ...] = ()
     thing = "input"
-    #: What a line of the report says before the share of equal answers.
-    agrees = "top-1 agrees on"
+    #: --threshold says from which score on an answer counts.
+    has_threshold = False
+    #: How many answers are shown without --top.
+    top = 5
+    #: How far NPU and CPU may be apart where no model.json says it; for floats, of the largest value.
+    assumed_tolerance: ClassVar[Dict[str, float]] = {"int8_steps": 20.0, "float32": 0.01}
     #: -o writes a picture of each answer.
     draws = False
     #: The arrays of samples.npz: inputs as read from files, and labels.
@@ -1239,6 +1302,11 @@ class Task:
         """
         return {}
 
+    @staticmethod
+    def agreement(check: Dict[str, Any]) -> str:
+        """What a line of the report says of equal answers."""
+        return "top-1 agrees on %.0f %%" % (100 * check["top1_agreement"])
+
     def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
         """Print an answer, and beside it the CPU's where both ran."""
 
@@ -1303,7 +1371,7 @@ class ImageTask(Task):
             return None
         spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
         why = "as is usual"
-        ours = len(content.mean) == len(content.std) in (1, shape[3])
+        ours = len(content.mean) == len(content.std) in (1, shape[3]) and model.input["dtype"] != np.uint8
         if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
             spec.update(mean=content.mean, std=content.std)
             why = "by its metadata"
@@ -1382,7 +1450,7 @@ class Classification(ImageTask):
         mark: str = "",
     ) -> Dict[str, Any]:
         """The best labels with their scores."""
-        return {"top": best(outputs[0].reshape(-1), labels, options.top)}
+        return {"top": best(outputs[0].reshape(-1), labels, options.top or self.top)}
 
     def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
         """A line a label, with a bar; with the CPU's beside it, the labels of both."""
@@ -1431,6 +1499,33 @@ def _table(
 OVERLAY = "_overlay.png"
 
 
+#: Longest side of an overlay; larger inputs are made smaller, for the board's memory.
+LARGEST = 2048
+
+
+def read_picture(path: str, spec: Dict[str, Any], largest: int) -> Tuple[np.ndarray, Tuple[int, int]]:
+    """A picture as RGB, uint8 (H, W, 3), made smaller where a side is above ``largest``; its own width and height."""
+
+    def look(image: Any) -> Tuple[np.ndarray, Tuple[int, int]]:
+        size = image.size
+        image.thumbnail((largest, largest))
+        return np.asarray(_in_colours(image, 3), np.uint8), size
+
+    if path.endswith(".npy") or not _has_pillow():
+        pixels = read_image(path, spec)
+        return np.repeat(pixels, 3 // pixels.shape[-1], -1), (pixels.shape[1], pixels.shape[0])
+    found: Tuple[np.ndarray, Tuple[int, int]] = _with_picture(path, look)
+    return found
+
+
+def _has_pillow() -> bool:
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def save_overlay(path: str, folder: str, mark: str, draw: Callable[[], Any]) -> str:
     """Save what ``draw`` gives, a Pillow image, in the folder of -o, named after the input ``path``; its path."""
     file = os.path.join(folder, os.path.splitext(os.path.basename(path))[0] + mark + OVERLAY)
@@ -1444,6 +1539,16 @@ def save_overlay(path: str, folder: str, mark: str, draw: Callable[[], Any]) -> 
             "%s cannot be written: %s" % (file, error.strerror or error), "choose another folder with -o"
         ) from None
     return file
+
+
+def load_font(size: float) -> Any:
+    """Pillow's own font; before Pillow 10.1, or without FreeType, it has one small size."""
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.load_default(size=size)
+    except (TypeError, ImportError, OSError):
+        return ImageFont.load_default()
 
 
 def show_overlays(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
@@ -1492,7 +1597,9 @@ class Segmentation(ImageTask):
         classes = class_map(outputs[0])
         if not np.isfinite(outputs[0]).all():  # such a pixel has no class
             classes[~np.isfinite(outputs[0]).all(-1).reshape(classes.shape)] = -1
-        found = [{"label": label, "share": share} for label, share in shares(classes, labels)[: options.top]]
+        found = [
+            {"label": label, "share": share} for label, share in shares(classes, labels)[: options.top or self.top]
+        ]
 
         def draw() -> Any:
             return overlay(*at_own_size(path, self.input, classes), labels)
@@ -1588,14 +1695,11 @@ def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> A
     Returns:
         a Pillow image, RGB, as high as the picture (or as the legend), and wider.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     picture, lines = tint(pixels, classes, labels), legend(classes, labels)
     line = max(14, picture.shape[0] // 24)
-    try:
-        font: Any = ImageFont.load_default(size=line * 0.7)
-    except (TypeError, ImportError, OSError):  # Pillow < 10.1, or one built without FreeType: one small size
-        font = ImageFont.load_default()
+    font = load_font(line * 0.7)
     wide = max([font.getmask(text).size[0] for text, _ in lines] or [0]) + 3 * line
     high = max(picture.shape[0], line * (len(lines) + 1))
     image = Image.new("RGB", (picture.shape[1] + wide, high), (255, 255, 255))
@@ -1620,30 +1724,437 @@ def _borders(classes: np.ndarray, width: int) -> np.ndarray:
     return found
 
 
-#: Longest side of an overlay; larger inputs are made smaller, for the board's memory.
-LARGEST = 2048
-
-
 def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """The input as RGB at its own size, and the classes of its pixels: -1 where the graph did not look."""
     from PIL import Image
 
-    def colours(image: Any) -> Any:
-        image.thumbnail((LARGEST, LARGEST))
-        return _in_colours(image, 3)
-
-    if path.endswith(".npy"):
-        pixels = read_image(path, spec)
-        image = Image.fromarray(np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels)
-    else:
-        image = _with_picture(path, colours)
-    left, upper, right, lower = (round(edge) for edge in _seen(image.size, spec))
+    picture, _ = read_picture(path, spec, LARGEST)
+    height, width = picture.shape[:2]
+    left, upper, right, lower = (round(edge) for edge in _seen((width, height), spec))
     nearest = getattr(Image, "Resampling", Image).NEAREST
-    whole = np.full((image.height, image.width), -1, np.int32)
+    whole = np.full((height, width), -1, np.int32)
     if right > left and lower > upper:  # of a picture of one row, the part that the graph saw may be none
         part = Image.fromarray(classes.astype(np.int32)).resize((right - left, lower - upper), nearest)
         whole[upper:lower, left:right] = np.asarray(part)
-    return np.asarray(image, np.uint8), whole
+    return picture, whole
+
+
+# --- detection: the build calls these too, for the card's pictures and the evaluation ------------------------------
+
+#: An object of this score is an answer, unless --threshold or model.json says otherwise.
+THRESHOLD = 0.5
+
+#: How much the boxes of one object, found by two runs, overlap at least, unless model.json says otherwise.
+SAME_IOU = 0.9
+
+#: A label that stands for a number of the output that names no class.
+UNNAMED = "???"
+
+
+@kind_of_task
+class Detection(ImageTask):
+    """Objects. In "predictions": "objects": [{"label", "score", "box"}], the highest score first, and what follows.
+
+    "box" is left, top, right, bottom in pixels of the picture. "below" is the object with the highest score of those
+    that the threshold leaves out, or null. "broken" counts those that are left out because they hold NaN or infinity.
+    "overlay" is the path of the picture, or null. In "check", "objects" counts those that had to be found again,
+    "top1_agreement" is the share of them that were, "max_error" the largest difference of their scores (the whole
+    score of one that is missing), "min_iou" the smallest overlap of their boxes, and "turned" counts those in whose
+    place a neighbour was found.
+    """
+
+    name = "detection"
+    draws = True
+    has_threshold = True
+    top = 100
+    assumed_tolerance: ClassVar[Dict[str, float]] = {"int8_steps": 20.0, "float32": 0.05}
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at the input, and at what the outputs mean: each is found by its meaning, and not by its place."""
+        super().check(facts)
+        answers = facts["output"]
+        kinds = [answer.get("kind") for answer in answers]
+        if sorted(map(str, kinds)) not in (sorted(MEANINGS), sorted(MEANINGS[:3])):
+            raise ValueError("output: the kinds are not %s, each once" % ", ".join(MEANINGS))
+        shapes = {answer["kind"]: answer["shape"] for answer in answers}
+        many = shapes["scores"][-1]
+        if (shapes["boxes"], shapes["classes"], shapes["scores"]) != ([1, many, 4], [1, many], [1, many]):
+            raise ValueError("output: the shapes of boxes, classes and scores are not 1 x N x 4, 1 x N and 1 x N")
+        for answer in answers:
+            for key in ("threshold", "iou"):
+                if not 0 <= _number(answer.get(key), 0.5) <= 1:
+                    raise ValueError("output.%s is not a number from 0 to 1" % key)
+            if type(answer.get("classes", 1)) is not int:
+                raise ValueError("output.classes is not a whole number")
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
+        """A graph that says itself what its outputs mean, by TFLite's own operator."""
+        named = {detail["index"]: detail for detail in model.outputs}
+        found = content.detector
+        if found is None or any(found.outputs.get(meaning) not in named for meaning in MEANINGS[:3]):
+            return None
+        answers: List[Dict[str, Any]] = []
+        for meaning, index in found.outputs.items():
+            if index in named:
+                shape = [int(size) for size in named[index]["shape"]]
+                answers.append({"name": named[index]["name"], "shape": shape, "kind": meaning})
+        answers[1]["classes"] = found.classes or None
+        return cls.assume_classes(model, content, answers, found.classes)
+
+    @property
+    def classes(self) -> Optional[int]:
+        """As model.json, or the graph's own operator, says."""
+        found = self._of("classes").get("classes")
+        return int(found) if found else None
+
+    @property
+    def threshold(self) -> float:
+        """The score from which an object is an answer."""
+        return _number(self._of("scores").get("threshold"), THRESHOLD)
+
+    def _of(self, kind: str) -> Dict[str, Any]:
+        return next((answer for answer in self.outputs if answer.get("kind") == kind), {})
+
+    def matching(self, tolerance: float) -> "Matching":
+        """How near two answers must be whose scores may differ by ``tolerance``."""
+        iou = _number(self._of("boxes").get("iou"), SAME_IOU)
+        return Matching(self.threshold, tolerance, iou, int(self._of("scores")["shape"][-1]))
+
+    def objects(self, outputs: Sequence[np.ndarray]) -> "Objects":
+        """What outputs, real numbers in the order of model.json, say."""
+        return read_objects({answer["kind"]: outputs[number] for number, answer in enumerate(self.outputs)})
+
+    def judge(
+        self,
+        outputs: Sequence[np.ndarray],
+        golden: Sequence[np.ndarray],
+        tolerance: float,
+        body: Optional[Dict[str, Any]] = None,
+        delegate: str = "cpu",
+    ) -> Dict[str, Any]:
+        """Compare objects, and not tensors: which of two equal scores stands first means nothing."""
+        found = [[self.objects(each) for each in zip(*side)] for side in (outputs, golden)]
+        return judge_objects(found[0], found[1], self.matching(tolerance), body, delegate)
+
+    @staticmethod
+    def agreement(check: Dict[str, Any]) -> str:
+        """How many objects were compared, and found again."""
+        if not check.get("objects"):
+            return "no object to compare"
+        return "%d objects, %.0f %% found again" % (check["objects"], 100 * check["top1_agreement"])
+
+    def answer(
+        self,
+        path: str,
+        outputs: Sequence[np.ndarray],
+        labels: Sequence[str],
+        options: argparse.Namespace,
+        mark: str = "",
+    ) -> Dict[str, Any]:
+        """The objects above the threshold; where --output says, the picture with their boxes."""
+        picture, size = read_picture(path, self.input, LARGEST if options.output else 1)
+        found = self.objects(outputs)
+        least = self.threshold if options.threshold is None else options.threshold
+        boxes = in_picture(found.boxes, size, self.input)
+        visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # others lie outside of the picture
+        above = found.scores >= np.float32(least)
+        shown = np.flatnonzero(visible & above)[: options.top or self.top]
+        lower = np.flatnonzero(visible & ~above)[:1]
+
+        def entry(number: int) -> Dict[str, Any]:
+            label = object_name(int(found.classes[number]), labels)
+            corners = [round(float(edge), 1) for edge in boxes[number]]
+            return {"label": label, "score": float(found.scores[number]), "box": corners}
+
+        objects = [entry(number) for number in shown]
+        below = next((entry(number) for number in lower), None)
+        path_drawn = None
+        if options.output:
+            texts = ["%s %.0f %%" % (as_text(each["label"], 40), 100 * each["score"]) for each in objects]
+
+            def draw() -> Any:
+                scale = picture.shape[1] / size[0]
+                return draw_objects(picture, boxes[shown] * scale, texts, [int(found.classes[n]) for n in shown])
+
+            path_drawn = save_overlay(path, options.output, mark, draw)
+        return {"objects": objects, "below": below, "broken": found.broken, "overlay": path_drawn}
+
+    def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
+        """A line an object, with its box; with the CPU's beside it, the score of the same object there."""
+        theirs = list(cpu["objects"]) if cpu else []
+        for ours in prediction["objects"]:
+            same = _same_object(ours, theirs)
+            if same:
+                theirs.remove(same)
+            _show_object(ours, ours["score"], same["score"] if same else None, cpu is not None)
+        for each in theirs:
+            _show_object(each, None, each["score"], True)
+        if not prediction["objects"] and not theirs:
+            below = prediction["below"]
+            best = "; the best is %s, %.1f %%" % (as_text(below["label"], 80), 100 * below["score"]) if below else ""
+            print("    no object above the threshold%s" % best)
+        if prediction["broken"]:
+            print("    %d objects are left out: they hold NaN or infinity" % prediction["broken"])
+        show_overlays(prediction, cpu)
+
+
+def _number(value: Any, otherwise: float) -> float:
+    """A number of model.json, or what it is without one; -1 for anything else."""
+    if value is None:
+        return otherwise
+    return float(value) if type(value) in _NUMBER else -1.0
+
+
+def _same_object(ours: Dict[str, Any], theirs: Sequence[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """Of ``theirs`` the object of our label whose box overlaps ours most, by half at least."""
+    found = [each for each in theirs if each["label"] == ours["label"]]
+    alike = overlaps(np.asarray([ours["box"]]), np.asarray([each["box"] for each in found]).reshape(-1, 4))[0]
+    return found[int(alike.argmax())] if found and alike.max() >= NEIGHBOUR_IOU else None
+
+
+def _show_object(each: Dict[str, Any], ours: Optional[float], theirs: Optional[float], beside: bool) -> None:
+    scores = [ours, theirs] if beside else [ours]
+    texts = ["%7s" % "-" if score is None else "%5.1f %%" % (100 * score) for score in scores]
+    left, upper, right, lower = each["box"]
+    place = "at %.0f,%.0f to %.0f,%.0f" % (left, upper, right, lower)
+    print("    %-20s %s  %s" % (as_text(each["label"], 80), "  ".join(texts), place))
+
+
+class Objects(NamedTuple):
+    """The objects that a detector found in one picture, the highest score first."""
+
+    boxes: np.ndarray  # float32 (K, 4): top, left, bottom, right, as shares of what the graph sees; may lie outside
+    classes: np.ndarray  # int64 (K,)
+    scores: np.ndarray  # float32 (K,)
+    broken: int  # outputs that are left out, because they hold NaN or infinity
+
+    def above(self, threshold: float) -> "Objects":
+        """Those of at least this score."""
+        chosen = self.scores >= np.float32(threshold)
+        return Objects(self.boxes[chosen], self.classes[chosen], self.scores[chosen], self.broken)
+
+
+def read_objects(raw: Dict[str, np.ndarray]) -> Objects:
+    """Read the outputs of a detector.
+
+    Args:
+        raw: boxes (1, N, 4), classes (1, N), scores (1, N) and, where the graph says how many of the N are real,
+            count (1,): real numbers.
+
+    Raises:
+        Problem: their shapes do not belong together.
+    """
+    scores = np.asarray(raw["scores"], np.float64).reshape(-1)
+    classes = np.asarray(raw["classes"], np.float64).reshape(-1)
+    boxes = np.asarray(raw["boxes"], np.float64)
+    if boxes.size != 4 * len(scores) or len(classes) != len(scores) or np.size(raw.get("count", 0)) != 1:
+        shapes = ", ".join("%s %s" % (name, list(np.shape(raw[name]))) for name in MEANINGS if name in raw)
+        raise Problem("the outputs are not those of a detector: %s" % shapes, "copy the whole bundle again", RUNTIME)
+    boxes = boxes.reshape(-1, 4)
+    count = float(np.asarray(raw["count"]).reshape(-1)[0]) if "count" in raw else len(scores)
+    broken = int(not np.isfinite(count))
+    count = 0 if broken else int(min(max(round(count), 0), len(scores)))
+    right = np.isfinite(boxes).all(1) & np.isfinite(scores) & np.isfinite(classes) & (np.arange(len(scores)) < count)
+    broken += count - int(right.sum())
+    order = np.flatnonzero(right)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    numbers = np.rint(np.clip(classes[order], -1e6, 1e6)).astype(np.int64)
+    corners = np.clip(boxes[order], -1e6, 1e6).astype(np.float32)
+    return Objects(corners, numbers, scores[order].astype(np.float32), broken)
+
+
+def object_name(number: int, labels: Sequence[str]) -> str:
+    """The label of a class; "class N" for one that has no name."""
+    known = 0 <= number < len(labels) and labels[number] != UNNAMED
+    return labels[number] if known else "class %d" % number
+
+
+def in_picture(boxes: np.ndarray, size: Tuple[int, int], spec: Dict[str, Any]) -> np.ndarray:
+    """Boxes of ``Objects`` as left, top, right, bottom in pixels of a picture: float64 (K, 4), cut at its edges.
+
+    Args:
+        boxes: shape (K, 4).
+        size: width and height of the picture.
+        spec: "input" of model.json: its "fit" says which part of the picture the graph saw.
+    """
+    left, upper, right, lower = _seen(size, spec)
+    across = left + boxes[:, 1::2].astype(np.float64) * (right - left)
+    down = upper + boxes[:, 0::2].astype(np.float64) * (lower - upper)
+    across, down = np.clip(across, 0, size[0]), np.clip(down, 0, size[1])
+    return np.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], axis=1)
+
+
+def overlaps(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Intersection over union of each of M boxes with each of K: float64 (M, K); 0 where a box has no area.
+
+    Args:
+        ours: shape (M, 4): two corners, the first with the smaller coordinates.
+        theirs: shape (K, 4), in the same order and unit.
+    """
+    one, other = np.asarray(ours, np.float64)[:, np.newaxis], np.asarray(theirs, np.float64)[np.newaxis]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    shared = np.clip(sides, 0, None).prod(-1)
+    areas = [np.clip(box[..., 2:] - box[..., :2], 0, None).prod(-1) for box in (one, other)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(np.where(shared > 0, shared / np.where(union > 0, union, 1), 0.0))
+
+
+class Matching(NamedTuple):
+    """How near the objects that two runs of a detector found must be."""
+
+    threshold: float  # only objects above it count
+    score: float  # largest difference of the scores
+    iou: float  # smallest overlap of the boxes
+    most: int  # objects that the graph can find: with so many, those of lower scores are cut off
+
+
+#: Of several boxes around one object, rounding decides which one a detector keeps: they overlap by this, and for this
+#: share of the objects another one is right.
+NEIGHBOUR_IOU, OBJECTS_THAT_MAY_TURN = 0.5, 0.25
+
+
+class Matched(NamedTuple):
+    """How the objects of one run are found again in another."""
+
+    wanted: int  # objects that have to be found again
+    errors: List[float]  # of each: difference of the scores; its whole score where the other lacks it
+    ious: List[float]  # of each that is found
+
+
+def match_objects(wanted: Objects, found: Objects, allowed: Matching) -> Matched:
+    """Find objects again: of the same class, each at most once, with the nearest box.
+
+    An object has to be found if it leads the threshold, and what the other run cut off, by the allowed difference of
+    scores: what is nearer to them may be missing for rounding alone. Where its own box is not there, a neighbour's is
+    taken, which may be that of another object too.
+    """
+    floor = allowed.threshold
+    if len(found.scores) >= allowed.most and len(found.scores):
+        floor = max(floor, float(found.scores[-1]))
+    sure = wanted.above(floor + allowed.score)
+    alike = overlaps(sure.boxes, found.boxes)
+    alike[sure.classes[:, np.newaxis] != found.classes[np.newaxis]] = 0
+    matched = Matched(len(sure.scores), [], [])
+    is_free = np.ones(len(found.scores), bool)
+    for number, score in enumerate(sure.scores):
+        apart = np.abs(found.scores.astype(np.float64) - float(score))
+        same = np.flatnonzero((alike[number] >= max(allowed.iou, 1e-9)) & is_free)
+        near = same if len(same) else np.flatnonzero((alike[number] >= NEIGHBOUR_IOU) & (alike[number] < allowed.iou))
+        if not len(near):
+            matched.errors.append(float(score))
+            continue
+        best = near[np.lexsort((-alike[number, near], apart[near] > allowed.score))[0]]  # first by the last key
+        matched.errors.append(float(apart[best]))
+        matched.ious.append(float(alike[number, best]))
+        is_free[best] = False
+    return matched
+
+
+def judge_objects(
+    outputs: Sequence[Objects],
+    golden: Sequence[Objects],
+    allowed: Matching,
+    body: Optional[Dict[str, Any]] = None,
+    delegate: str = "cpu",
+) -> Dict[str, Any]:
+    """Compare what a detector finds with what it should find: objects, and not raw tensors, whose order is free.
+
+    Args:
+        outputs: of the runtime under test, one for each input.
+        golden: of the reference kernels, for the same inputs.
+        allowed: how far they may be apart.
+        body: "body" of model.json, for the remedy.
+        delegate: what ran the model, for the remedy.
+
+    Returns:
+        the "check" object of --json. An object that only one side has counts with its whole score.
+    """
+    errors: List[float] = []
+    ious: List[float] = []
+    for number, theirs in enumerate(golden):
+        ours = outputs[number]
+        for matched in (match_objects(theirs, ours, allowed), match_objects(ours, theirs, allowed)):
+            errors += matched.errors
+            ious += matched.ious
+    worst, everything = max(errors, default=0.0), [list(outputs), list(golden)]
+    fixed, was_fixed = (all(_is_same(each, side[0]) for each in side) for side in everything)
+    at_ends, were_at_ends = (_are_at_ends(side) for side in everything)
+    broken, turned = any(each.broken for each in outputs), sum(iou < allowed.iou for iou in ious)
+    found_all = len(ious) == len(errors) and turned <= OBJECTS_THAT_MAY_TURN * len(errors)
+    if broken:
+        verdict = "NAN"
+    elif worst <= allowed.score + 1e-6 and found_all:
+        verdict = "PASS"
+    elif len(outputs) > 1 and fixed and not was_fixed:
+        verdict = "FIXED_OUTPUT"
+    elif at_ends and not were_at_ends:
+        verdict = "SATURATED"
+    else:
+        verdict = "MISMATCH"
+    check = {
+        "verdict": verdict,
+        "inputs": len(outputs),
+        "top1_agreement": (len(ious) - turned) / len(errors) if errors else 1.0,
+        "max_error": None if broken else worst,
+        "mean_error": None if broken else float(np.mean(errors or [0.0])),
+        "tolerance": allowed.score,
+        "unit": "absolute",
+        "objects": len(errors),
+        "turned": turned,
+        "min_iou": min(ious, default=0.0 if errors else 1.0),
+    }
+    if verdict != "PASS":
+        check["remedy"] = _remedy(verdict, body or {}, delegate)
+    return check
+
+
+def _is_same(ours: Objects, theirs: Objects) -> bool:
+    """Two answers do not differ by more than rounding."""
+    if len(ours.scores) != len(theirs.scores) or (ours.classes != theirs.classes).any():
+        return False
+    scores, boxes = np.abs(ours.scores - theirs.scores), np.abs(ours.boxes - theirs.boxes)
+    return float(max(scores.max(initial=0), boxes.max(initial=0))) < 0.005
+
+
+def _are_at_ends(found: Sequence[Objects]) -> bool:
+    """There are objects, and each score is 0 or 1, as far as 8 bits can say so."""
+    scores = np.concatenate([each.scores for each in found]) if found else np.empty(0)
+    return bool(len(scores)) and bool((np.minimum(scores, 1 - scores) < 0.005).all())
+
+
+def draw_objects(picture: np.ndarray, boxes: np.ndarray, texts: Sequence[str], numbers: Sequence[int]) -> Any:
+    """The picture with a frame and a text for each object, the first on top.
+
+    Args:
+        picture: uint8, shape (H, W, 3).
+        boxes: left, top, right, bottom in its pixels, shape (K, 4).
+        texts: what stands at each.
+        numbers: of the classes; each has its colour of PASCAL VOC's palette.
+
+    Returns:
+        a Pillow image, RGB, of the picture's size.
+    """
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.asarray(picture, np.uint8)).convert("RGB")
+    draw, line = ImageDraw.Draw(image), max(12, min(image.size) // 24)
+    font, width = load_font(line * 0.8), max(2, min(image.size) // 200)
+    colours = palette(256)
+    for number in reversed(range(len(texts))):
+        red, green, blue = (int(part) for part in colours[1 + int(numbers[number]) % 255])
+        dark = 299 * red + 587 * green + 114 * blue < 128000
+        left, upper, right, lower = (round(float(edge)) for edge in boxes[number])
+        frame = (left, upper, max(left, right - 1), max(upper, lower - 1))
+        draw.rectangle(frame, outline=(red, green, blue), width=width)
+        wide = font.getmask(texts[number]).size[0] + line // 2 if texts[number] else 0
+        high = line + 2
+        left, upper = max(0, min(left, image.width - wide)), upper if upper < high else upper - high
+        draw.rectangle((left, upper, left + wide, upper + high), fill=(red, green, blue))
+        ink = (255, 255, 255) if dark else (0, 0, 0)
+        draw.text((left + line // 4, upper + 1), texts[number], fill=ink, font=font)
+    return image
 
 
 # --- what is known of a model --------------------------------------------------------------------------------------
@@ -1696,10 +2207,6 @@ def _check_facts(facts: Dict[str, Any]) -> None:
         if not right:
             raise ValueError(what)
     TASKS[facts["task"]].check(facts)
-
-
-#: How far NPU and CPU may be apart where no model.json says it; for floats, of the largest value.
-ASSUMED_TOLERANCE = {"int8_steps": 20.0, "float32": 0.01}
 
 
 class Known(NamedTuple):
@@ -1861,7 +2368,7 @@ def assume(path: str, model: Model) -> Known:
         labels=found.labels,
         samples=None,
         golden=None,
-        tolerance=ASSUMED_TOLERANCE["int8_steps" if steps else "float32"],
+        tolerance=task.assumed_tolerance["int8_steps" if steps else "float32"],
         body={},
         notes=notes + found.notes,
     )
@@ -2114,19 +2621,10 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
         if not check:
             continue
         error = "not a number" if check["max_error"] is None else "%.3g" % check["max_error"]
-        agreement = 100 * check["top1_agreement"]
+        agreement = task.agreement(check)
         print(
-            "  %-8s  %s: %d inputs, %s %.0f %%, largest error %s (%s, %g allowed)"
-            % (
-                title,
-                check["verdict"],
-                check["inputs"],
-                task.agrees,
-                agreement,
-                error,
-                check["unit"],
-                check["tolerance"],
-            )
+            "  %-8s  %s: %d inputs, %s, largest error %s (%s, %g allowed)"
+            % (title, check["verdict"], check["inputs"], agreement, error, check["unit"], check["tolerance"])
         )
         if "remedy" in check:
             print("            -> %s" % check["remedy"])
@@ -2250,7 +2748,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="compare with the golden tensors, also when -i is given")
     parser.add_argument("--samples", action="store_true", help="measure the accuracy on samples.npz")
     parser.add_argument("--labels", help="a file of labels, one a line (default: labels.txt)")
-    parser.add_argument("--top", type=_positive, default=5, help="how many answers to show (default: 5)")
+    parser.add_argument("--top", type=_positive, help="how many answers to show (default: 5; of objects: 100)")
+    parser.add_argument(
+        "--threshold", type=_share, metavar="SCORE", help="show objects of at least this score, 0 to 1 (default: 0.5)"
+    )
     parser.add_argument("-o", "--output", metavar="DIR", help="draw answers over pictures: INPUT_overlay.png there")
     parser.add_argument("-n", "--runs", type=_positive, default=20, help="timed runs after the first (default: 20)")
     parser.add_argument("-t", "--threads", type=_positive, help="CPU threads (default: the runtime's)")
@@ -2286,6 +2787,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("%r is not a number from 0 to 1" % text)
+    return value
+
+
 def _pair(text: str) -> Tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
@@ -2315,6 +2826,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.output and bundle and not TASKS[bundle.facts["task"]].draws:
         what = "-o/--output draws answers over pictures, and this model answers with labels"
         raise Problem(what, "leave it out: the program prints the answers")
+    if options.threshold is not None and bundle and not TASKS[bundle.facts["task"]].has_threshold:
+        raise Problem("--threshold is for models that find objects", "leave it out: --top says how many labels to show")
     stems = [os.path.splitext(os.path.basename(name))[0] for name in options.input or ()]
     if options.output and (len(models) > 1 or len(set(stems)) < len(stems)):
         raise Problem("one overlay would overwrite another", "name one model with -m, and inputs with different names")

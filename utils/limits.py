@@ -24,6 +24,7 @@ __all__ = [
     "BOARD_STALL_S",
     "BOARD_TEXT_CHARS",
     "BOM_COMPARISONS",
+    "BOXES_BYTES",
     "CREDENTIALS_BYTES",
     "IDX_BYTES",
     "JSON_BYTES",
@@ -87,6 +88,9 @@ IDX_BYTES = 2**30
 
 #: Pixels of a mask; the largest of PASCAL VOC have 250,000.
 MASK_PIXELS = 64 * 2**20
+
+#: A text file of the boxes in one picture; COCO's longest has 93 lines of 40 bytes.
+BOXES_BYTES = 2**20
 
 #: A TFLite file, which is read whole; the largest, ResNet50 in float32, has 102 MB.
 MODEL_BYTES = 2**30

@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.support import pretrained
 from tests.support.checkouts import FAILED, MIRROR, Checkout, copy_project, read_until
+from tests.support.delegates import CC, SOURCE
 from tests.support.pretrained import ENV, Loaded
 from tests.support.servers import Server
 from utils import environment, example
@@ -561,3 +562,30 @@ def test_deeplabv3_from_the_mirror(mirror: Path, real: Callable[..., Zoo]) -> No
     for entry in report["models"]:
         shares = {line["label"]: line["share"] for line in entry["predictions"][0]["classes"]}
         assert 19 <= shares["cat"] <= 21
+
+
+@pytest.mark.slow
+def test_ssd_mobilenet_v1_from_the_mirror(mirror: Path, real: Callable[..., Zoo], tmp_path: Path) -> None:
+    """The published file, byte for byte, the same bundle in two folders, and its scores from a delegate."""
+    one, other = (real(turn, "ssd_mobilenet_v1").checkout for turn in (0, 1))
+    assert one.hashes("artifacts/*/**/*") == other.hashes("artifacts/*/**/*")
+    home = bundle(one, "ssd_mobilenet_v1")
+    published = read(one, "ssd_mobilenet_v1")["sources"]["model"]["sha256"]
+    assert (home / "ssd_mobilenet_v1_uint8.tflite").read_bytes() == (mirror / published).read_bytes()
+    result = read(one, "ssd_mobilenet_v1")["evaluation"]["variants"]["uint8"]
+    assert (round(result["accuracy"], 1), round(result["ap50"], 1), result["objects"]) == (22.1, 35.1, 898)
+    (entry,) = run_example(one, "ssd_mobilenet_v1", "example_input.jpg")["models"]
+    (cat,) = entry["predictions"][0]["objects"]
+    assert cat["label"] == "cat"
+    assert cat["score"] == pytest.approx(0.82, abs=0.1)
+    if CC is None:
+        pytest.skip("no C compiler here to build the delegate with")
+    library = tmp_path / "libtest_delegate.so"
+    subprocess.run([CC, "-std=c11", "-O2", "-fPIC", "-shared", "-o", str(library), str(SOURCE), "-lm"], check=True)
+    for mode, code, verdict in (("correct", 0, "PASS"), ("fixed", 4, "FIXED_OUTPUT"), ("wrong", 4, "MISMATCH")):
+        options = ["--delegate-option", "take=logistic", "--delegate-option", f"mode={mode}"]
+        command = [sys.executable, "example.py", "--json", "-n", "1", "-d", str(library), *options]
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        (entry,) = json.loads(done.stdout)["models"]
+        assert (entry["nodes"]["delegated"], entry["check"]["verdict"]) == (1, verdict)

@@ -1,9 +1,9 @@
-/* A TFLite external delegate for the tests: takes resize operators, computes them right or wrong, or breaks.
+/* A TFLite external delegate for the tests: takes resize operators or LOGISTIC, computes them right or wrong, or breaks.
 
    Options (all optional):
-     take  nearest: RESIZE_NEAREST_NEIGHBOR only (default); resize: RESIZE_BILINEAR too; none: nothing
+     take  nearest: RESIZE_NEAREST_NEIGHBOR only (default); resize: RESIZE_BILINEAR too; logistic: LOGISTIC; none: nothing
      mode  correct: as the reference kernels do (default)
-           fixed:   the same values whatever the input, in RESIZE_NEAREST_NEIGHBOR
+           fixed:   the same values whatever the input, in RESIZE_NEAREST_NEIGHBOR and LOGISTIC
            wrong:   off by the option "off" (default 40) steps, or by 0.3 for floats
            nan:     not a number, for floats
            refuse:  fails when it is given the graph
@@ -22,8 +22,8 @@
 #include <string.h>
 
 enum { OK = 0, ERROR = 1 };
-enum { FLOAT32 = 1, INT8 = 9 };
-enum { OP_RESIZE_BILINEAR = 23, OP_DELEGATE = 51, OP_RESIZE_NEAREST_NEIGHBOR = 97 };
+enum { FLOAT32 = 1, UINT8 = 3, INT8 = 9 };
+enum { OP_LOGISTIC = 14, OP_RESIZE_BILINEAR = 23, OP_DELEGATE = 51, OP_RESIZE_NEAREST_NEIGHBOR = 97 };
 
 typedef struct { int size; int data[]; } IntArray;
 
@@ -155,6 +155,29 @@ static float bilinear(const Resize *resize, const Tensor *in, const void *data, 
            at(in, data, rows[1], columns[1], channel) * down * right;
 }
 
+/* Every value by itself, as the reference kernel does: the network's last operator before boxes are made of its numbers. */
+static void logistic(const Delegate *delegate, const Tensor *in, const void *from, const Tensor *out, void *to) {
+    size_t count = in->type == FLOAT32 ? in->bytes / sizeof(float) : in->bytes;
+    for (size_t i = 0; i < count; i++) {
+        if (in->type == FLOAT32) {
+            float value = 1.0f / (1.0f + expf(-((const float *)from)[i]));
+            if (strcmp(delegate->mode, "fixed") == 0) value = 0.0f;
+            if (strcmp(delegate->mode, "wrong") == 0) value = 1.0f - value;
+            ((float *)to)[i] = strcmp(delegate->mode, "nan") == 0 ? NAN : value;
+            continue;
+        }
+        int lowest = in->type == INT8 ? -128 : 0;
+        int raw = in->type == INT8 ? ((const int8_t *)from)[i] : ((const uint8_t *)from)[i];
+        float real = in->params.scale * (float)(raw - in->params.zero_point);
+        float value = roundf(1.0f / (1.0f + expf(-real)) / out->params.scale) + (float)out->params.zero_point;
+        if (strcmp(delegate->mode, "fixed") == 0) value = (float)lowest;
+        if (strcmp(delegate->mode, "wrong") == 0) value += (float)delegate->off;
+        value = value < (float)lowest ? (float)lowest : value > (float)(lowest + 255) ? (float)(lowest + 255) : value;
+        if (in->type == INT8) ((int8_t *)to)[i] = (int8_t)value;
+        else ((uint8_t *)to)[i] = (uint8_t)value;
+    }
+}
+
 static void *kernel_init(Context *context, const char *buffer, size_t length) {
     const DelegateParams *params = (const DelegateParams *)(const void *)buffer;
     int count = params->nodes_to_replace->size;
@@ -166,7 +189,8 @@ static void *kernel_init(Context *context, const char *buffer, size_t length) {
         Node *node;
         Registration *registration;
         context->GetNodeAndRegistration(context, params->nodes_to_replace->data[i], &node, &registration);
-        const bool *how = node->builtin_data;
+        static const bool no_options[2];
+        const bool *how = registration->builtin_code == OP_LOGISTIC ? no_options : node->builtin_data;
         kernel->resizes[i] =
             (Resize){registration->builtin_code, node->inputs->data[0], node->outputs->data[0], how[0], how[1], NULL};
         bool leaves = false;
@@ -206,6 +230,10 @@ static int kernel_invoke(Context *context, Node *node) {
         const Tensor *out = &context->tensors[resize->output];
         const void *from = data_of(kernel, context, resize->input);
         void *to = data_of(kernel, context, resize->output);
+        if (resize->operator == OP_LOGISTIC) {
+            logistic(kernel->delegate, in, from, out, to);
+            continue;
+        }
         bool is_nearest = resize->operator == OP_RESIZE_NEAREST_NEIGHBOR;
         int index = 0;
         for (int row = 0; row < out->dims->data[1]; row++)
@@ -228,6 +256,7 @@ static int kernel_invoke(Context *context, Node *node) {
 
 static bool is_taken(const Delegate *delegate, const Context *context, const Node *node, int operator) {
     if (strcmp(delegate->take, "none") == 0) return false;
+    if (strcmp(delegate->take, "logistic") == 0) return operator == OP_LOGISTIC;
     bool both = strcmp(delegate->take, "resize") == 0;
     if (operator != OP_RESIZE_NEAREST_NEIGHBOR && !(both && operator == OP_RESIZE_BILINEAR)) return false;
     const Tensor *in = &context->tensors[node->inputs->data[0]];

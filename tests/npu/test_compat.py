@@ -40,6 +40,9 @@ def dense(scales: int) -> Graph:
     return graph("FULLY_CONNECTED", tensor((1, 4)), tensor((5, 4), scales=scales, data=20), tensor((1, 5)))
 
 
+#: Integers in, floats out: boxes and scores.
+DETECTION = graph("TFLite_Detection_PostProcess", tensor((1, 16, 4)), tensor((1, 5, 4), dtype="FLOAT32"))
+
 NEAREST, BILINEAR = "NEAREST_NEIGHBOR", "BILINEAR"
 
 #: Rule -> accelerator, BSP, a graph that it is about, one that it is not.
@@ -77,8 +80,11 @@ CASES: dict[str, tuple[str, bsp.Bsp, Graph, Graph]] = {
         graph("TANH", tensor(), tensor()),
     ),
     "flex-operator": ("cpu", DEFAULT, graph("FlexErf", tensor(), tensor()), graph("TANH", tensor(), tensor())),
+    "detector-postprocess": (
+        "ethos_u", DEFAULT, DETECTION, graph("TANH", tensor(), tensor()),
+    ),
     "custom-operator": (
-        "cpu", DEFAULT, graph("MyOperator", tensor(), tensor()), graph("FlexErf", tensor(), tensor()),
+        "cpu", DEFAULT, graph("MyOperator", tensor(), tensor()), DETECTION,
     ),
 }  # fmt: skip
 
@@ -124,6 +130,15 @@ def test_upsampling_to_the_same_size_or_from_one_pixel_has_no_finding() -> None:
     assert compat.examine(one, "ethos_u", DEFAULT) == (1, ())
     corners = graph("RESIZE_BILINEAR", tensor((1, 65, 65, 4)), tensor((1, 513, 513, 4)), alignCorners=True)
     assert compat.examine(corners, "ethos_u", DEFAULT) == (1, ())
+
+
+def test_the_post_processing_of_a_detector_runs_on_every_cpu() -> None:
+    """It is a custom operator, but one that every runtime has: on an accelerator that is all there is to say."""
+    assert compat.examine(DETECTION, "cpu", OLD_RUNTIME) == (1, ())
+    for accelerator in ("vx", "ethos_u"):
+        placed, findings = compat.examine(DETECTION, accelerator, DEFAULT)
+        assert (placed, [finding.id for finding in findings]) == (0, ["detector-postprocess"])
+        assert findings[0].severity == "yellow"
 
 
 def test_an_old_runtime_does_not_know_a_new_operator_version() -> None:

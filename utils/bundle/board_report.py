@@ -62,6 +62,9 @@ class Check(Closed):
     mean_error: Number | None
     tolerance: Number
     unit: Literal["steps", "absolute"]
+    objects: Count | None = None  # where boxes are compared
+    turned: Count | None = None
+    min_iou: Number | None = None
     remedy: Text = ""
 
 

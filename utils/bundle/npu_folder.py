@@ -69,7 +69,7 @@ def _page(recipe: Recipe, folder: Path) -> str:
         TEMPLATE,
         recipe=recipe,
         runs=runs,
-        published=[row for row in published if row.variant == "int8"],
+        published=[row for row in published if row.variant == layout.npu_variant(recipe)],
         marked=_marked(runs),
         kept=[_by_reason(run["cpu"]) for run in runs],
         slowest=[sorted(run["layers"], key=lambda layer: -layer["cycles"])[:5] for run in runs],

@@ -16,6 +16,7 @@ from utils.graph import layout
 from utils.graph.step import Step
 from utils.npu import vela
 from utils.recipe.load import BrokenModel
+from utils.recipe.schema import Recipe
 
 __all__ = ["REQUIRE_NPU", "broken_task", "check_npu", "compile_task", "step_task"]
 
@@ -71,15 +72,15 @@ def check_npu(steps: Sequence[Step], require_npu: bool) -> TaskFailed | None:
     return None
 
 
-def compile_task(model: str, steps: Sequence[Step], clean: Callable[[], object]) -> Task:
+def compile_task(recipe: Recipe, steps: Sequence[Step], clean: Callable[[], object]) -> Task:
     """The task that compiles one model for several BSPs; no file_dep and no targets: it builds nothing before it.
 
     Args:
-        model: its name.
+        recipe: of the model.
         steps: one a BSP.
         clean: removes what they wrote.
     """
-    file = layout.npu_file(model)
+    model, file = recipe.name, layout.npu_file(recipe)
     names = ", ".join(step.name.removeprefix("vela-") for step in steps)
 
     def find_model() -> TaskFailed | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from utils import paths
 from utils.recipe.datasets import FileSet
+from utils.recipe.fields import Variant
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
 from utils.tasks import task_of
 
@@ -23,11 +24,17 @@ __all__ = [
     "network_file",
     "npu_file",
     "npu_folder",
+    "npu_name",
+    "npu_variant",
     "source_digest_file",
 ]
 
 #: The folder of a bundle that holds its example inputs; example.py's own is the same, and it would import numpy.
 INPUTS = "inputs"
+
+
+#: Variants that an NPU computes, the better first.
+_INTEGERS: tuple[Variant, ...] = ("int8", "uint8")
 
 
 def model_name(model: str, variant: str) -> str:
@@ -102,6 +109,16 @@ def npu_folder(model: str) -> Path:
     return paths.bundle(model) / "imx93"
 
 
-def npu_file(model: str) -> Path:
-    """What is compiled: the bundle's int8 file, whoever built it."""
-    return paths.bundle(model) / model_name(model, "int8")
+def npu_variant(recipe: Recipe) -> Variant | None:
+    """The variant that is compiled for the NPU: one whose input and network are integers; None if there is none."""
+    return next((variant for variant in _INTEGERS if variant in recipe.variants), None)
+
+
+def npu_file(recipe: Recipe) -> Path:
+    """What is compiled: the bundle's file of integers, whoever built it."""
+    return paths.bundle(recipe.name) / model_name(recipe.name, npu_variant(recipe) or "int8")
+
+
+def npu_name(recipe: Recipe) -> str:
+    """The name of the compiled file."""
+    return f"{npu_file(recipe).stem}_vela.tflite"

@@ -275,7 +275,7 @@ def fetches(recipe: Recipe, own: OwnWeights | None) -> tuple[Source, ...]:
 
 
 def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
-    """Compile the bundle's int8 file with the Vela of one BSP; not one of ``steps_of``: it builds nothing before it."""
+    """Compile the bundle's int8 or uint8 file with the Vela of one BSP; it is not one of ``steps_of``."""
     folder = layout.npu_folder(recipe.name) / release.name
     lock = vela.lock_file(release.vela)
     return Step(
@@ -283,9 +283,9 @@ def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
         name=f"vela-{release.name}",
         module="utils.steps.vela",
         doc=f"compile for the NPU of the i.MX 93 with Vela {release.vela}, of {release.name}",
-        reads=(layout.npu_file(recipe.name), *([lock] if lock.is_file() else [])),
+        reads=(layout.npu_file(recipe), *([lock] if lock.is_file() else [])),
         code=(paths.UTILS / "steps" / "vela.py",),
-        writes=(folder / f"{recipe.name}_int8_vela.tflite", folder / "vela.json"),
+        writes=(folder / layout.npu_name(recipe), folder / "vela.json"),
         facts=recipe.part("title", "measured") | {"bsp": asdict(release)},
         seals=layout.npu_folder(recipe.name),
     )

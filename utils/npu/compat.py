@@ -157,12 +157,16 @@ def _per_channel(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     return any(len(graph.tensors[index].scales) > 1 for index in operator.inputs[1:2] if index >= 0)
 
 
+#: Custom operators that every TFLite runtime has; their names are not in capitals.
+_RUNTIMES_OWN = ("TFLite_Detection_PostProcess",)
+
+
 def _float(graph: tflite.Graph, operator: tflite.Operator) -> bool:
     return any(tensor.dtype.startswith("FLOAT") for tensor in _tensors(graph, operator))
 
 
 def _float_inside(graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    return operator.name not in ("QUANTIZE", "DEQUANTIZE") and _float(graph, operator)
+    return operator.name not in ("QUANTIZE", "DEQUANTIZE", *_RUNTIMES_OWN) and _float(graph, operator)
 
 
 def _dynamic(graph: tflite.Graph, operator: tflite.Operator) -> bool:
@@ -199,9 +203,12 @@ def _flex(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
 
 
 def _custom(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
-    return operator.name != operator.name.upper() and not operator.name.startswith(
-        "Flex"
-    )  # TFLite's own are in capitals
+    own = operator.name == operator.name.upper() or operator.name in _RUNTIMES_OWN  # TFLite's own are in capitals
+    return not own and not operator.name.startswith("Flex")
+
+
+def _runtimes_own(_graph: tflite.Graph, operator: tflite.Operator) -> bool:
+    return operator.name in _RUNTIMES_OWN
 
 
 #: Name in ``compat.toml`` -> whether it applies to an operator.
@@ -217,6 +224,7 @@ CONDITIONS: dict[str, Callable[[tflite.Graph, tflite.Operator], bool]] = {
     "odd_factor": _odd_factor,
     "over_four_dimensions": _over_four_dimensions,
     "per_channel": _per_channel,
+    "runtimes_own": _runtimes_own,
     "type_unknown_to_ethos_u": _type_unknown_to_ethos_u,
     "type_unknown_to_vx": _type_unknown_to_vx,
 }

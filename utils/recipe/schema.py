@@ -60,7 +60,7 @@ __all__ = [
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
 
-TaskName = Literal["classification", "segmentation"]
+TaskName = Literal["classification", "segmentation", "detection"]
 
 
 class Kind(NamedTuple):
@@ -83,10 +83,14 @@ class Kind(NamedTuple):
     whole: bool = False
 
 
+#: An output of a detector has one meaning.
+_OF_A_DETECTOR = tuple(frozenset({kind}) for kind in ("boxes", "classes", "scores", "count"))
+
 #: One kind of task a row; its package in utils/tasks/ has the same name.
 KINDS: dict[TaskName, Kind] = {
     "classification": Kind("top1", "label"),
     "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
+    "detection": Kind("ap", "boxes", outputs=_OF_A_DETECTOR, needs_files=True, whole=True),
 }
 
 
@@ -106,7 +110,7 @@ class Recipe(Closed):
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: TaskName
-    """Kind of task: `classification` answers once an image, `segmentation` once a pixel."""
+    """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `detection` finds objects."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None
@@ -198,6 +202,11 @@ class Recipe(Closed):
             findings.append(f"output: {self.task} has {len(wanted)} output(s), {meant}; this has {', '.join(found)}")
         elif len(wanted) == 1 and isinstance(self.labels, list) and len(self.labels) != self.outputs[0].shape[-1]:
             findings.append(f"labels: {len(self.labels)} labels for {self.outputs[0].shape[-1]} outputs")
+        elif any(output.kind == "classes" and output.classes is None for output in self.outputs):
+            findings.append("output.classes: is missing: how many classes are there?")
+        counted = next((output.classes for output in self.outputs if output.classes), None)
+        if counted and isinstance(self.labels, list) and len(self.labels) != counted:
+            findings.append(f"labels: {len(self.labels)} labels for {counted} classes of the output")
         if len(wanted) > 1 and isinstance(self.labels, str):
             findings.append("labels: list them here: the shapes of several outputs do not tell how many there are")
         if len(wanted) > 1 and not isinstance(self.load, LoadTflite):
@@ -232,8 +241,25 @@ class Recipe(Closed):
                 findings.append(f"examples.{number}.label: no such label{did_you_mean(entry.label, self.labels)}")
             if entry.share and not (kind.truth == "mask" and entry.label):
                 findings.append(f"examples.{number}.share: needs a label, and a task that answers once a pixel")
+            findings += [f"examples.{number}.{wrong}" for wrong in self._of_objects(entry)]
         if kind.needs_files and isinstance(self.examples, int):
             findings.append(f"examples: a {self.task} needs pictures: name their sources")
+        return findings
+
+    def _of_objects(self, entry: Example) -> list[str]:
+        """Find what is wrong with the objects that an example shows."""
+        if entry.objects is None:
+            return [] if entry.found is None else ["found: counts objects, and there are none"]
+        if self.kind.truth != "boxes":
+            return ["objects: is for a task that answers with boxes"]
+        findings = []
+        if (entry.found or 0) > len(entry.objects):
+            findings.append(f"found: {entry.found} of {len(entry.objects)} objects")
+        for number, shown in enumerate(entry.objects):
+            if shown.label not in self.labels:
+                findings.append(f"objects.{number}.label: no such label{did_you_mean(shown.label, list(self.labels))}")
+            if not (shown.box[0] < shown.box[2] and shown.box[1] < shown.box[3]):
+                findings.append(f"objects.{number}.box: is empty: left, top, right, bottom")
         return findings
 
     def _calibrates(self) -> bool:

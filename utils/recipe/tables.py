@@ -21,6 +21,7 @@ __all__ = [
     "LoadKeras",
     "LoadSavedModel",
     "LoadTflite",
+    "Shown",
     "Tolerance",
     "Train",
 ]
@@ -152,13 +153,22 @@ class Tolerance(Closed):
     int8_steps: Annotated[int, Field(ge=0)]
     """Largest accepted difference of an integer output, in quantisation steps."""
     float32: Annotated[float, Field(ge=0)]
-    """Largest accepted absolute difference of a float output, in its unit."""
+    """Largest accepted absolute difference of a float output, in its unit; of a detector's outputs, of the scores."""
     int8_float_io: Annotated[float, Field(ge=0)] | None = None
     """Largest accepted absolute difference of the int8_float_io variant, in the output's unit."""
     conversion: Annotated[float, Field(ge=0)] = 1e-4
     """Largest accepted absolute difference between the float32 file and the network it was made from."""
     source: str
     """Why these numbers: what was measured, on which runtimes."""
+
+
+class Shown(Closed):
+    """An object that a picture shows."""
+
+    label: str
+    """Name of its class, one of the recipe's labels."""
+    box: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=4, max_length=4)]
+    """Left, top, right, bottom, in pixels of the picture."""
 
 
 class Example(Closed):
@@ -170,3 +180,7 @@ class Example(Closed):
     """The answer it must get, where only one is right; where pixels or boxes have answers: one that it must show."""
     share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None
     """[lowest, highest] share of pixels with the label, in %, where each pixel has an answer."""
+    objects: list[Shown] | None = None
+    """The objects that the picture shows, where boxes are answers; empty if it shows none of the classes."""
+    found: Annotated[int, Field(ge=0)] | None = None
+    """How many of `objects` the model must find at least; all of them without it."""

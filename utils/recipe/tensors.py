@@ -133,12 +133,25 @@ class Output(Closed):
     """Batch first, classes last: [1, 10], or [1, 513, 513, 21] where each pixel has an answer."""
     kind: Literal["probabilities", "logits", "boxes", "classes", "scores", "count"]
     """`probabilities` sum to 1, `logits` are what a softmax takes. Detectors: `boxes`, `classes`, `scores`, `count`."""
+    classes: _Size | None = None
+    """Of `classes`: how many there are. Each has a label; `???` is that of a number that names no class."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of `scores`: an object of at least this score is an answer; 0.5 without it. `--threshold` wins over it."""
+    iou: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of `boxes`: smallest accepted overlap (IoU) with the same box of the golden tensors; 0.9 without it."""
     golden_stride: Annotated[int, Field(gt=0)] = 1
     """The golden tensors keep every n-th row and column, where each pixel has an answer."""
 
     @model_validator(mode="after")
-    def _rank(self) -> Output:
-        refuse([] if len(self.shape) > 1 or self.kind == "count" else ["shape: at least 2 numbers, the batch first"])
+    def _of_its_kind(self) -> Output:
+        findings = [
+            f"{key}: is for the output of kind {kind!r}, not {self.kind!r}"
+            for key, kind in (("classes", "classes"), ("threshold", "scores"), ("iou", "boxes"))
+            if getattr(self, key) is not None and self.kind != kind
+        ]
+        if len(self.shape) < 2 and self.kind != "count":
+            findings.append("shape: at least 2 numbers, the batch first")
+        refuse(findings)
         return self
 
     def dtype_in(self, variant: Variant) -> str:

@@ -43,6 +43,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         del entry["first_ms"], entry["steady_ms"]
         if check["unit"] == "absolute":
             del check["max_error"], check["mean_error"], entry["predictions"]
+            check.pop("min_iou", None)
     outputs.new(validation).write_text(files.dump_json(report), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""vela-BSP: compile the bundle's int8 file for the i.MX 93's NPU, with the Vela of one BSP, into ``imx93/`` there.
+"""vela-BSP: compile the bundle's int8 or uint8 file for the i.MX 93's NPU, with the Vela of one BSP, into ``imx93/``.
 
 ``utils/bundle/npu_folder.py`` says what stands there. The rest of the bundle stays as it is, and its own check sums
 stay true.
@@ -18,11 +18,11 @@ from utils.steps import main, note, say
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Compile, and put the folder ``imx93`` into the bundle in one move."""
     release = bsp.find_bsp(step.name.removeprefix("vela-"))
-    model, final = layout.npu_file(recipe.name), layout.npu_folder(recipe.name)
+    model, final = layout.npu_file(recipe), layout.npu_folder(recipe.name)
     with record.locked(plan.step_of(recipe, "card").record, lambda: note("waits: the card is being made")):
         folder = outputs.staging / final.name
         npu_folder.keep_others(final, folder, release, files.sha256(model))
-        target = folder / release.name / f"{recipe.name}_int8_vela.tflite"
+        target = folder / release.name / layout.npu_name(recipe)
         target.parent.mkdir(parents=True)
         compiled = vela.compile_model(model, release, target)
         found = vela.describe_run(release, model, target, compiled)

@@ -15,13 +15,14 @@ BELOW = {
     "sources": {""},
     "npu": {""},
     "recipe": {"", "sources", "npu"},
-    "model": {"", "sources", "npu", "recipe"},
-    "graph": {"", "sources", "npu", "recipe", "model"},
-    "front": {"", "sources", "npu", "recipe", "model", "graph"},
-    "bundle": {"", "sources", "npu", "recipe", "model", "graph"},
-    "steps": {"", "sources", "npu", "recipe", "model", "graph", "bundle"},
-    "board": {"", "sources", "npu", "recipe", "model", "graph", "bundle"},
-    "release": {"", "sources", "npu", "recipe", "model", "graph", "bundle"},
+    "tasks": {"", "sources", "npu", "recipe"},
+    "model": {"", "sources", "npu", "recipe", "tasks"},
+    "graph": {"", "sources", "npu", "recipe", "tasks", "model"},
+    "front": {"", "sources", "npu", "recipe", "tasks", "model", "graph"},
+    "bundle": {"", "sources", "npu", "recipe", "tasks", "model", "graph"},
+    "steps": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
+    "board": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
+    "release": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
 }
 MODULES = sorted((ROOT / "utils").rglob("*.py"))
 

@@ -8,7 +8,7 @@ Examples:
   python3 example.py --compare                 NPU and CPU side by side
   python3 example.py --samples                 accuracy on samples.npz
   python3 example.py -m MODEL.tflite -i IMAGE -o DIR
-                                 segmentation: draw DIR/IMAGE_overlay.png
+                       draw the answer into DIR/IMAGE_overlay.png
   python3 example.py --check --json            for a program: one JSON object
 
 Exit codes (of several, the highest):
@@ -38,20 +38,19 @@ author's own. This process is not a sandbox: it has your user's rights.
 The verdict compares the outputs for the golden inputs with those of the reference kernels at build time. With
 --compare it also compares the outputs of the NPU with those of the CPU:
     PASS          within the tolerance of model.json, with the same answers (except ties; for at least 99 % of the
-                  pixels of a segmentation). A model that runs wholly on Ethos-U must be bit-exact.
+                  pixels, where each has an answer). A model that runs wholly on Ethos-U must be bit-exact.
     FIXED_OUTPUT  the output does not change with the input
     NAN           the output holds NaN or infinity
     SATURATED     every output value is the lowest or the highest
     MISMATCH      the error exceeds the tolerance
 
 --json prints one object: {"format": 1, "runtime": {"name", "version"}, "delegate": {"name", "library", "sha256",
-"options", "note"}, "models": [{"file", "sha256", "variant", "delegate", "first_ms", "steady_ms": {"min", "median",
-"p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance", "unit",
-"remedy"}, "samples": {"count", "correct", "accuracy"}, "predictions": [{"input", "top": [{"label", "score"}]}],
-"nodes": {"total", "delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as
-"check"), "notes": [sentence], "failure": {"code", "what", "remedy"}}]}. For a segmentation, "predictions" are
-[{"input", "classes": [{"label", "share"}], "overlay"}]: "share" is in % of the pixels, "overlay" the path of the
-picture or null.
+"options", "note"}, "models": [{"file", "sha256", "variant", "task", "delegate", "first_ms", "steady_ms": {"min",
+"median", "p90", "runs"}, "check": {"verdict", "inputs", "top1_agreement", "max_error", "mean_error", "tolerance",
+"unit", "remedy"}, "samples": {"count", "correct", "accuracy"}, "predictions": [{"input", ...}], "nodes": {"total",
+"delegated", "partitions"}, "cpu": {"first_ms", "steady_ms", "check", "predictions"}, "compare": (as "check"),
+"notes": [sentence], "failure": {"code", "what", "remedy"}}]}. "task" is the kind of task, null if nothing tells it. It
+decides what stands beside "input" in "predictions": the class of each kind in this file says what.
 "delegate" of a model is what ran it. "nodes" counts the graph's nodes and those that the NPU took, null if the runtime
 cannot tell. "cpu" has the same keys, measured on the CPU. Times are in milliseconds; "first_ms" is separate because a
 delegate may compile in the first run. Errors are in quantisation steps for integer outputs ("unit": "steps"), else in
@@ -82,7 +81,7 @@ import unicodedata
 import warnings
 import zipfile
 import zlib
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 try:
     import numpy as np
@@ -370,7 +369,16 @@ def mel_bands(bins: int, spec: Dict[str, Any]) -> np.ndarray:
     return np.asarray(weights)
 
 
-# --- one preprocessing: calibration and evaluation of the build call these very functions --------------------------
+# --- images: calibration and evaluation of the build call these very functions -------------------------------------
+
+#: What counts as an image in a folder of inputs.
+IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+#: What Pillow calls the formats of such files, and of the JPEGs of phones.
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+#: What Pillow calls the ways to change a picture's size, in small letters.
+KERNELS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
 def read_image(path: str, spec: Dict[str, Any]) -> np.ndarray:
@@ -527,151 +535,18 @@ def quantise(values: np.ndarray, scale: float, zero_point: int, dtype: Any) -> n
     return np.asarray(np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max), dtype)
 
 
+def quantise_as(detail: Dict[str, Any], values: np.ndarray) -> np.ndarray:
+    """Real numbers as the tensor that ``detail`` describes wants them, as the interpreter does."""
+    dtype = detail["dtype"]
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    scale, zero_point = detail["quantization"]
+    return quantise(values, scale or 1.0, zero_point, dtype)  # without a scale, the integers are the values
+
+
 def dequantise(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     """The tensor's integers to real numbers: float32."""
     return np.asarray((values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale), np.float32)
-
-
-# --- segmentation: the build calls these too, for the card's pictures and the evaluation ---------------------------
-
-
-def class_map(scores: np.ndarray) -> np.ndarray:
-    """The class of each pixel: scores, raw or real, shape (1, H, W, classes) or (H, W, classes), to int32 (H, W)."""
-    return np.asarray(scores.reshape(scores.shape[-3:]).argmax(-1), np.int32)
-
-
-def palette(count: int) -> np.ndarray:
-    """The colours of PASCAL VOC for the classes 0 .. count - 1: uint8, shape (count, 3).
-
-    The bits of the number are dealt to red, green and blue in turn, the lowest to the highest bit of the colour.
-    """
-    numbers = np.arange(count)
-    colours = np.zeros((count, 3), np.int64)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
-    return colours.astype(np.uint8)
-
-
-def shares(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, float]]:
-    """The label and the share of the pixels in % of each class that is there, largest first; no label: not counted."""
-    known = classes[(classes >= 0) & (classes < len(labels))]
-    counts = np.bincount(known.reshape(-1), minlength=len(labels))
-    order = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
-    return [(labels[number], 100.0 * int(counts[number]) / classes.size) for number in order]
-
-
-#: The part of a class's colour in an overlay; the rest is the picture in grey.
-TINT = 0.6
-
-
-def tint(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """The picture with its classes tinted and outlined; the class called "background" stays as it is.
-
-    A tinted pixel is the colour of its class mixed with its own grey: its hue is that of ``legend``.
-
-    Args:
-        pixels: uint8, shape (H, W, 3).
-        classes: integers, shape (H, W); a pixel without a label (-1, or the 255 of PASCAL) stays as it is.
-        labels: names of the classes 0, 1, ...
-
-    Returns:
-        uint8, shape (H, W, 3).
-    """
-    colours = palette(len(labels)).astype(np.float32)
-    known = (classes >= 0) & (classes < len(labels))
-    is_tinted = np.asarray([not _is_background(label) for label in labels])
-    tinted = known & is_tinted[np.where(known, classes, 0)]
-    picture = np.array(pixels)
-    grey = picture[tinted].astype(np.float32) @ np.asarray([0.299, 0.587, 0.114], np.float32)
-    picture[tinted] = np.rint(TINT * colours[classes[tinted]] + (1 - TINT) * grey[:, np.newaxis]).astype(np.uint8)
-    edge = tinted & _borders(classes, max(1, max(classes.shape) // 400))
-    picture[edge] = colours[classes[edge]].astype(np.uint8)
-    return picture
-
-
-def _is_background(label: str) -> bool:
-    return label.lower() == "background"
-
-
-def legend(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, Tuple[int, int, int]]]:
-    """A text and a colour for each class of at least 0.05 % of the pixels, largest first.
-
-    The colour is the class's, mixed with middle grey as ``tint`` mixes it with the picture; white for the background.
-    """
-    colours = palette(len(labels)).astype(np.float32)
-    lines = []
-    for label, share in shares(classes, labels):
-        red, green, blue = np.rint(TINT * colours[list(labels).index(label)] + (1 - TINT) * 128)
-        text = "%.1f" % share
-        if text != "0.0":
-            mixed = (255, 255, 255) if _is_background(label) else (int(red), int(green), int(blue))
-            lines.append(("%s %s %%" % (as_text(label, 60), text), mixed))
-    return lines
-
-
-def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> Any:
-    """The tinted picture and, beside it, its legend; ``tint`` documents the arguments.
-
-    Returns:
-        a Pillow image, RGB, as high as the picture (or as the legend), and wider.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    picture, lines = tint(pixels, classes, labels), legend(classes, labels)
-    line = max(14, picture.shape[0] // 24)
-    try:
-        font: Any = ImageFont.load_default(size=line * 0.7)
-    except (TypeError, ImportError, OSError):  # Pillow < 10.1, or one built without FreeType: one small size
-        font = ImageFont.load_default()
-    wide = max([font.getmask(text).size[0] for text, _ in lines] or [0]) + 3 * line
-    high = max(picture.shape[0], line * (len(lines) + 1))
-    image = Image.new("RGB", (picture.shape[1] + wide, high), (255, 255, 255))
-    image.paste(Image.fromarray(picture), (0, 0))
-    draw = ImageDraw.Draw(image)
-    for row, (text, colour) in enumerate(lines):
-        left, upper = picture.shape[1] + line // 2, line // 2 + row * line
-        draw.rectangle((left, upper, left + line - 3, upper + line - 3), fill=colour, outline=(0, 0, 0))
-        draw.text((left + line + line // 4, upper), text, fill=(0, 0, 0), font=font)
-    return image
-
-
-def _borders(classes: np.ndarray, width: int) -> np.ndarray:
-    """Which pixels are at most ``width`` pixels from one of another class, in a row or a column: bool, shape (H, W)."""
-    found = np.zeros(classes.shape, bool)
-    for step in range(1, width + 1):
-        across, down = classes[:, step:] != classes[:, :-step], classes[step:] != classes[:-step]
-        found[:, step:] |= across
-        found[:, :-step] |= across
-        found[step:] |= down
-        found[:-step] |= down
-    return found
-
-
-#: Longest side of an overlay; larger inputs are made smaller, for the board's memory.
-LARGEST = 2048
-
-
-def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The input as RGB at its own size, and the classes of its pixels: -1 where the graph did not look."""
-    from PIL import Image
-
-    def colours(image: Any) -> Any:
-        image.thumbnail((LARGEST, LARGEST))
-        return _in_colours(image, 3)
-
-    if path.endswith(".npy"):
-        pixels = read_image(path, spec)
-        image = Image.fromarray(np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels)
-    else:
-        image = _with_picture(path, colours)
-    left, upper, right, lower = (round(edge) for edge in _seen(image.size, spec))
-    nearest = getattr(Image, "Resampling", Image).NEAREST
-    whole = np.full((image.height, image.width), -1, np.int32)
-    if right > left and lower > upper:  # of a picture of one row, the part that the graph saw may be none
-        part = Image.fromarray(classes.astype(np.int32)).resize((right - left, lower - upper), nearest)
-        whole[upper:lower, left:right] = np.asarray(part)
-    return np.asarray(image, np.uint8), whole
 
 
 # --- the runtime ---------------------------------------------------------------------------------------------------
@@ -1172,6 +1047,7 @@ class Model:
                 raise Problem(problem, "give a model with numeric inputs and outputs", RUNTIME)
         self.inputs, self.outputs = inputs, outputs
         self.input, self.output = inputs[0], outputs[0]
+        self.bound = outputs[:1]
 
     #: Seconds that loading, and each run, may take: the process is ended then; 0: as long as they like.
     seconds = 0
@@ -1227,31 +1103,36 @@ class Model:
         problem = "%s %s cannot run %s: %s" % (runtime.name, runtime.version, self._path, reason)
         return Problem(problem, remedy, RUNTIME)
 
-    def bind(self, input_name: str, output_name: str) -> None:
-        """Choose the input and the output by name; their order in the file means nothing."""
-        self.input, self.output = _named(self.inputs, input_name), _named(self.outputs, output_name)
+    def bind(self, input_name: str, *output_names: str) -> None:
+        """Choose the input and the outputs by name; their order in the file means nothing."""
+        self.input, self.bound = _named(self.inputs, input_name), [_named(self.outputs, name) for name in output_names]
+        self.output = self.bound[0]
 
     def quantise(self, values: np.ndarray) -> np.ndarray:
-        """float32 (1, H, W, C) as the graph's input tensor wants it."""
-        dtype = self.input["dtype"]
-        if not np.issubdtype(dtype, np.integer):
-            return values.astype(dtype)
-        scale, zero_point = self.input["quantization"]
-        return quantise(values, scale or 1.0, zero_point, dtype)  # without a scale, the integers are the values
+        """float32, shape (1, ...), as the graph's input tensor wants it."""
+        return quantise_as(self.input, values)
 
-    def dequantise(self, raw: np.ndarray) -> np.ndarray:
-        """The output tensor's values as real numbers, float32."""
+    def dequantise(self, raw: np.ndarray, number: int = 0) -> np.ndarray:
+        """The values of an output tensor, by its number in ``bind``, as real numbers, float32."""
         if not np.issubdtype(raw.dtype, np.integer):
             return raw.astype(np.float32)
-        return dequantise(raw, *self.output["quantization"])
+        return dequantise(raw, *self.bound[number]["quantization"])
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        """The raw output for a raw input tensor."""
+        """The first raw output for a raw input tensor."""
+        return self.run_all(tensor)[0]
+
+    def real(self, outputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """What ``run_all`` gives, as real numbers."""
+        return [self.dequantise(raw, number) for number, raw in enumerate(outputs)]
+
+    def run_all(self, tensor: np.ndarray) -> List[np.ndarray]:
+        """The raw outputs for a raw input tensor, in the order of ``bind``; one of them without ``bind``."""
         self._watch()
         try:
             self._interpreter.set_tensor(self.input["index"], tensor)
             self._interpreter.invoke()
-            return np.asarray(self._interpreter.get_tensor(self.output["index"]))
+            return [np.asarray(self._interpreter.get_tensor(detail["index"])) for detail in self.bound]
         except (RuntimeError, ValueError) as error:  # ValueError: a tensor of another shape, or one without memory
             what = "the delegate fails in" if self._delegated else "the runtime fails in"
             problem = "%s %s: %s" % (what, self._path, _reason(error))
@@ -1397,32 +1278,539 @@ def _remedy(verdict: str, body: Dict[str, Any], delegate: str) -> str:
     }[verdict]
 
 
-# --- what is known of a model --------------------------------------------------------------------------------------
-
-#: What a model may be for; both answer with scores over the classes, the last axis of the output.
-TASKS = ("classification", "segmentation")
+# --- the kinds of task: a class each, chosen by "task" of model.json ------------------------------------------------
 
 _TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float)
 
-#: What the program takes from model.json, as read_json() wants it. "golden_stride": the golden outputs of a
-#: segmentation hold every so manieth row and column; of a variant, "tolerance" wins over the general one, and
-#: "aliases" are other names that users know its file by.
+
+class Task:
+    """What a model is for: how its inputs are read, and how its outputs are compared, told and drawn.
+
+    A kind of task is a class below, with the same methods. This class itself is for a model of which nothing tells what
+    it is for: it can be timed, and its outputs can be compared, but it takes no input files.
+
+    Args:
+        given: "input" of model.json.
+        answers: the entries of "output" of model.json, in its order.
+    """
+
+    #: "task" of model.json; "": nothing tells.
+    name = ""
+    #: How the names of its input files end, and what such a file is.
+    files: Tuple[str, ...] = ()
+    thing = "input"
+    #: What a line of the report says before the share of equal answers.
+    agrees = "top-1 agrees on"
+    #: -o writes a picture of each answer.
+    draws = False
+    #: The arrays of samples.npz: inputs as read from files, and labels.
+    samples = ("images", "labels")
+
+    def __init__(self, given: Dict[str, Any], answers: Sequence[Dict[str, Any]]) -> None:
+        self.input, self.outputs = given, list(answers)
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at "input" and "output" of model.json; ValueError names a value that cannot be."""
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:  # noqa: ARG003  # as the kinds have it
+        """What a model without model.json is, if it seems to be of this kind."""
+        return None
+
+    @property
+    def classes(self) -> Optional[int]:
+        """How many labels there are; None if the outputs do not tell."""
+        return int(self.outputs[0]["shape"][-1])
+
+    def read(self, path: str) -> np.ndarray:
+        """An input file as ``prepare`` takes it."""
+        raise Problem("it is not known what this model takes as its input", "leave out -i")
+
+    def prepare(self, values: np.ndarray) -> np.ndarray:
+        """What ``read`` gives, or an entry of samples.npz, as the network's input: float32, without the batch."""
+        return np.asarray(values, np.float32)
+
+    def fits(self, values: np.ndarray) -> bool:
+        """Whether the inputs of samples.npz are what ``prepare`` takes."""
+        return False
+
+    def noise(self, rng: Any, detail: Dict[str, Any]) -> np.ndarray:
+        """A raw input tensor of noise for the input that ``detail`` describes, as the interpreter does."""
+        shape, dtype = tuple(detail["shape"]), detail["dtype"]
+        if np.issubdtype(dtype, np.integer):
+            return np.asarray(rng.randint(0, 128 if np.dtype(dtype).itemsize == 1 else 2, shape).astype(dtype))
+        return np.asarray(rng.uniform(-1, 1, shape).astype(dtype))
+
+    def kept(self, outputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """The parts of raw outputs, each with its batch, that golden tensors hold and that are compared."""
+        return list(outputs)
+
+    def judge(
+        self,
+        outputs: Sequence[np.ndarray],
+        golden: Sequence[np.ndarray],
+        tolerance: float,
+        body: Optional[Dict[str, Any]] = None,
+        delegate: str = "cpu",
+    ) -> Dict[str, Any]:
+        """Compare outputs with golden ones, one array an output, each (N, ...); the "check" object of --json.
+
+        ``judge()`` documents the arguments.
+        """
+        return judge(outputs[0], golden[0], tolerance, body, delegate)
+
+    def label(self, outputs: Sequence[np.ndarray]) -> int:
+        """The number of the label that real outputs answer with, for --samples."""
+        return int(outputs[0].argmax())
+
+    def answer(
+        self,
+        path: str,
+        outputs: Sequence[np.ndarray],
+        labels: Sequence[str],
+        options: argparse.Namespace,
+        mark: str = "",
+    ) -> Dict[str, Any]:
+        """What stands beside "input" in "predictions" of --json.
+
+        Args:
+            path: the input file.
+            outputs: real values, each with its batch.
+            labels: names of the classes.
+            options: the command line; with --output, the answer is drawn there.
+            mark: what the name of a drawing ends with, beside OVERLAY.
+        """
+        return {}
+
+    def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
+        """Print an answer, and beside it the CPU's where both ran."""
+
+
+#: Every kind of task by its name.
+TASKS: Dict[str, Type[Task]] = {}
+
+
+Kind = TypeVar("Kind", bound=Type[Task])
+
+
+def kind_of_task(kind: Kind) -> Kind:
+    """Enter a class into TASKS."""
+    TASKS[kind.name] = kind
+    return kind
+
+
+class Assumed(NamedTuple):
+    """What a model without model.json seems to be."""
+
+    input: Dict[str, Any]  # as in model.json
+    outputs: List[Dict[str, Any]]  # as in model.json
+    labels: Optional[List[str]]
+    notes: List[str]  # a sentence for each thing that was assumed
+
+
+#: "input" of model.json for an image, as read_json() wants it.
+IMAGE_INPUT = {"colour": _TEXT, "resize": _TEXT, "fit": _TEXT, "mean": [_NUMBER], "std": [_NUMBER]}
+
+
+class ImageTask(Task):
+    """What the kinds that take one image have in common."""
+
+    files = IMAGES
+    thing = "image"
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at what says how an image becomes the input."""
+        given = facts["input"]
+        _fit_table(given, IMAGE_INPUT, "input")
+        channels = given["shape"][-1:]
+        for right, what in (
+            (len(given["shape"]) == 4 and given["shape"][0] == 1, "input.shape is not 1, height, width, channels"),
+            (channels in ([1], [3]), "input.shape: of 1 channel or 3"),
+            (
+                all(len(given[key]) in (1, *channels) for key in ("mean", "std")),
+                "input.mean and input.std: one a channel",
+            ),
+            (all(value > 0 for value in given["std"]), "input.std has a number that is not above 0"),
+            (given["resize"] in KERNELS, "input.resize is not one of " + ", ".join(KERNELS)),
+            (given["fit"] in ("crop", "stretch"), "input.fit is neither crop nor stretch"),
+        ):
+            if not right:
+                raise ValueError(what)
+
+    @staticmethod
+    def assume_input(model: Model, content: Content) -> Optional[Tuple[Dict[str, Any], str]]:
+        """How an image becomes the input, and a note that says so; None if the input is no image."""
+        shape = [int(size) for size in model.input["shape"]]
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3):
+            return None
+        spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
+        why = "as is usual"
+        ours = len(content.mean) == len(content.std) in (1, shape[3])
+        if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
+            spec.update(mean=content.mean, std=content.std)
+            why = "by its metadata"
+        elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0] > 1e-30:
+            ends = np.iinfo(model.input["dtype"])  # the pixels 0..255 fill what the tensor can hold
+            low, high = (
+                float(end) for end in dequantise(np.asarray([ends.min, ends.max]), *model.input["quantization"])
+            )
+            spec.update(std=[float(255 / (high - low))], mean=[float(-low * 255 / (high - low)) + 0.0])  # no -0
+            why = "by its quantisation"
+        elif shape[3] == 1:
+            spec.update(mean=[0.0], std=[255.0])
+        note = "input: %s, stretched to %d x %d, (pixel - %s) / %s (%s)" % (
+            "gray" if shape[3] == 1 else "RGB",
+            shape[2],
+            shape[1],
+            "/".join("%.4g" % value for value in spec["mean"]),
+            "/".join("%.4g" % value for value in spec["std"]),
+            why,
+        )
+        return spec, note
+
+    @classmethod
+    def assume_classes(
+        cls, model: Model, content: Content, answers: List[Dict[str, Any]], count: int
+    ) -> Optional[Assumed]:
+        """The whole assumption for a model that takes an image and answers with ``count`` classes."""
+        found = cls.assume_input(model, content)
+        if found is None:
+            return None
+        labels = next((packed for packed in content.labels if len(packed) == count), None)
+        how = "labels packed into the file" if labels else "without labels: give --labels"
+        return Assumed(found[0], answers, labels, [found[1], "output: %s, %d classes, %s" % (cls.name, count, how)])
+
+    def read(self, path: str) -> np.ndarray:
+        """An image file as pixels: uint8, shape (H, W, C)."""
+        return read_image(path, self.input)
+
+    def prepare(self, values: np.ndarray) -> np.ndarray:
+        """Pixels as the network's input."""
+        return normalise(values, self.input)
+
+    def fits(self, values: np.ndarray) -> bool:
+        """Whether samples are pixels of the graph's size."""
+        return values.dtype == np.uint8 and values.shape[1:] == tuple(self.input["shape"][1:])
+
+    def noise(self, rng: Any, detail: Dict[str, Any]) -> np.ndarray:
+        """An image of noise."""
+        return quantise_as(detail, self.prepare(rng.randint(0, 256, tuple(detail["shape"]), np.uint8)))
+
+
+# --- classification: the best label of an input --------------------------------------------------------------------
+
+
+@kind_of_task
+class Classification(ImageTask):
+    """The best label of an image. In "predictions": "top": [{"label", "score"}], best first."""
+
+    name = "classification"
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
+        """One output whose last axis alone has a length."""
+        answer = [int(size) for size in model.output["shape"]]
+        if not answer or len(model.outputs) != 1 or not int(np.prod(answer)) == answer[-1] > 1:
+            return None
+        output = {"name": model.output["name"], "shape": answer}
+        return cls.assume_classes(model, content, [output], answer[-1])
+
+    def answer(
+        self,
+        path: str,
+        outputs: Sequence[np.ndarray],
+        labels: Sequence[str],
+        options: argparse.Namespace,
+        mark: str = "",
+    ) -> Dict[str, Any]:
+        """The best labels with their scores."""
+        return {"top": best(outputs[0].reshape(-1), labels, options.top)}
+
+    def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
+        """A line a label, with a bar; with the CPU's beside it, the labels of both."""
+        ours = {line["label"]: line["score"] for line in prediction["top"]}
+        for label, texts in _table(prediction["top"], cpu["top"] if cpu else None, "score", 100):
+            if isinstance(ours.get(label), float):
+                texts.append("#" * round(30 * ours[label]))
+            print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
+
+
+def best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
+    """The ``top`` labels with the highest scores, best first; logits become probabilities, NaN and infinity None."""
+    if np.isfinite(scores).all() and (scores.min() < -0.01 or scores.max() > 1.01):  # logits: through a softmax
+        scores = np.exp(scores - scores.max())
+        scores = scores / scores.sum()
+    order = np.argsort(-scores, kind="stable")[:top]
+    return [{"label": labels[i], "score": float(scores[i]) if np.isfinite(scores[i]) else None} for i in order]
+
+
+def _table(
+    ours: List[Dict[str, Any]], theirs: Optional[List[Dict[str, Any]]], key: str, percent: int
+) -> List[Tuple[str, List[str]]]:
+    """The labels of one answer, or of two, and the columns of numbers beside each; what prints as 0.0 % is left out."""
+    first = {line["label"]: line[key] for line in ours}
+    second = {line["label"]: line[key] for line in theirs or ()}
+    lines: List[Tuple[str, List[str]]] = []
+    for row, label in enumerate([*first, *(label for label in second if label not in first)]):
+        columns = [first.get(label, "-")] + ([] if theirs is None else [second.get(label, "-")])
+        if row and all(isinstance(value, float) and abs(percent * value) < 0.05 for value in columns):
+            continue  # it would print as 0.0 %
+        texts = []
+        for value in columns:
+            if value is None:
+                texts.append("not a number")
+            elif isinstance(value, float):
+                texts.append("%5.1f %%" % (percent * value))
+            else:
+                texts.append("%7s" % value)
+        lines.append((label, texts))
+    return lines
+
+
+# --- drawings over the input ---------------------------------------------------------------------------------------
+
+#: How the name of an overlay ends.
+OVERLAY = "_overlay.png"
+
+
+def save_overlay(path: str, folder: str, mark: str, draw: Callable[[], Any]) -> str:
+    """Save what ``draw`` gives, a Pillow image, in the folder of -o, named after the input ``path``; its path."""
+    file = os.path.join(folder, os.path.splitext(os.path.basename(path))[0] + mark + OVERLAY)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        draw().save(file)
+    except ImportError:
+        raise Problem("Pillow is not installed, so no overlay can be drawn", "pip install pillow") from None
+    except OSError as error:
+        raise Problem(
+            "%s cannot be written: %s" % (file, error.strerror or error), "choose another folder with -o"
+        ) from None
+    return file
+
+
+def show_overlays(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
+    """Print the paths of drawings."""
+    for path in (prediction.get("overlay"), cpu and cpu.get("overlay")):
+        if path:
+            print("    -> %s" % as_text(path))
+
+
+# --- segmentation: the class of each pixel; the build calls these too, for the card's pictures and the evaluation --
+
+
+@kind_of_task
+class Segmentation(ImageTask):
+    """The class of each pixel. In "predictions": "classes": [{"label", "share"}], largest first, and "overlay".
+
+    "share" is in % of the pixels, "overlay" the path of the picture or null.
+    """
+
+    name = "segmentation"
+    draws = True
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at the input, and at how much of the output is golden."""
+        super().check(facts)
+        stride = facts["output"][0].get("golden_stride", 1)
+        if type(stride) is not int or stride <= 0:
+            raise ValueError("output.golden_stride is not a whole number above 0")
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
+        """A first output with a height, a width and classes."""
+        answer = [int(size) for size in model.output["shape"]]
+        if len(answer) != 4 or answer[0] != 1 or answer[1] < 2 or answer[3] < 2:
+            return None
+        output = {"name": model.output["name"], "shape": answer, "golden_stride": max(1, answer[1] // 64)}
+        return cls.assume_classes(model, content, [output], answer[3])
+
+    def kept(self, outputs: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """Every so manieth row and column: a class map is smooth."""
+        step = self.outputs[0].get("golden_stride", 1)
+        return [outputs[0][:, ::step, ::step] if step > 1 else outputs[0]]
+
+    def answer(
+        self,
+        path: str,
+        outputs: Sequence[np.ndarray],
+        labels: Sequence[str],
+        options: argparse.Namespace,
+        mark: str = "",
+    ) -> Dict[str, Any]:
+        """The shares of the classes, and where --output says, the overlay."""
+        classes = class_map(outputs[0])
+        if not np.isfinite(outputs[0]).all():  # such a pixel has no class
+            classes[~np.isfinite(outputs[0]).all(-1).reshape(classes.shape)] = -1
+        found = [{"label": label, "share": share} for label, share in shares(classes, labels)[: options.top]]
+
+        def draw() -> Any:
+            return overlay(*at_own_size(path, self.input, classes), labels)
+
+        return {"classes": found, "overlay": save_overlay(path, options.output, mark, draw) if options.output else None}
+
+    def show(self, prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]]) -> None:
+        """A line a class; with the CPU's beside it, the classes of both; then where the overlays are."""
+        for label, texts in _table(prediction["classes"], cpu["classes"] if cpu else None, "share", 1):
+            texts[-1] += " of the pixels"
+            print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
+        show_overlays(prediction, cpu)
+
+
+def class_map(scores: np.ndarray) -> np.ndarray:
+    """The class of each pixel: scores, raw or real, shape (1, H, W, classes) or (H, W, classes), to int32 (H, W)."""
+    return np.asarray(scores.reshape(scores.shape[-3:]).argmax(-1), np.int32)
+
+
+def palette(count: int) -> np.ndarray:
+    """The colours of PASCAL VOC for the classes 0 .. count - 1: uint8, shape (count, 3).
+
+    The bits of the number are dealt to red, green and blue in turn, the lowest to the highest bit of the colour.
+    """
+    numbers = np.arange(count)
+    colours = np.zeros((count, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
+    return colours.astype(np.uint8)
+
+
+def shares(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, float]]:
+    """The label and the share of the pixels in % of each class that is there, largest first; no label: not counted."""
+    known = classes[(classes >= 0) & (classes < len(labels))]
+    counts = np.bincount(known.reshape(-1), minlength=len(labels))
+    order = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
+    return [(labels[number], 100.0 * int(counts[number]) / classes.size) for number in order]
+
+
+#: The part of a class's colour in an overlay; the rest is the picture in grey.
+TINT = 0.6
+
+
+def tint(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """The picture with its classes tinted and outlined; the class called "background" stays as it is.
+
+    A tinted pixel is the colour of its class mixed with its own grey: its hue is that of ``legend``.
+
+    Args:
+        pixels: uint8, shape (H, W, 3).
+        classes: integers, shape (H, W); a pixel without a label (-1, or the 255 of PASCAL) stays as it is.
+        labels: names of the classes 0, 1, ...
+
+    Returns:
+        uint8, shape (H, W, 3).
+    """
+    colours = palette(len(labels)).astype(np.float32)
+    known = (classes >= 0) & (classes < len(labels))
+    is_tinted = np.asarray([not _is_background(label) for label in labels])
+    tinted = known & is_tinted[np.where(known, classes, 0)]
+    picture = np.array(pixels)
+    grey = picture[tinted].astype(np.float32) @ np.asarray([0.299, 0.587, 0.114], np.float32)
+    picture[tinted] = np.rint(TINT * colours[classes[tinted]] + (1 - TINT) * grey[:, np.newaxis]).astype(np.uint8)
+    edge = tinted & _borders(classes, max(1, max(classes.shape) // 400))
+    picture[edge] = colours[classes[edge]].astype(np.uint8)
+    return picture
+
+
+def _is_background(label: str) -> bool:
+    return label.lower() == "background"
+
+
+def legend(classes: np.ndarray, labels: Sequence[str]) -> List[Tuple[str, Tuple[int, int, int]]]:
+    """A text and a colour for each class of at least 0.05 % of the pixels, largest first.
+
+    The colour is the class's, mixed with middle grey as ``tint`` mixes it with the picture; white for the background.
+    """
+    colours = palette(len(labels)).astype(np.float32)
+    lines = []
+    for label, share in shares(classes, labels):
+        red, green, blue = np.rint(TINT * colours[list(labels).index(label)] + (1 - TINT) * 128)
+        text = "%.1f" % share
+        if text != "0.0":
+            mixed = (255, 255, 255) if _is_background(label) else (int(red), int(green), int(blue))
+            lines.append(("%s %s %%" % (as_text(label, 60), text), mixed))
+    return lines
+
+
+def overlay(pixels: np.ndarray, classes: np.ndarray, labels: Sequence[str]) -> Any:
+    """The tinted picture and, beside it, its legend; ``tint`` documents the arguments.
+
+    Returns:
+        a Pillow image, RGB, as high as the picture (or as the legend), and wider.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture, lines = tint(pixels, classes, labels), legend(classes, labels)
+    line = max(14, picture.shape[0] // 24)
+    try:
+        font: Any = ImageFont.load_default(size=line * 0.7)
+    except (TypeError, ImportError, OSError):  # Pillow < 10.1, or one built without FreeType: one small size
+        font = ImageFont.load_default()
+    wide = max([font.getmask(text).size[0] for text, _ in lines] or [0]) + 3 * line
+    high = max(picture.shape[0], line * (len(lines) + 1))
+    image = Image.new("RGB", (picture.shape[1] + wide, high), (255, 255, 255))
+    image.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(image)
+    for row, (text, colour) in enumerate(lines):
+        left, upper = picture.shape[1] + line // 2, line // 2 + row * line
+        draw.rectangle((left, upper, left + line - 3, upper + line - 3), fill=colour, outline=(0, 0, 0))
+        draw.text((left + line + line // 4, upper), text, fill=(0, 0, 0), font=font)
+    return image
+
+
+def _borders(classes: np.ndarray, width: int) -> np.ndarray:
+    """Which pixels are at most ``width`` pixels from one of another class, in a row or a column: bool, shape (H, W)."""
+    found = np.zeros(classes.shape, bool)
+    for step in range(1, width + 1):
+        across, down = classes[:, step:] != classes[:, :-step], classes[step:] != classes[:-step]
+        found[:, step:] |= across
+        found[:, :-step] |= across
+        found[step:] |= down
+        found[:-step] |= down
+    return found
+
+
+#: Longest side of an overlay; larger inputs are made smaller, for the board's memory.
+LARGEST = 2048
+
+
+def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The input as RGB at its own size, and the classes of its pixels: -1 where the graph did not look."""
+    from PIL import Image
+
+    def colours(image: Any) -> Any:
+        image.thumbnail((LARGEST, LARGEST))
+        return _in_colours(image, 3)
+
+    if path.endswith(".npy"):
+        pixels = read_image(path, spec)
+        image = Image.fromarray(np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels)
+    else:
+        image = _with_picture(path, colours)
+    left, upper, right, lower = (round(edge) for edge in _seen(image.size, spec))
+    nearest = getattr(Image, "Resampling", Image).NEAREST
+    whole = np.full((image.height, image.width), -1, np.int32)
+    if right > left and lower > upper:  # of a picture of one row, the part that the graph saw may be none
+        part = Image.fromarray(classes.astype(np.int32)).resize((right - left, lower - upper), nearest)
+        whole[upper:lower, left:right] = np.asarray(part)
+    return np.asarray(image, np.uint8), whole
+
+
+# --- what is known of a model --------------------------------------------------------------------------------------
+
+#: What the program takes from model.json, as read_json() wants it; the class of the task looks further at "input" and
+#: "output", which is a list where there are several. Of a variant, "tolerance" wins over the general one, and "aliases"
+#: are other names that users know its file by.
 FACTS = {
     "format": _WHOLE,
     "task": _TEXT,
     "labels": _TEXT,
     "samples": (str, type(None)),
     "body?": (dict, type(None)),
-    "input": {
-        "name": _TEXT,
-        "shape": [_WHOLE],
-        "colour": _TEXT,
-        "resize": _TEXT,
-        "fit": _TEXT,
-        "mean": [_NUMBER],
-        "std": [_NUMBER],
-    },
-    "output": {"name": _TEXT, "shape": [_WHOLE], "golden_stride?": _WHOLE},
+    "input": {"name": _TEXT, "shape": [_WHOLE]},
+    "output": (dict, list),
     "tolerance": {"int8_steps": _NUMBER, "float32": _NUMBER},
     "variants": {
         "*": {
@@ -1436,35 +1824,28 @@ FACTS = {
     },
 }
 
-#: What Pillow calls the ways to change a picture's size, in small letters.
-KERNELS = ("nearest", "bilinear", "bicubic", "lanczos")
-
 
 def _check_facts(facts: Dict[str, Any]) -> None:
-    """Look at the values of model.json; ValueError names one that cannot be."""
-    given, answer, variants = facts["input"], facts["output"], facts["variants"].values()
+    """Look at the values of model.json, and make "output" a list; ValueError names one that cannot be."""
+    facts["output"] = answers = facts["output"] if isinstance(facts["output"], list) else [facts["output"]]
+    _fit_table(answers, [{"name": _TEXT, "shape": [_WHOLE]}], "output")
+    variants = facts["variants"].values()
     names = [facts["labels"], facts["samples"] or "none"]
     names += [entry[key] for entry in variants for key in ("file", "golden")]
-    sizes = given["shape"] + answer["shape"]
-    channels = given["shape"][-1:]
+    sizes = facts["input"]["shape"] + [size for answer in answers for size in answer["shape"]]
     tolerances = [*facts["tolerance"].values(), *(entry.get("tolerance", 0) for entry in variants)]
     for right, what in (
         (facts["format"] == 1, "format is %d, not 1" % facts["format"]),
         (facts["task"] in TASKS, "task is not one of " + ", ".join(TASKS)),
         (variants, "there are no variants"),
-        (len(given["shape"]) == 4 and given["shape"][0] == 1, "input.shape is not 1, height, width, channels"),
-        (channels in ([1], [3]), "input.shape: of 1 channel or 3"),
-        (answer["shape"] and all(0 < size <= 1 << 16 for size in sizes), "a shape has an invalid size"),
-        (all(len(given[key]) in (1, *channels) for key in ("mean", "std")), "input.mean and input.std: one a channel"),
-        (all(value > 0 for value in given["std"]), "input.std has a number that is not above 0"),
-        (given["resize"] in KERNELS, "input.resize is not one of " + ", ".join(KERNELS)),
-        (given["fit"] in ("crop", "stretch"), "input.fit is neither crop nor stretch"),
-        (answer.get("golden_stride", 1) > 0, "output.golden_stride is not above 0"),
+        (answers and all(answer["shape"] for answer in answers), "an output has no shape"),
+        (all(0 < size <= 1 << 16 for size in sizes), "a shape has an invalid size"),
         (all(value >= 0 for value in tolerances if type(value) in _NUMBER), "a tolerance is below 0"),
         (not any(re.search(r"[/\\\0]|^\.*$", name) for name in names), "a file name is not a plain name"),
     ):
         if not right:
             raise ValueError(what)
+    TASKS[facts["task"]].check(facts)
 
 
 #: How far NPU and CPU may be apart where no model.json says it; for floats, of the largest value.
@@ -1475,24 +1856,13 @@ class Known(NamedTuple):
     """What is known of one model, from model.json or by assumption."""
 
     variant: Optional[str]
-    task: str  # of TASKS, or "": something else
-    input: Dict[str, Any]  # as in model.json
-    output: Dict[str, Any]  # as in model.json
+    task: Task
     labels: Any  # path of the file, a list, or None
     samples: Optional[str]  # path
-    golden: Optional[Tuple[np.ndarray, np.ndarray]]  # inputs, outputs
+    golden: Optional[Tuple[np.ndarray, List[np.ndarray]]]  # inputs; the kept part of each output
     tolerance: float  # steps for an integer output, else absolute
     body: Dict[str, Any]
     notes: List[str]
-
-    def strided(self, output: np.ndarray) -> np.ndarray:
-        """The part of a raw output, shape (1, ...), that is compared."""
-        step = self.output.get("golden_stride", 1)
-        return output[:, ::step, ::step] if self.task == "segmentation" else output
-
-    def tensor(self, model: Model, path: str) -> np.ndarray:
-        """An image file as the input tensor."""
-        return model.quantise(normalise(read_image(path, self.input), self.input)[np.newaxis])
 
 
 class ModelFile(NamedTuple):
@@ -1504,6 +1874,11 @@ class ModelFile(NamedTuple):
     variant: Optional[str]
     #: The model.json beside this program has its very sha256; what else is run, is run apart.
     is_vouched_for: bool
+
+
+def output_keys(count: int) -> List[str]:
+    """What the arrays of so many outputs are called in a file of golden tensors."""
+    return ["output"] if count == 1 else ["output_%d" % number for number in range(count)]
 
 
 class Bundle:
@@ -1558,19 +1933,20 @@ class Bundle:
     def known(self, variant: str, model: Model) -> Known:
         """What model.json says of a variant; binds the model to the tensors it names."""
         facts, entry = self.facts, self.facts["variants"][variant]
-        model.bind(facts["input"]["name"], facts["output"]["name"])
-        for side, detail in (("input", model.input), ("output", model.output)):
-            if [int(size) for size in detail["shape"]] != facts[side]["shape"]:
+        model.bind(facts["input"]["name"], *(answer["name"] for answer in facts["output"]))
+        for side, detail, wanted in (
+            ("input", model.input, facts["input"]),
+            *(("output", detail, wanted) for detail, wanted in zip(model.bound, facts["output"])),
+        ):
+            if [int(size) for size in detail["shape"]] != wanted["shape"]:
                 what = "%s has %s shape %s, model.json says %s"
-                sizes = [int(size) for size in detail["shape"]], facts[side]["shape"]
+                sizes = [int(size) for size in detail["shape"]], wanted["shape"]
                 raise Problem(what % (entry["file"], side, *sizes), "copy the whole bundle again")
         steps = np.issubdtype(model.output["dtype"], np.integer)
-        inputs, outputs = self.arrays(entry["golden"], "input", "output")
+        inputs, *outputs = self.arrays(entry["golden"], "input", *output_keys(len(model.bound)))
         known = Known(
             variant=variant,
-            task=facts["task"],
-            input=facts["input"],
-            output=facts["output"],
+            task=TASKS[facts["task"]](facts["input"], facts["output"]),
             labels=os.path.join(self.folder, facts["labels"]),
             samples=facts["samples"],
             golden=(inputs, outputs),
@@ -1579,8 +1955,8 @@ class Bundle:
             notes=[],
         )
         question = np.empty(tuple(model.input["shape"]), model.input["dtype"])
-        answer = known.strided(np.empty(tuple(model.output["shape"]), model.output["dtype"]))
-        for array, tensor in ((inputs, question), (outputs, answer)):
+        answers = known.task.kept([np.empty(tuple(detail["shape"]), detail["dtype"]) for detail in model.bound])
+        for array, tensor in ((inputs, question), *zip(outputs, answers)):
             if array.dtype != tensor.dtype or array.shape[1:] != tensor.shape:
                 raise Problem(
                     "%s belongs to another model than %s" % (entry["golden"], entry["file"]), "copy the bundle again"
@@ -1615,76 +1991,36 @@ class Bundle:
 
 
 def assume(path: str, model: Model) -> Known:
-    """What a model without model.json seems to be, by its first input and output and TFLite's own metadata."""
+    """What a model without model.json seems to be, by its tensors and TFLite's own metadata."""
     content = read_content(path)
-    shape, answer = [int(size) for size in model.input["shape"]], [int(size) for size in model.output["shape"]]
+    shape, answer = ([int(size) for size in detail["shape"]] for detail in (model.input, model.output))
     notes = ["model.json does not name this file: its tensors and metadata tell what it does"]
-    for what, details, chosen in (("inputs", model.inputs, model.input), ("outputs", model.outputs, model.output)):
-        if len(details) > 1:
-            notes.append("it has %d %s: only %r is used" % (len(details), what, chosen["name"]))
-    task = ""
-    if len(shape) == 4 and shape[0] == 1 and shape[3] in (1, 3):
-        if len(answer) == 4 and answer[0] == 1 and answer[3] > 1 and answer[1] > 1:
-            task = "segmentation"
-        elif answer and len(model.outputs) == 1 and int(np.prod(answer)) == answer[-1] > 1:
-            task = "classification"
-    spec: Dict[str, Any] = {"shape": shape, "resize": "bilinear", "fit": "stretch", "mean": [127.5], "std": [127.5]}
-    why = "as is usual"
-    ours = task and len(content.mean) == len(content.std) in (1, shape[3])
-    if ours and all(abs(value) < 1e30 for value in content.mean) and all(0 < value < 1e30 for value in content.std):
-        spec.update(mean=content.mean, std=content.std)
-        why = "by its metadata"
-    elif np.issubdtype(model.input["dtype"], np.integer) and model.input["quantization"][0] > 1e-30:
-        ends = np.iinfo(model.input["dtype"])  # the pixels 0..255 fill what the tensor can hold
-        low, high = (float(end) for end in dequantise(np.asarray([ends.min, ends.max]), *model.input["quantization"]))
-        spec.update(std=[float(255 / (high - low))], mean=[float(-low * 255 / (high - low)) + 0.0])  # no -0
-        why = "by its quantisation"
-    elif shape[-1:] == [1]:
-        spec.update(mean=[0.0], std=[255.0])
-    labels = next((found for found in content.labels if answer and len(found) == answer[-1]), None)
-    if task:
-        notes += [
-            "input: %s, stretched to %d x %d, (pixel - %s) / %s (%s)"
-            % (
-                "gray" if shape[3] == 1 else "RGB",
-                shape[2],
-                shape[1],
-                "/".join("%.4g" % value for value in spec["mean"]),
-                "/".join("%.4g" % value for value in spec["std"]),
-                why,
-            ),
-            "output: %s, %d classes, %s"
-            % (task, answer[-1], "labels packed into the file" if labels else "without labels: give --labels"),
-        ]
-    else:
-        notes.append("output: shape %s, no classification or segmentation of one image" % answer)
+    kinds = ((kind, kind.assume(model, content)) for kind in TASKS.values())
+    task, found = next(((kind, found) for kind, found in kinds if found), (Task, None))
+    if found is None:
+        output = {"name": model.output["name"], "shape": answer}
+        found = Assumed({"shape": shape}, [output], None, ["output: shape %s, of no task that is known here" % answer])
+    model.bind(model.input["name"], *(output["name"] for output in found.outputs))
+    for what, details, chosen in (("inputs", model.inputs, [model.input]), ("outputs", model.outputs, model.bound)):
+        if len(details) > len(chosen):
+            notes.append("it has %d %s: only %r is used" % (len(details), what, chosen[0]["name"]))
     steps = np.issubdtype(model.output["dtype"], np.integer)
     return Known(
         variant=None,
-        task=task,
-        input=spec,
-        output={"shape": answer, "golden_stride": max(1, answer[1] // 64) if task == "segmentation" else 1},
-        labels=labels,
+        task=task(found.input, found.outputs),
+        labels=found.labels,
         samples=None,
         golden=None,
         tolerance=ASSUMED_TOLERANCE["int8_steps" if steps else "float32"],
         body={},
-        notes=notes,
+        notes=notes + found.notes,
     )
 
 
 def _noise_inputs(model: Model, known: Known, count: int = 4) -> List[np.ndarray]:
     """Input tensors of noise, the same each time."""
     rng = np.random.RandomState(1)
-    shape = tuple(model.input["shape"])
-    if known.task:
-        images = [rng.randint(0, 256, shape, np.uint8) for _ in range(count)]
-        return [model.quantise(normalise(image, known.input)) for image in images]
-    dtype = model.input["dtype"]
-    if np.issubdtype(dtype, np.integer):
-        high = 128 if np.dtype(dtype).itemsize == 1 else 2
-        return [rng.randint(0, high, shape).astype(dtype) for _ in range(count)]
-    return [rng.uniform(-1, 1, shape).astype(dtype) for _ in range(count)]
+    return [known.task.noise(rng, model.input) for _ in range(count)]
 
 
 def _sha256(path: str) -> str:
@@ -1711,15 +2047,15 @@ def _check_file(path: str, known: str) -> None:
 
 
 def _labels(known: Known, path: Optional[str]) -> List[str]:
-    wanted = int(known.output["shape"][-1])
+    wanted = known.task.classes
     path = path or (known.labels if isinstance(known.labels, str) else None)
     if path is None:
-        return list(known.labels or ("class %d" % number for number in range(wanted)))
+        return list(known.labels or ("class %d" % number for number in range(wanted or 0)))
     try:
         labels = read_bounded(path, LABEL_BYTES).decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise Problem("%s cannot be read: %s" % (path, error), "give a text file of labels with --labels") from None
-    if len(labels) != wanted:
+    if len(labels) != wanted is not None:
         raise Problem("%s has %d labels, the model %d outputs" % (path, len(labels), wanted), "one label a line")
     return labels
 
@@ -1752,6 +2088,7 @@ def run_model(
     if wrong:
         raise Problem("%s is damaged or truncated: %s" % (path, wrong), "copy it again")
     report: Dict[str, Any] = {"file": os.path.basename(path), "sha256": file.sha256, "variant": file.variant}
+    report["task"] = None
     report["delegate"] = delegate.name
     notes: List[str] = []
     try:
@@ -1762,6 +2099,7 @@ def run_model(
         return {**report, **_failure(problem)}
     known = bundle.known(file.variant, model) if bundle and file.variant else assume(path, model)
     notes[:0] = known.notes
+    report["task"] = known.task.name or None
     report["delegate"] = delegate.name
     if model.nodes:
         report["nodes"] = model.nodes
@@ -1832,12 +2170,12 @@ def _measure_all(
         return
     model.close()  # a board's memory may not hold it twice
     cpu = Model(path, runtime, options.threads)
-    cpu.bind(model.input["name"], model.output["name"])
+    cpu.bind(model.input["name"], *(detail["name"] for detail in model.bound))
     report["cpu"], wanted = _measure(cpu, known, "cpu", known.tolerance, body, options, compare)
     limit = tolerance + known.tolerance  # both may be off
-    if known.golden is None and not np.issubdtype(wanted.dtype, np.integer):
-        limit = known.tolerance * max(1.0, float(np.abs(wanted).max()))
-    report["compare"] = judge(outputs, wanted, limit, body, name)
+    if known.golden is None and not np.issubdtype(wanted[0].dtype, np.integer):
+        limit = known.tolerance * max(1.0, float(np.abs(wanted[0]).max()))
+    report["compare"] = known.task.judge(outputs, wanted, limit, body, name)
 
 
 def _measure(
@@ -1848,35 +2186,39 @@ def _measure(
     body: Dict[str, Any],
     options: argparse.Namespace,
     compare: bool,
-) -> Tuple[Dict[str, Any], np.ndarray]:
-    """Times, check, predictions; and the outputs, shape (N, ...), for the golden inputs (or noise) and the images."""
-    inputs = known.golden[0] if known.golden else _noise_inputs(model, known)
+) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    """Times, check, predictions; and what is compared: of each output, shape (N, ...), for the golden inputs or noise.
+
+    The images of the user are compared too.
+    """
+    task, inputs = known.task, known.golden[0] if known.golden else _noise_inputs(model, known)
     part: Dict[str, Any] = {}
     part["first_ms"], part["steady_ms"] = time_runs(model, inputs[0], options.runs)
-    outputs = []
+    kept = []
     wanted = options.check or options.compare or name != "cpu" or not (options.input or options.samples)
     if compare or (known.golden and wanted):
-        outputs = [known.strided(model.run(tensor)) for tensor in inputs]
+        kept = [task.kept(model.run_all(tensor)) for tensor in inputs]
     if known.golden and wanted:
-        part["check"] = judge(np.stack(outputs), known.golden[1], tolerance, body, name)
+        part["check"] = task.judge(_stacked(kept), known.golden[1], tolerance, body, name)
     if options.input:
-        if not known.task:
-            raise Problem("this model does not take one image as its input", "leave out -i")
         labels = _labels(known, options.labels)
         part["predictions"] = []
         mark = "_cpu" if compare and name == "cpu" else ""
         for path in options.input:
-            raw = model.run(known.tensor(model, path))
-            if list(raw.shape) != known.output["shape"]:
-                what = "the output has shape %s, not %s" % (list(raw.shape), known.output["shape"])
-                raise Problem(what, "-i needs a model whose output has a fixed shape", RUNTIME)
-            outputs += [known.strided(raw)] if compare else []
-            if known.task == "segmentation":
-                prediction = _segments(path, known.input, raw, labels, options, mark)
-            else:
-                prediction = {"top": best(model.dequantise(raw).reshape(-1), labels, options.top)}
-            part["predictions"].append({"input": path, **prediction})
-    return part, np.stack(outputs) if outputs else np.empty(0)
+            raw = model.run_all(model.quantise(task.prepare(task.read(path))[np.newaxis]))
+            for output, known_output in zip(raw, task.outputs):
+                if list(output.shape) != known_output["shape"]:
+                    what = "the output has shape %s, not %s" % (list(output.shape), known_output["shape"])
+                    raise Problem(what, "-i needs a model whose output has a fixed shape", RUNTIME)
+            kept += [task.kept(raw)] if compare else []
+            answer = task.answer(path, model.real(raw), labels, options, mark)
+            part["predictions"].append({"input": path, **answer})
+    return part, _stacked(kept)
+
+
+def _stacked(kept: List[List[np.ndarray]]) -> List[np.ndarray]:
+    """The outputs of many inputs as one array an output, shape (N, ...)."""
+    return [np.stack(each) for each in zip(*kept)]
 
 
 def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[str, Any]:
@@ -1885,47 +2227,16 @@ def _accuracy(model: Model, known: Known, options: argparse.Namespace) -> Dict[s
             "this bundle carries no samples: their licence does not allow it"
             if known.variant
             else "only a bundle has samples",
-            "give your own images with -i",
+            "give your own files with -i",
         )
-    images, truth = options.bundle.arrays(known.samples, "images", "labels")
-    right = (images.dtype, images.shape[1:], truth.dtype.kind in "iu", truth.ndim)
-    if right != (np.uint8, tuple(known.input["shape"][1:]), True, 1):
+    task = known.task
+    values, truth = options.bundle.arrays(known.samples, *task.samples)
+    if not (task.fits(values) and truth.dtype.kind in "iu" and truth.ndim == 1):
         raise Problem("%s belongs to another model" % known.samples, "copy the bundle again")
-    tensors = (model.quantise(normalise(image, known.input)[np.newaxis]) for image in images)
-    correct = int(np.sum(np.asarray([int(model.run(tensor).argmax()) for tensor in tensors]) == truth))
+    tensors = (model.quantise(task.prepare(value)[np.newaxis]) for value in values)
+    answers = [task.label(model.real(model.run_all(tensor))) for tensor in tensors]
+    correct = int(np.sum(np.asarray(answers) == truth))
     return {"count": len(truth), "correct": correct, "accuracy": correct / len(truth)}
-
-
-def best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
-    """The ``top`` labels with the highest scores, best first; logits become probabilities, NaN and infinity None."""
-    if np.isfinite(scores).all() and (scores.min() < -0.01 or scores.max() > 1.01):  # logits: through a softmax
-        scores = np.exp(scores - scores.max())
-        scores = scores / scores.sum()
-    order = np.argsort(-scores, kind="stable")[:top]
-    return [{"label": labels[i], "score": float(scores[i]) if np.isfinite(scores[i]) else None} for i in order]
-
-
-def _segments(
-    name: str, spec: Dict[str, Any], raw: np.ndarray, labels: Sequence[str], options: argparse.Namespace, mark: str
-) -> Dict[str, Any]:
-    """The shares of the classes, and where --output says, the overlay."""
-    classes = class_map(raw)
-    if not np.isfinite(raw).all():  # such a pixel has no class
-        classes[~np.isfinite(raw).all(-1).reshape(classes.shape)] = -1
-    found = [{"label": label, "share": share} for label, share in shares(classes, labels)[: options.top]]
-    path = None
-    if options.output:
-        path = os.path.join(options.output, os.path.splitext(os.path.basename(name))[0] + mark + OVERLAY)
-        try:
-            os.makedirs(options.output, exist_ok=True)
-            overlay(*at_own_size(name, spec, classes), labels).save(path)
-        except ImportError:
-            raise Problem("Pillow is not installed, so no overlay can be drawn", "pip install pillow") from None
-        except OSError as error:
-            raise Problem(
-                "%s cannot be written: %s" % (path, error.strerror or error), "choose another folder with -o"
-            ) from None
-    return {"classes": found, "overlay": path}
 
 
 def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
@@ -1947,6 +2258,7 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
                 "  %-8s  first run %.2f ms, then %.2f ms (median of %d; min %.2f, p90 %.2f)"
                 % (title, part["first_ms"], steady["median"], steady["runs"], steady["min"], steady["p90"])
             )
+    task = TASKS.get(report["task"] or "", Task)
     checks = ((report.get("check"), "golden"), (cpu.get("check"), "cpu"), (report.get("compare"), "npu:cpu"))
     for check, title in checks:
         if not check:
@@ -1954,8 +2266,17 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
         error = "not a number" if check["max_error"] is None else "%.3g" % check["max_error"]
         agreement = 100 * check["top1_agreement"]
         print(
-            "  %-8s  %s: %d inputs, top-1 agrees on %.0f %%, largest error %s (%s, %g allowed)"
-            % (title, check["verdict"], check["inputs"], agreement, error, check["unit"], check["tolerance"])
+            "  %-8s  %s: %d inputs, %s %.0f %%, largest error %s (%s, %g allowed)"
+            % (
+                title,
+                check["verdict"],
+                check["inputs"],
+                task.agrees,
+                agreement,
+                error,
+                check["unit"],
+                check["tolerance"],
+            )
         )
         if "remedy" in check:
             print("            -> %s" % check["remedy"])
@@ -1965,37 +2286,9 @@ def show(report: Dict[str, Any], runtime: Runtime, delegate: Delegate) -> None:
             "  samples   %d of %d right (%.1f %%)" % (samples["correct"], samples["count"], 100 * samples["accuracy"])
         )
     for number, prediction in enumerate(report.get("predictions", [])):
-        _show_prediction(prediction, cpu["predictions"][number] if cpu else None, report["delegate"])
-
-
-def _show_prediction(prediction: Dict[str, Any], cpu: Optional[Dict[str, Any]], name: str) -> None:
-    """The answers for one input; with the CPU's beside them, the labels of both."""
-    print("  %s%s" % (as_text(prediction["input"]), ": %s, and beside it cpu" % as_text(name) if cpu else ""))
-    key = "top" if "top" in prediction else "classes"
-    number = {"top": "score", "classes": "share"}[key]
-    ours = {line["label"]: line[number] for line in prediction[key]}
-    theirs = {line["label"]: line[number] for line in cpu[key]} if cpu else {}
-    percent = 100 if key == "top" else 1
-    for row, label in enumerate([*ours, *(label for label in theirs if label not in ours)]):
-        columns = [ours.get(label, "-")] + ([theirs.get(label, "-")] if cpu else [])
-        if row and all(isinstance(value, float) and abs(percent * value) < 0.05 for value in columns):
-            continue  # it would print as 0.0 %
-        texts = []
-        for value in columns:
-            if value is None:
-                texts.append("not a number")
-            elif isinstance(value, float):
-                texts.append("%5.1f %%" % (percent * value))
-            else:
-                texts.append("%7s" % value)
-        if key == "classes":
-            texts[-1] += " of the pixels"
-        elif isinstance(ours.get(label), float):
-            texts.append("#" * round(30 * ours[label]))
-        print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
-    for path in (prediction.get("overlay"), cpu and cpu.get("overlay")):
-        if path:
-            print("    -> %s" % as_text(path))
+        beside = ": %s, and beside it cpu" % as_text(report["delegate"]) if cpu else ""
+        print("  %s%s" % (as_text(prediction["input"]), beside))
+        task({}, ()).show(prediction, cpu["predictions"][number] if cpu else None)
 
 
 def conclude(reports: Sequence[Dict[str, Any]], delegate: Delegate, compares: bool) -> str:
@@ -2039,16 +2332,6 @@ def _machine() -> str:
 #: The folder of a bundle that holds its example inputs.
 INPUTS = "inputs"
 
-#: How the name of an overlay ends.
-OVERLAY = "_overlay.png"
-
-#: What counts as an image in a folder of inputs.
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-
-#: What Pillow calls the formats of such files, and of the JPEGs of phones.
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-
 
 def _find_input(path: str, bundle: Optional[Bundle]) -> str:
     """The path as given, or, if nothing is there, that of the bundle's own input; old instructions name no folder."""
@@ -2060,16 +2343,20 @@ def _find_input(path: str, bundle: Optional[Bundle]) -> str:
 
 
 def _inputs(given: Sequence[str], bundle: Optional[Bundle]) -> List[str]:
-    """The files; for a folder the images in it, sorted."""
+    """The files; for a folder the inputs of the bundle's task in it, without a bundle those of any task, sorted."""
+    kinds = [TASKS[bundle.facts["task"]]] if bundle else list(TASKS.values())
+    ends = tuple(sorted({end for kind in kinds for end in kind.files}))
+    thing = kinds[0].thing if bundle else Task.thing
     found: List[str] = []
     for path in (_find_input(path, bundle) for path in given):
         if not os.path.isdir(path):
             found.append(path)
             continue
-        names = [name for name in sorted(os.listdir(path)) if name.lower().endswith(IMAGES) and name[0] != "."]
+        names = [name for name in sorted(os.listdir(path)) if name.lower().endswith(ends) and name[0] != "."]
         inside = [os.path.join(path, name) for name in names if not name.endswith(OVERLAY)]
         if not inside:
-            raise Problem("there is no image in the folder %s" % path, "give an image, or a folder of images, with -i")
+            what, remedy = "there is no %s in the folder %s", "give a %s, or a folder of %ss, with -i"
+            raise Problem(what % (thing, path), remedy % (thing, thing))
         found += inside
     return found
 
@@ -2087,7 +2374,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("-m", "--model", help="a .tflite file (default: all of this bundle)")
     parser.add_argument(
-        "-i", "--input", nargs="+", action="extend", help="images, folders of images, .npy files of pixels"
+        "-i",
+        "--input",
+        nargs="+",
+        action="extend",
+        help="input files and folders of them: images, .npy files of pixels",
     )
     parser.add_argument(
         "-q", action="store_true", help="ignored: the file says whether it is quantised (for old scripts)"
@@ -2110,7 +2401,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--samples", action="store_true", help="measure the accuracy on samples.npz")
     parser.add_argument("--labels", help="a file of labels, one a line (default: labels.txt)")
     parser.add_argument("--top", type=_positive, default=5, help="how many answers to show (default: 5)")
-    parser.add_argument("-o", "--output", metavar="DIR", help="segmentation: write INPUT_overlay.png there")
+    parser.add_argument("-o", "--output", metavar="DIR", help="draw answers over pictures: INPUT_overlay.png there")
     parser.add_argument("-n", "--runs", type=_positive, default=20, help="timed runs after the first (default: 20)")
     parser.add_argument("-t", "--threads", type=_positive, help="CPU threads (default: the runtime's)")
     parser.add_argument(
@@ -2171,8 +2462,9 @@ def main(arguments: Sequence[str]) -> int:
         _check_file(path, "; here are " + ", ".join(sorted(bundle.files)) if bundle else "")
     if options.input:
         options.input = _inputs(options.input, bundle)
-    if options.output and bundle and bundle.facts["task"] != "segmentation":
-        raise Problem("-o/--output is for segmentation models", "leave it out: the program prints the answers")
+    if options.output and bundle and not TASKS[bundle.facts["task"]].draws:
+        what = "-o/--output draws answers over pictures, and this model answers with labels"
+        raise Problem(what, "leave it out: the program prints the answers")
     stems = [os.path.splitext(os.path.basename(name))[0] for name in options.input or ()]
     if options.output and (len(models) > 1 or len(set(stems)) < len(stems)):
         raise Problem("one overlay would overwrite another", "name one model with -m, and inputs with different names")

@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field
 
 from utils import limits
 from utils.board import Bundle, Outcome
-from utils.bundle.board_report import Bsp, Closed, Report, Sha256, Text, parse_report
+from utils.bundle.board_report import Bsp, Report, parse_report
 from utils.errors import BoardError
 from utils.graph import layout
+from utils.tasks.reported import Closed, Sha256, Text
 from utils.untrusted import as_text, parse_as, parse_json
 
 __all__ = ["MARK", "Probed", "Problem", "Received", "Running", "parse_answer", "read_report"]

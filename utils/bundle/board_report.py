@@ -6,34 +6,32 @@ another version or was edited, is left out and named. The head of ``example.py``
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from utils import files, limits, paths
 from utils.errors import BoardError
 from utils.graph import layout
 from utils.recipe.schema import Recipe
+from utils.tasks import every_task
+from utils.tasks.reported import Closed, Count, Few, Name, Number, Sha256, Text
 from utils.untrusted import as_text, parse_as
 
 __all__ = ["Bsp", "Check", "Entry", "Record", "Report", "dump_record", "load_records", "parse_record", "parse_report"]
 
-Text = Annotated[str, Field(max_length=limits.BOARD_TEXT_CHARS)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=2**62)]
-Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Ms = Annotated[float, Field(ge=0, le=1e9)]
 Schema = TypeVar("Schema", bound=BaseModel)
 
-_FEW = Field(max_length=limits.BOARD_ENTRIES)
 
-
-class Closed(BaseModel):
-    """Only these keys, and no NaN or infinity; a key of ``--json`` that nobody asked for is absent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+def _of_a_task(found: Any) -> dict[str, Any]:
+    """Check one answer: it has the form of a kind of task."""
+    for task in every_task().values():
+        with contextlib.suppress(ValidationError):
+            return task.prediction.model_validate(found).model_dump(exclude_unset=True)
+    raise ValueError("is no answer of a known kind of task")
 
 
 class Runtime(Closed):
@@ -49,7 +47,7 @@ class Delegate(Closed):
     name: Text
     library: Text | None
     sha256: Sha256 | None
-    options: Annotated[dict[Text, Text], _FEW]
+    options: Annotated[dict[Text, Text], Few]
     note: Text | None
 
 
@@ -83,29 +81,6 @@ class Samples(Closed):
     accuracy: Number
 
 
-class Answer(Closed):
-    """One label of a classification."""
-
-    label: Text
-    score: Number | None
-
-
-class Share(Closed):
-    """One label of a segmentation."""
-
-    label: Text
-    share: Number
-
-
-class Prediction(Closed):
-    """The answer for one input."""
-
-    input: Text
-    top: Annotated[list[Answer], _FEW] | None = None
-    classes: Annotated[list[Share], _FEW] | None = None
-    overlay: Text | None = None
-
-
 class Nodes(Closed):
     """Nodes of the graph, and how many the delegate took."""
 
@@ -128,7 +103,7 @@ class Measured(Closed):
     first_ms: Ms | None = None
     steady_ms: Steady | None = None
     check: Check | None = None
-    predictions: Annotated[list[Prediction], _FEW] | None = None
+    predictions: Annotated[list[Annotated[dict[str, Any], BeforeValidator(_of_a_task)]], Few] | None = None
 
 
 class Entry(Measured):
@@ -137,12 +112,13 @@ class Entry(Measured):
     file: Name
     sha256: Sha256 | None = None  # absent in reports of 0.1
     variant: Text | None
+    task: Text | None = None  # absent in reports of 0.1
     delegate: Text
     samples: Samples | None = None
     nodes: Nodes | None = None
     cpu: Measured | None = None
     compare: Check | None = None
-    notes: Annotated[list[Text], _FEW] | None = None
+    notes: Annotated[list[Text], Few] | None = None
     failure: Failure | None = None
 
     @property
@@ -160,18 +136,18 @@ class Report(Closed):
     format: Literal[1]
     runtime: Runtime
     delegate: Delegate
-    models: Annotated[list[Entry], _FEW]
+    models: Annotated[list[Entry], Few]
 
 
 class Bsp(Closed):
     """The facts that ``remote.py`` finds."""
 
-    os: Annotated[dict[Text, Text], _FEW]
+    os: Annotated[dict[Text, Text], Few]
     kernel: Text
     machine: Text
     model: Text
     python: Text
-    delegates: Annotated[dict[Text, Sha256], _FEW]
+    delegates: Annotated[dict[Text, Sha256], Few]
 
 
 class Memory(Closed):
@@ -190,7 +166,7 @@ class Record(Closed):
     emulated: bool
     bsp: Bsp
     memory: Memory | None = None
-    files: Annotated[dict[Text, Sha256], _FEW]
+    files: Annotated[dict[Text, Sha256], Few]
     report: Report
 
 

@@ -17,8 +17,10 @@ from utils import environment, example, files, paths
 from utils.errors import BuildError, DataError
 from utils.graph import layout, record
 from utils.model import datasets, preprocess
+from utils.recipe.fields import Variant
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch
+from utils.tasks import answers_of
 
 __all__ = [
     "OLD_PATH_SCRIPT",
@@ -39,7 +41,7 @@ import runpy
 runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "example.py"), run_name="__main__")
 """
 
-#: Images of the evaluation set that a bundle carries as samples.npz.
+#: Inputs of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
 
 
@@ -55,16 +57,12 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)
         else:
-            pixels = shown.images[number]
-            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / name, optimize=True)
+            _write_input(recipe, shown.inputs[number], folder / name)
     if layout.has_samples(recipe):
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
-        save_npz(folder / "samples.npz", images=examples.images, labels=examples.labels.astype(np.int32))
-    golden = preprocess.tensor_of(shown.images, recipe.input)
-    if pictures and (
-        recipe.task == "classification" or len(pictures) == 1
-    ):  # with few inputs, their mirror images count too
-        golden = np.concatenate([golden, golden[:, :, ::-1]])
+        given, truth = example.TASKS[recipe.task].samples
+        save_npz(folder / "samples.npz", **{given: examples.inputs, truth: examples.labels.astype(np.int32)})
+    golden = answers_of(recipe)(recipe, labels).golden_inputs(preprocess.tensor_of(shown.inputs, recipe.input))
     variants: dict[str, Any] = {}
     for variant in recipe.variants:
         name = layout.model_name(recipe.name, variant)
@@ -77,17 +75,24 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
             "aliases": recipe.aliases.get(variant, []),
         }
         tensors = _golden(recipe, folder / name, golden)
-        _check_spread(recipe, variant, tensors["output"])
+        _check_spread(recipe, variant, [tensors[key] for key in example.output_keys(len(recipe.outputs))])
         save_npz(folder / f"golden_{variant}.npz", **tensors)
     (folder / "model.json").write_text(
         files.dump_json(_model_json(recipe, variants, with_own_weights)), encoding="utf-8"
     )
 
 
-def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> None:
-    """Refuse golden outputs, shape (N, ...), that a fixed output would match."""
-    real = outputs.astype(np.float64)
-    spread, allowed = float(np.abs(real - real[0]).max()), _tolerance(recipe, variant)
+def _write_input(recipe: Recipe, value: npt.NDArray[Any], file: Path) -> None:
+    """Write an input of the evaluation set as a file that example.py reads."""
+    if recipe.input.kind != "image":
+        raise BuildError("only pictures are written as files", where=f"{recipe.where}: examples", hint="list files")
+    Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value).save(file, optimize=True)
+
+
+def _check_spread(recipe: Recipe, variant: Variant, outputs: list[npt.NDArray[Any]]) -> None:
+    """Refuse golden outputs, each of shape (N, ...), that a fixed output would match."""
+    real, allowed = [output.astype(np.float64) for output in outputs], _tolerance(recipe, variant)
+    spread = max(float(np.abs(output - output[0]).max()) for output in real)
     if spread <= allowed:
         raise BuildError(
             f"the {variant} outputs for the example inputs differ by {spread:g} and the tolerance is {allowed:g}: a "
@@ -97,9 +102,9 @@ def _check_spread(recipe: Recipe, variant: str, outputs: npt.NDArray[Any]) -> No
         )
 
 
-def _tolerance(recipe: Recipe, variant: str) -> float:
+def _tolerance(recipe: Recipe, variant: Variant) -> float:
     """The largest error of a right runtime: in steps for integers, else absolute."""
-    if variant == "int8":
+    if recipe.outputs[0].dtype_in(variant) != "FLOAT32":
         return float(recipe.tolerance.int8_steps)
     return recipe.tolerance.int8_float_io or recipe.tolerance.float32
 
@@ -119,16 +124,19 @@ def save_npz(file: Path, **arrays: npt.NDArray[Any]) -> None:
 
 
 def _golden(recipe: Recipe, model: Path, inputs: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Raw input and output tensors, computed by the reference kernels.
-
-    Of a segmentation's output, every ``golden_stride``-th row and column is kept: a class map is smooth.
-    """
+    """Raw input tensors, and of each output the part that is compared, computed by the reference kernels."""
     reference = example.Model(str(model), example.load_runtime(), threads=1, reference=True)
-    reference.bind(recipe.input.name, recipe.output.name)
+    reference.bind(recipe.input.name, *(output.name for output in recipe.outputs))
     tensors = reference.quantise(inputs)[:, np.newaxis]
-    step = recipe.output.golden_stride
-    outputs = [reference.run(tensor) for tensor in tensors]
-    return {"input": tensors, "output": np.stack([o[:, ::step, ::step] if step > 1 else o for o in outputs])}
+    task = example.TASKS[recipe.task](preprocess.spec_of(recipe.input), _outputs(recipe))
+    kept = zip(*(task.kept(reference.run_all(tensor)) for tensor in tensors), strict=True)
+    keys = example.output_keys(len(recipe.outputs))
+    return {"input": tensors} | {key: np.stack(each) for key, each in zip(keys, kept, strict=True)}
+
+
+def _outputs(recipe: Recipe) -> list[dict[str, Any]]:
+    """The outputs in the form of model.json."""
+    return [output.model_dump(mode="json") for output in recipe.outputs]
 
 
 def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool
         "task": recipe.task,
         "licence": recipe.licence,
         "input": preprocess.spec_of(recipe.input),
-        "output": recipe.output.model_dump(mode="json"),
+        "output": _outputs(recipe) if len(recipe.outputs) > 1 else _outputs(recipe)[0],
         "labels": "labels.txt",
         "samples": "samples.npz" if layout.has_samples(recipe) else None,
         "weights": weights,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from utils.untrusted import as_markdown, as_text
 __all__ = ["render"]
 
 
-def render(template: Path, **facts: Any) -> str:
+def render(template: Path, extends: Mapping[str, Path] | None = None, **facts: Any) -> str:
     """Fill in a template; the filters ``cell`` and ``link`` prepare our own text for a table.
 
-    ``name`` and ``code`` do so with a model's; ``foreign`` prepares untrusted text for any place.
+    ``name`` and ``code`` do so with a model's; ``foreign`` prepares untrusted text for any place. A template may
+    extend those of ``extends``, by name.
 
     Raises:
         jinja2.UndefinedError: the template names a fact that is not given.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
+        loader=jinja2.DictLoader({name: file.read_text(encoding="utf-8") for name, file in (extends or {}).items()}),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

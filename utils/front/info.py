@@ -19,6 +19,7 @@ from utils.graph import layout, plan
 from utils.graph.step import Step
 from utils.recipe.load import load_recipes
 from utils.recipe.schema import Recipe
+from utils.tasks import task_of
 from utils.terminal import format_size
 
 __all__ = ["Info", "describe"]
@@ -66,11 +67,12 @@ def _describe_model(recipe: Recipe, steps: list[Step]) -> list[str]:
         "missing": "not built",
     }[state]
     rows = [("what", recipe.summary), ("state", what), ("input", _shape(recipe.input.shape)),
-            ("output", _shape(recipe.output.shape)), ("licence", str(recipe.licence))]  # fmt: skip
+            ("output", ", ".join(_shape(output.shape) for output in recipe.outputs)),
+            ("licence", str(recipe.licence))]  # fmt: skip
     if facts and state != "missing":
-        unit = "mIoU" if facts["metric"] == "miou" else facts["metric"].replace("top1", "top-1")
+        task = task_of(recipe)
         measured = ", ".join(f"{variant} {value:.2f} %" for variant, value in facts["accuracy"].items())
-        rows += [("accuracy", f"{measured} ({unit} on {facts['count']:,} images)"),
+        rows += [("accuracy", f"{measured} ({task.metric} on {facts['count']:,} {task.many})"),
                  ("size", f"{format_size(facts['bytes'])}, {layout.deployed(recipe)}"),
                  ("self-check", f"{facts['verdict']} on the machine that built it")]  # fmt: skip
     boards = layout.board_reports(recipe.name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils import paths
+from utils.recipe.datasets import FileSet
 from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+from utils.tasks import task_of
 
 __all__ = [
     "INPUTS",
@@ -21,7 +23,6 @@ __all__ = [
     "network_file",
     "npu_file",
     "npu_folder",
-    "shows_fixed_output",
     "source_digest_file",
 ]
 
@@ -52,7 +53,7 @@ def source_digest_file(recipe: Recipe, key: str) -> Path:
 def example_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of a bundle's example inputs, ``example_input`` first; ``example.py`` finds them without the folder."""
     if isinstance(recipe.examples, int):
-        ends = [".png"] * recipe.examples
+        ends = [{"image": ".png", "audio": ".wav"}[recipe.input.kind]] * recipe.examples
     else:
         ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
     return tuple(f"{INPUTS}/example_{number or 'input'}{end}" for number, end in enumerate(ends))
@@ -63,14 +64,10 @@ def figure(name: str) -> str:
     return f"figures/{name}.png"
 
 
-def shows_fixed_output(recipe: Recipe) -> bool:
-    """Whether the card shows what an accelerator without nearest upsampling makes of the model."""
-    return recipe.card.feature_map is not None and recipe.parameters.get("upsampling") == "nearest"
-
-
 def has_samples(recipe: Recipe) -> bool:
-    """Whether a bundle may carry images of the evaluation set."""
-    return recipe.list_file(recipe.evaluation.dataset) is None
+    """Whether a bundle may carry inputs of the evaluation set."""
+    found = recipe.datasets[recipe.evaluation.dataset]
+    return found.redistribute if isinstance(found, FileSet) else True
 
 
 def bundle_files(recipe: Recipe) -> tuple[str, ...]:
@@ -84,9 +81,7 @@ def card_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of the files that the card adds to a bundle."""
     pictures = ["result"]
     pictures += ["training"] if recipe.train else []
-    pictures += ["digits", "confusion"] if isinstance(recipe.examples, int) else []
-    pictures += ["feature_map"] if recipe.card.feature_map else []
-    pictures += ["fixed_output"] if shows_fixed_output(recipe) else []
+    pictures += task_of(recipe).figures(recipe)
     return ("README.md", "manifest.json", "compat.json", "SHA256SUMS", "utils/example.py", *map(figure, pictures))
 
 

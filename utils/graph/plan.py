@@ -16,6 +16,7 @@ from utils.model.own_weights import OwnWeights, resolve_own_weights
 from utils.npu import bsp, vela
 from utils.recipe.schema import Recipe
 from utils.sources.source import Source
+from utils.tasks import Part, code_of
 
 __all__ = ["step_of", "steps_of", "vela_step"]
 
@@ -49,9 +50,13 @@ class _Model:
         runs_network: bool = False,
         fetches: tuple[Source, ...] = (),
         copies: tuple[Path, str] | None = None,
+        part: Part | None = None,
     ) -> Step:
-        """A step whose program is ``utils/steps/<program>.py``; each also reads the lock."""
-        code = [paths.UTILS / "steps" / f"{program}.py"]
+        """A step whose program is ``utils/steps/<program>.py``; each also reads the lock.
+
+        ``part`` is what the program asks the recipe's kind of task for.
+        """
+        code = [paths.UTILS / "steps" / f"{program}.py", *(code_of(self.recipe, part) if part else ())]
         if runs_network and self.recipe.code_file:
             code.append(self.recipe.code_file)
         return Step(
@@ -72,8 +77,8 @@ class _Model:
         """The files that hold the sha256 of these sources."""
         return [layout.source_digest_file(self.recipe, key) for key in keys if key]
 
-    def images(self, dataset: str) -> list[Path]:
-        """What the images of a data set depend on."""
+    def inputs(self, dataset: str) -> list[Path]:
+        """What the inputs of a data set depend on."""
         listed = self.recipe.list_file(dataset)
         return [listed] if listed else self.digests(*self.recipe.sources_of(dataset))
 
@@ -91,8 +96,8 @@ class _Model:
 
     @cached_property
     def evaluated(self) -> list[Path]:
-        """What the images of the evaluation set depend on."""
-        return self.images(self.recipe.evaluation.dataset)
+        """What the inputs of the evaluation set depend on."""
+        return self.inputs(self.recipe.evaluation.dataset)
 
     @property
     def evaluation_set(self) -> str:
@@ -183,7 +188,7 @@ def _train(model: _Model) -> Step:
         "train",
         "train the network",
         writes=[model.work / "model.weights.h5", *model.history],
-        reads=model.images(recipe.train.dataset),
+        reads=model.inputs(recipe.train.dataset),
         facts=recipe.part(*_NETWORK, "labels", f"datasets.{recipe.train.dataset}", "train", "expected.parameters"),
         runs_network=True,
     )
@@ -213,7 +218,7 @@ def _convert(model: _Model, variant: str) -> Step:
         facts |= recipe.part("tolerance.conversion", "examples", "labels", model.evaluation_set, "evaluation.dataset")
         writes += model.parity
     elif network and recipe.calibration:
-        reads += model.images(recipe.calibration.dataset)
+        reads += model.inputs(recipe.calibration.dataset)
         facts |= recipe.part(f"datasets.{recipe.calibration.dataset}", "calibration")
     doc = f"convert to {variant} TFLite"
     return model.step(variant, "convert", doc, writes=writes, reads=reads, facts=facts, runs_network=True)
@@ -226,8 +231,9 @@ def _evaluate(model: _Model) -> Step:
         "measure the accuracy, hold it against the gate",
         writes=[model.evaluation],
         reads=[*model.models, *model.evaluated, *model.labels],
-        facts=model.recipe.part("input", "output", "labels", model.evaluation_set, "evaluation", "variants")
+        facts=model.recipe.part("task", "input", "output", "labels", model.evaluation_set, "evaluation", "variants")
         | model.own_facts,
+        part="measure",
     )
 
 
@@ -241,6 +247,7 @@ def _validate(model: _Model) -> Step:
         facts=model.recipe.part("title", "task", "licence", "input", "output", "labels", "variants", "aliases",
                                 "examples", "tolerance", model.evaluation_set, "evaluation.dataset", "parameters")
         | model.own_facts,
+        part="answers",
     )  # fmt: skip
 
 
@@ -256,6 +263,7 @@ def _card(model: _Model) -> Step:
                *model.evaluated, *model.labels, *layout.board_reports(recipe.name)],
         facts=recipe.part(*Recipe.model_fields) | model.own_facts,
         copies=(paths.bundle(recipe.name) / "board", "*.json"),
+        part="figures",
     )  # fmt: skip
 
 

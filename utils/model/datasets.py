@@ -1,4 +1,4 @@
-"""Data sets: images with labels or masks, from pinned sources or drawn by the pipeline itself."""
+"""Data sets: inputs with labels, masks or boxes, from pinned sources or drawn by the pipeline itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import struct
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,31 +20,14 @@ from utils import environment, example, limits
 from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
-from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet
+from utils.recipe.datasets import DrawnSet, FileSet, IdxSet
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch, fetch_all
 from utils.sources.source import Source
+from utils.tasks import Examples, ReadTruth
 from utils.untrusted import as_text, parse_json, read_bounded
 
-__all__ = ["IGNORED", "Examples", "draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
-
-#: The mask value of ignored pixels in PASCAL VOC's masks.
-IGNORED = 255
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images with labels, or with masks.
-
-    Attributes:
-        images: uint8, shape (N, height, width, channels), pixel values 0..255, at the graph's size.
-        labels: int64, shape (N,), index into the recipe's labels; shape (0,) if there are masks.
-        masks: uint8, shape (height, width) of the file, each pixel an index into the labels or ``IGNORED``.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    masks: tuple[npt.NDArray[np.uint8], ...] = ()
+__all__ = ["draw", "examples", "labels", "load", "pictures", "read_idx", "showcase"]
 
 
 def labels(recipe: Recipe) -> list[str]:
@@ -67,10 +50,8 @@ def labels(recipe: Recipe) -> list[str]:
     except (OSError, ValueError, LookupError, TypeError) as error:
         what = f"not a class index: {type(error).__name__} {as_text(error, 100)}"
         raise DataError(what, where=entry.file, hint=hint) from None
-    if len(names) != recipe.output.shape[-1]:
-        raise DataError(
-            f"{len(names)} labels for {recipe.output.shape[-1]} outputs", where=entry.file, hint="correct labels"
-        )
+    if len(names) != recipe.classes:
+        raise DataError(f"{len(names)} labels for {recipe.classes} outputs", where=entry.file, hint="correct labels")
     return names
 
 
@@ -81,8 +62,10 @@ def _class_name(name: object) -> str:
     return name.replace("_", " ")
 
 
-def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
-    """Load the data set that the recipe calls ``name``, or its first ``count`` images; missing sources are fetched.
+def load(recipe: Recipe, name: str, count: int | None = None, read_truth: ReadTruth | None = None) -> Examples:
+    """Load the data set that the recipe calls ``name``, or its first ``count`` inputs; missing sources are fetched.
+
+    Masks or boxes are read with ``read_truth``, and left out without it.
 
     Raises:
         DataError: a file is not what it should be.
@@ -90,21 +73,20 @@ def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
     """
     dataset = recipe.datasets[name]
     where = f"{recipe.where}: datasets.{name}"
-    if isinstance(dataset, ImageSet):
-        examples = _images(recipe, recipe.rows(name)[:count])
+    if isinstance(dataset, FileSet):
+        examples = _files(recipe, recipe.rows(name)[:count], read_truth)
     else:
         examples = draw(dataset) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
-        examples = Examples(examples.images[:count], examples.labels[:count])
-    _, height, width, channels = recipe.input.shape
-    if examples.images.shape[1:] != (height, width, channels):
+        examples = Examples(examples.inputs[:count], examples.labels[:count])
+    if not preprocess.fits(examples.inputs, recipe.input):
         raise DataError(
-            f"images of {examples.images.shape[1:]}, but the graph takes {(height, width, channels)}",
+            f"inputs of {examples.inputs.shape[1:]}, but the graph takes {tuple(recipe.input.shape[1:])}",
             where=where,
             hint="correct input.shape, or name another data set",
         )
-    if not len(examples.images):
-        raise DataError("has no images", where=where, hint="name another data set")
-    known = recipe.output.shape[-1]
+    if not len(examples.inputs):
+        raise DataError("has no inputs", where=where, hint="name another data set")
+    known = recipe.classes
     if examples.labels.max(initial=0) >= known:
         raise DataError(
             f"a label is {examples.labels.max()}, but the recipe has {known} labels",
@@ -115,11 +97,11 @@ def load(recipe: Recipe, name: str, count: int | None = None) -> Examples:
 
 
 def examples(recipe: Recipe) -> Examples:
-    """Load the example inputs: the recipe's pictures, or the first image of each label, then the second of each, ...
+    """Load the example inputs: the recipe's files, or the first input of each label, then the second of each, ...
 
     Raises:
-        BuildError: the evaluation set has too few images, or a picture's label is not one of the recipe's.
-        DataError: a picture cannot be read.
+        BuildError: the evaluation set has too few inputs, or a file's label is not one of the recipe's.
+        DataError: a file cannot be read.
     """
     if isinstance(recipe.examples, list):
         names = labels(recipe)
@@ -131,73 +113,53 @@ def examples(recipe: Recipe) -> Examples:
                     hint="name one of the labels",
                 )
         return Examples(
-            np.stack([_pixels(recipe, source, fetch(source)) for source in pictures(recipe)]),
+            np.stack([_read(recipe, source, fetch(source)) for source in pictures(recipe)]),
             np.asarray([names.index(entry.label) if entry.label else -1 for entry in recipe.examples], np.int64),
         )
     found = load(recipe, recipe.evaluation.dataset)
     chosen = showcase(recipe, found.labels)
     if len(chosen) < recipe.examples:
         raise BuildError(
-            f"examples is {recipe.examples}, but the evaluation set has only {len(chosen)} images",
+            f"examples is {recipe.examples}, but the evaluation set has only {len(chosen)} inputs",
             where=f"{recipe.where}: examples",
             hint="lower examples, or name a larger evaluation set",
         )
-    return Examples(found.images[chosen], found.labels[chosen])
+    return Examples(found.inputs[chosen], found.labels[chosen])
 
 
 def showcase(recipe: Recipe, given: npt.NDArray[np.int64]) -> list[int]:
-    """Choose the example inputs, by index: the first image of each label, then the second of each, ..."""
-    by_label = [list(np.flatnonzero(given == label)) for label in range(recipe.output.shape[-1])]
+    """Choose the example inputs, by index: the first of each label, then the second of each, ..."""
+    by_label = [list(np.flatnonzero(given == label)) for label in range(recipe.classes)]
     turns = [int(of[turn]) for turn in range(len(given)) for of in by_label if turn < len(of)]
     return turns[: recipe.examples if isinstance(recipe.examples, int) else None]
 
 
 def pictures(recipe: Recipe) -> list[Source]:
-    """The sources of the recipe's own example pictures; empty if examples come from the evaluation set."""
+    """The sources of the recipe's own example files; empty if examples come from the evaluation set."""
     chosen = recipe.examples if isinstance(recipe.examples, list) else []
     return [recipe.sources[entry.source].source() for entry in chosen]
 
 
-def _images(recipe: Recipe, rows: Sequence[lists.Row]) -> Examples:
-    found = fetch_all([source for row in rows for source in row.sources])
+def _files(recipe: Recipe, rows: Sequence[lists.Row], read_truth: ReadTruth | None) -> Examples:
+    found = fetch_all([source for row in rows for source in (row.sources if read_truth else (row.source,))])
 
-    def read(row: lists.Row) -> npt.NDArray[np.uint8]:
-        return _pixels(recipe, row.source, found[row.source])
+    def read(row: lists.Row) -> npt.NDArray[Any]:
+        return _read(recipe, row.source, found[row.source])
 
     with ThreadPoolExecutor(environment.cores()) as pool:  # Pillow releases the GIL while it decodes
-        images = np.stack(list(pool.map(read, rows)))
-    masks = tuple(_mask(recipe, row.mask, found[row.mask]) for row in rows if row.mask)
-    return Examples(images, np.asarray([row.label for row in rows if row.label is not None], np.int64), masks)
+        inputs = np.stack(list(pool.map(read, rows)))
+    truths = tuple(
+        read_truth(recipe, row.truth, found[row.truth], found[row.source]) for row in rows if read_truth and row.truth
+    )
+    return Examples(inputs, np.asarray([row.label for row in rows if row.label is not None], np.int64), truths)
 
 
-def _pixels(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
+def _read(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[Any]:
     try:
         return preprocess.read(file, recipe.input)
     except example.Problem as error:
         what = str(error).splitlines()[0].removeprefix(f"{file} ")  # its name in the cache
-        raise DataError(what, where=source.name, hint="name another image: complete, in a common format") from None
-
-
-def _mask(recipe: Recipe, source: Source, file: Path) -> npt.NDArray[np.uint8]:
-    hint = "list another mask"
-    try:
-        with Image.open(file) as image:
-            if image.width * image.height > limits.MASK_PIXELS:
-                raise DataError(f"has more than {limits.MASK_PIXELS:,} pixels", where=source.name, hint=hint)
-            mode, mask = image.mode, np.asarray(image)
-    except DataError:
-        raise
-    except Exception as error:  # whatever Pillow raises for damaged bytes
-        what = f"cannot be read: {as_text(error) or type(error).__name__}"
-        raise DataError(what, where=source.name, hint=hint) from None
-    largest = mask[mask != IGNORED].max(initial=0)
-    if mode not in ("P", "L") or largest >= recipe.output.shape[-1]:
-        raise DataError(
-            f"not a mask of {recipe.output.shape[-1]} classes: an image of mode {mode}, values up to {largest}",
-            where=source.name,
-            hint="a mask is a PNG whose palette indices are labels, 255 for ignored pixels",
-        )
-    return np.asarray(mask, np.uint8)
+        raise DataError(what, where=source.name, hint="name another file: complete, in a common format") from None
 
 
 def _idx(recipe: Recipe, dataset: IdxSet) -> Examples:

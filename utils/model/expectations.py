@@ -7,12 +7,13 @@ from pathlib import Path
 from utils import tflite
 from utils.errors import GateError
 from utils.npu.bsp import parse_version
+from utils.recipe.fields import Variant
 from utils.recipe.schema import LoadTflite, Recipe
 
 __all__ = ["check_graph"]
 
 
-def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
+def check_graph(recipe: Recipe, variant: Variant, file: Path) -> None:
     """Check a TFLite file against ``[expected]``, and its input and output against the recipe's.
 
     Raises:
@@ -34,8 +35,10 @@ def check_graph(recipe: Recipe, variant: str, file: Path) -> None:
         wrong.append(f"min_runtime: the file needs {graph.min_runtime}, expected at most {expected.min_runtime}")
     if variant != "float32" and file.stat().st_size > expected.int8_bytes:
         wrong.append(f"int8_bytes: {file.stat().st_size:,}, expected at most {expected.int8_bytes:,}")
-    dtype = "INT8" if variant == "int8" else "FLOAT32"
-    for name, shape in ((recipe.input.name, recipe.input.shape), (recipe.output.name, recipe.output.shape)):
+    takes = {"int8": "INT8", "uint8": "UINT8"}.get(variant, "FLOAT32")
+    wanted = [(recipe.input.name, recipe.input.shape, takes)]
+    wanted += [(output.name, output.shape, output.dtype_in(variant)) for output in recipe.outputs]
+    for name, shape, dtype in wanted:
         try:
             tensor = graph.tensor(name)
         except KeyError:

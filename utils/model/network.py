@@ -45,7 +45,7 @@ def build(recipe: Recipe) -> Any:
             where=f"{where}, with parameters = {dict(recipe.parameters)}",
             hint=f"correct the code, or parameters in {recipe.where}",
         ) from error
-    for (what, ours), wanted in zip(shapes, (recipe.input.shape, recipe.output.shape), strict=True):
+    for (what, ours), wanted in zip(shapes, (recipe.input.shape, recipe.outputs[0].shape), strict=True):
         if ours[1:] != wanted[1:]:
             raise BuildError(
                 f"the network's {what} is {ours[1:]}, the recipe's {what}.shape says {wanted[1:]}",

@@ -1,6 +1,6 @@
-"""Turn an image into the tensor that a graph takes, with the one implementation that also runs on the board.
+"""Turn an input file into the tensor that a graph takes, with the one implementation that also runs on the board.
 
-Calibration and evaluation call the functions of ``utils/example.py`` with the facts of the recipe. So the same image
+Calibration and evaluation call the functions of ``utils/example.py`` with the facts of the recipe. So the same file
 gives the same tensor in calibration, in evaluation and on the board.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from utils import example
 from utils.recipe.schema import Input
 
-__all__ = ["read", "spec_of", "tensor_of"]
+__all__ = ["fits", "read", "spec_of", "tensor_of"]
 
 
 def spec_of(entry: Input) -> dict[str, Any]:
@@ -23,11 +23,16 @@ def spec_of(entry: Input) -> dict[str, Any]:
     return entry.model_dump(mode="json")
 
 
-def read(file: Path, entry: Input) -> npt.NDArray[np.uint8]:
-    """Read an image file as pixels: uint8, shape (H, W, C), values 0..255."""
+def read(file: Path, entry: Input) -> npt.NDArray[Any]:
+    """Read a file: of an image uint8 pixels, shape (H, W, C), values 0..255."""
     return example.read_image(str(file), spec_of(entry))
 
 
-def tensor_of(pixels: npt.NDArray[np.uint8], entry: Input) -> npt.NDArray[np.float32]:
-    """Turn pixels, shape (N, H, W, C), into the float32 values that the network takes, same shape."""
-    return example.normalise(pixels, spec_of(entry))
+def fits(values: npt.NDArray[Any], entry: Input) -> bool:
+    """Whether values that were read, shape (N, ...), are what the graph takes."""
+    return values.shape[1:] == tuple(entry.shape[1:])
+
+
+def tensor_of(values: npt.NDArray[Any], entry: Input) -> npt.NDArray[np.float32]:
+    """Turn what was read, shape (N, ...), into the float32 values that the network takes; pixels keep their shape."""
+    return example.normalise(values, spec_of(entry))

@@ -67,10 +67,10 @@ def freeze(tf: Any, folder: Path, recipe: Recipe, load: LoadSavedModel, where: s
         fed = tf.cast(image, v1.as_dtype(meta.signature_def[load.signature].inputs[source].dtype))
         inner = meta.signature_def[load.signature].inputs[source].name
         (scores,) = tf.graph_util.import_graph_def(frozen, {inner: fed}, [target], name="network")
-        tf.identity(scores, name=recipe.output.name)
-    if scores.shape.as_list() != recipe.output.shape:
+        tf.identity(scores, name=recipe.outputs[0].name)
+    if scores.shape.as_list() != recipe.outputs[0].shape:
         raise BuildError(
-            f"the output {recipe.output.name} is {scores.shape.as_list()}, not {recipe.output.shape}",
+            f"the output {recipe.outputs[0].name} is {scores.shape.as_list()}, not {recipe.outputs[0].shape}",
             where=where,
             hint=f"correct output.shape in {recipe.where}",
         )
@@ -83,7 +83,7 @@ def function(tf: Any, graph: bytes, recipe: Recipe) -> Any:
     """Make a frozen graph a function from the float32 image tensor to the output tensor; shapes as in the recipe."""
     definition = tf.compat.v1.GraphDef.FromString(graph)
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
-    ends = [wrapped.graph.get_tensor_by_name(f"{name}:0") for name in (recipe.input.name, recipe.output.name)]
+    ends = [wrapped.graph.get_tensor_by_name(f"{name}:0") for name in (recipe.input.name, recipe.outputs[0].name)]
     return wrapped.prune(*ends)
 
 
@@ -167,9 +167,10 @@ def _ends(tf: Any, signatures: Any, recipe: Recipe, load: LoadSavedModel, where:
             hint=f"correct load.signature in {recipe.where}, or export the model with that signature",
         )
     inputs, outputs = signatures[load.signature].inputs, signatures[load.signature].outputs
-    if recipe.output.name not in outputs:
+    wanted = recipe.outputs[0].name
+    if wanted not in outputs:
         raise BuildError(
-            f"signature {load.signature!r} has no output {recipe.output.name!r} (it has {', '.join(sorted(outputs))})",
+            f"signature {load.signature!r} has no output {wanted!r} (it has {', '.join(sorted(outputs))})",
             where=where,
             hint=f"correct output.name in {recipe.where}",
         )
@@ -186,4 +187,4 @@ def _ends(tf: Any, signatures: Any, recipe: Recipe, load: LoadSavedModel, where:
             where=where,
             hint=f"correct input.shape in {recipe.where}",
         )
-    return next(iter(inputs)), outputs[recipe.output.name].name
+    return next(iter(inputs)), outputs[wanted].name

@@ -47,7 +47,7 @@ class Measured(Closed):
     accelerator: str
     """What computed: "CPU (1 thread)", "NPU"."""
     variant: Variant
-    """Variant that was measured: `float32`, `int8` or `int8_float_io`."""
+    """Variant that was measured: `float32`, `int8`, `int8_float_io` or `uint8`."""
     ms: Annotated[float, Field(gt=0)]
     """Milliseconds per inference."""
     bsp: str

@@ -1,4 +1,4 @@
-"""The tables ``[sources]`` and ``[datasets]`` of a recipe: upstream files, and the sets of images made of them."""
+"""The tables ``[sources]`` and ``[datasets]`` of a recipe: upstream files, and the data sets made of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pydantic import Field
 from utils.recipe.fields import Closed
 from utils.sources.source import Source
 
-__all__ = ["Dataset", "DrawnSet", "IdxSet", "ImageSet", "SourceFile"]
+__all__ = ["Dataset", "DrawnSet", "FileSet", "IdxSet", "ImageSet", "RecordingSet", "SourceFile"]
+
+_Template = Annotated[str, Field(pattern=r"^https?://\S*\{file\}\S*$")]
 
 
 class SourceFile(Closed):
@@ -67,21 +69,39 @@ class DrawnSet(Closed):
     """Seed of the drawing, 0 or higher. Sets with different seeds share no image."""
 
 
-class ImageSet(Closed):
-    """Single image files, each a pinned source, in a list that names their labels or masks."""
+class FileSet(Closed):
+    """Single files, each a pinned source, in a list that names their labels, masks or boxes."""
+
+    file: str
+    """CSV list, relative to the recipe's folder: file, sha256, size, and label, mask or boxes (a second file a row)."""
+    urls: Annotated[list[_Template], Field(min_length=1)]
+    """Addresses (http or https) with `{file}` in the place of a file's name: the origin first, then its mirrors."""
+    truth_urls: Annotated[list[_Template], Field(min_length=1)] | None = None
+    """Addresses of the masks or boxes with `{file}`, where they differ from `urls`."""
+    licence: str
+    """Licence of every file: an SPDX identifier, or a plain name."""
+    redistribute: bool = False
+    """`false`: the files are for measuring only, none goes into a bundle."""
+    what: str
+    """What a file is, in a few words; messages show it."""
+
+
+class ImageSet(FileSet):
+    """Single image files, each a pinned source, in a list that names their labels, masks or boxes."""
 
     kind: Literal["images"]
     """`images`: single files, named by a CSV list."""
-    file: str
-    """CSV list, relative to the recipe's folder: file, sha256, size and label, or mask, mask_sha256, mask_size."""
-    urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://\S*\{file\}\S*$")]], Field(min_length=1)]
-    """Addresses (http or https) with `{file}` in the place of a file's name: the origin first, then its mirrors."""
-    licence: str
-    """Licence of every image: an SPDX identifier, or a plain name."""
     redistribute: Literal[False] = False
     """Always `false`: the images are for measuring, none goes into a bundle."""
-    what: str
-    """What an image is, in a few words; messages show it."""
 
 
-Dataset = Annotated[IdxSet | DrawnSet | ImageSet, Field(discriminator="kind")]
+class RecordingSet(FileSet):
+    """Single WAV files, each a pinned source, in a list that names their labels."""
+
+    kind: Literal["recordings"]
+    """`recordings`: single WAV files, named by a CSV list."""
+    redistribute: bool = False
+    """`true`: the first 100 recordings go into a bundle, as samples.npz, if their licence allows it."""
+
+
+Dataset = Annotated[IdxSet | DrawnSet | ImageSet | RecordingSet, Field(discriminator="kind")]

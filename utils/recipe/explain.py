@@ -29,7 +29,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
             model = model.model_fields[str(part)].annotation
         elif isinstance(model, type):
             return []
-        else:  # dict[str, X], list[X] or the union of datasets: the value type, or the tagged member
+        else:  # dict[str, X], list[X] or a union told apart by kind: the value type, or the tagged member
             members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
             tagged = [
                 m for m in members if get_args(getattr(m.model_fields.get("kind"), "annotation", None)) == (part,)
@@ -53,7 +53,7 @@ def _place(location: tuple[int | str, ...]) -> str:
     location = tuple(part for part in location if part not in _TAGS)
     if location[:1] == ("datasets",):
         location = location[:2] + location[3:]
-    if location[:1] == ("load",):
+    if location[:1] in (("load",), ("input",)):
         location = location[:1] + location[2:]
     if location[:1] == ("parameters",):
         location = location[:2]

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 __all__ = ["EITHER", "LIST", "ONE", "Closed", "Count", "Line", "Percent", "Variant", "refuse"]
 
-#: int8_float_io: int8 inside, float32 input and output, as some models are published.
-Variant = Literal["float32", "int8", "int8_float_io"]
+#: As some models are published: int8_float_io, int8 inside with float32 input and output; uint8, with a uint8 input.
+Variant = Literal["float32", "int8", "int8_float_io", "uint8"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 #: For keys that take one value or a list: an error names the kind that the file has.

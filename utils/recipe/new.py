@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from utils import files, limits, paths, program
 from utils.errors import RecipeError, storage_error
 from utils.recipe import beside
-from utils.recipe.datasets import ImageSet
+from utils.recipe.datasets import FileSet
 from utils.recipe.fields import Closed
 from utils.recipe.json_schema import DIRECTIVE, NOT_KEYS
 from utils.recipe.load import check_name, find_recipe, forget_recipes, read_recipes
@@ -88,7 +88,7 @@ def _like(other: Recipe, name: str) -> Recipe:
     """The recipe of a new model: ``other`` without what is known of its files alone."""
     datasets = {
         key: found.model_copy(update={"file": _from(name, other.list_file(key))})
-        if isinstance(found, ImageSet)
+        if isinstance(found, FileSet)
         else found
         for key, found in other.datasets.items()
     }

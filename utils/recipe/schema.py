@@ -1,7 +1,8 @@
 """The closed, typed schema of ``recipes/<name>/recipe.toml``: the recipe, and what must hold between its tables.
 
-The tables are classes in ``tables.py``, ``datasets.py`` (``[sources]``, ``[datasets]``) and ``card.py`` (what only the
-card shows); ``fields.py`` has the types that they share. The string below a key is its description.
+The tables are classes in ``tensors.py`` (``[input]``, ``[output]``), ``tables.py``, ``datasets.py`` (``[sources]``,
+``[datasets]``) and ``card.py`` (what only the card shows); ``fields.py`` has the types that they share. The string
+below a key is its description. ``KINDS`` says what each kind of task asks of a recipe; ``utils/tasks/`` has the rest.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -17,7 +18,7 @@ from utils import limits
 from utils.errors import did_you_mean
 from utils.recipe import beside, lists
 from utils.recipe.card import Card, Claim, Measured, Target
-from utils.recipe.datasets import Dataset, IdxSet, ImageSet, SourceFile
+from utils.recipe.datasets import Dataset, FileSet, IdxSet, SourceFile
 from utils.recipe.fields import EITHER, LIST, ONE, Closed, Line, Variant, refuse
 from utils.recipe.tables import (
     Calibration,
@@ -25,24 +26,27 @@ from utils.recipe.tables import (
     Example,
     Expected,
     Gate,
-    Input,
     Load,
     LoadKeras,
     LoadSavedModel,
     LoadTflite,
-    Output,
     Tolerance,
     Train,
 )
+from utils.recipe.tensors import AudioInput, ImageInput, Input, Output
 
 __all__ = [
+    "KINDS",
     "NAME",
+    "AudioInput",
     "Calibration",
     "Evaluation",
     "Example",
     "Expected",
     "Gate",
+    "ImageInput",
     "Input",
+    "Kind",
     "Load",
     "LoadKeras",
     "LoadSavedModel",
@@ -55,6 +59,35 @@ __all__ = [
 
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
+
+Task = Literal["classification", "segmentation"]
+
+
+class Kind(NamedTuple):
+    """What the schema asks of the recipes of one kind of task.
+
+    Attributes:
+        metric: what measures it.
+        truth: what its lists say of each file.
+        input: the kind of its ``[input]``.
+        outputs: the meanings of its outputs, each once; of one output, those that it may have.
+        needs_files: its examples are files with a source: the evaluation set has none that it could show.
+        whole: it is measured on whole images.
+    """
+
+    metric: str
+    truth: lists.Truth
+    input: str = "image"
+    outputs: tuple[frozenset[str], ...] = (frozenset({"probabilities", "logits"}),)
+    needs_files: bool = False
+    whole: bool = False
+
+
+#: One kind of task a row; its package in utils/tasks/ has the same name.
+KINDS: dict[Task, Kind] = {
+    "classification": Kind("top1", "label"),
+    "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
+}
 
 
 class Recipe(Closed):
@@ -72,8 +105,8 @@ class Recipe(Closed):
     """One line for `doit list`."""
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
-    task: Literal["classification", "segmentation"]
-    """`classification` answers once an image, `segmentation` once a pixel."""
+    task: Task
+    """Kind of task: `classification` answers once an image, `segmentation` once a pixel."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None
@@ -83,29 +116,32 @@ class Recipe(Closed):
     labels: Annotated[Annotated[list[str], Field(min_length=2), LIST] | Annotated[str, ONE], EITHER]
     """Names of the classes in the order of the output, or the key in [sources] of a file that has them."""
     variants: Annotated[list[Variant], Field(min_length=1)]
-    """Files to make: `float32`, `int8` (int8 input and output) or `int8_float_io` (published files only)."""
+    """Files to make: `float32`, `int8` (int8 input and output), or of published files `int8_float_io` or `uint8`."""
     aliases: dict[Variant, list[str]] = Field(default_factory=dict)
     """Other file names of a variant, as older instructions have them."""
     examples: Annotated[
         Annotated[int, Field(gt=0, le=100), ONE] | Annotated[list[Example], Field(min_length=1), LIST], EITHER
     ]
-    """How many images of the evaluation set go into the bundle (1 to 100), or a list of pictures."""
+    """How many inputs of the evaluation set go into the bundle (1 to 100), or a list of files."""
     input: Input
-    """The graph's input, and how an image becomes it."""
-    output: Output
-    """The graph's one output."""
+    """The graph's input, and how a file becomes it."""
+    output: Annotated[
+        Annotated[Output, ONE] | Annotated[list[Output], Field(min_length=1), LIST],
+        EITHER,
+    ]
+    """The graph's output, or `[[output]]` for each of several."""
     sources: dict[str, SourceFile] = Field(default_factory=dict)
     """Upstream files, each under a key of your choice."""
     datasets: dict[str, Dataset]
-    """Sets of images to train, calibrate and measure on, each under a key of your choice."""
+    """Data sets to train, calibrate and measure on, each under a key of your choice."""
     train: Train | None = None
     """How to train the model. Give [train] or [load], not both."""
     load: Load | None = None
     """Where the published model comes from. Give [train] or [load], not both."""
     calibration: Calibration | None = None
-    """The images that set the int8 ranges."""
+    """The inputs that set the int8 ranges."""
     evaluation: Evaluation
-    """The images that the accuracy is measured on, and the accuracy that a build must reach."""
+    """The inputs that the accuracy is measured on, and the accuracy that a build must reach."""
     expected: Expected
     """What the artifacts must look like; a build that differs fails."""
     tolerance: Tolerance
@@ -127,7 +163,7 @@ class Recipe(Closed):
         if (self.code is None) != isinstance(self.load, LoadSavedModel | LoadTflite):
             findings.append("code: names the file that builds the network; a SavedModel or a TFLite file contains it")
         if self.calibration is None and self._calibrates():
-            findings.append("calibration: is missing: int8 ranges come from images")
+            findings.append("calibration: is missing: int8 ranges come from inputs")
         for key in ("train", "calibration", "evaluation"):
             part = getattr(self, key)
             if part is not None and part.dataset not in self.datasets:
@@ -139,48 +175,68 @@ class Recipe(Closed):
             for place, name in self._named_sources()
             if name not in self.sources
         ]
-        if isinstance(self.labels, list) and len(self.labels) != self.output.shape[-1]:
-            findings.append(f"labels: {len(self.labels)} labels for {self.output.shape[-1]} outputs")
         refuse(findings)
+        refuse(self._outputs())
         findings += self._overlaps()
         if len(set(self.variants)) != len(self.variants):
             findings.append("variants: the same one twice")
         findings += [
             f"evaluation.gate.{variant}: is missing"
             for variant in self.variants
-            if getattr(self.evaluation.gate, variant) is None
+            if self.evaluation.gate.least(variant) is None
         ]
-        if self.evaluation.metric != {"classification": "top1", "segmentation": "miou"}[self.task]:
+        if self.evaluation.metric != self.kind.metric:
             findings.append(f"evaluation.metric: {self.evaluation.metric!r} does not measure {self.task}")
         refuse(findings + self._published() + self._of_the_task())
         return self
 
+    def _outputs(self) -> list[str]:
+        """Find outputs that are not those of the task, and labels that do not fit them."""
+        findings, wanted = [], self.kind.outputs
+        found = [output.kind for output in self.outputs]
+        if len(found) != len(wanted) or any(not each.intersection(found) for each in wanted):
+            meant = ", ".join(" or ".join(sorted(each)) for each in wanted)
+            findings.append(f"output: {self.task} has {len(wanted)} output(s), {meant}; this has {', '.join(found)}")
+        elif len(wanted) == 1 and len(self.outputs[0].shape) < 2:
+            findings.append("output.shape: has no classes: batch first, classes last")
+        elif len(wanted) == 1 and isinstance(self.labels, list) and len(self.labels) != self.outputs[0].shape[-1]:
+            findings.append(f"labels: {len(self.labels)} labels for {self.outputs[0].shape[-1]} outputs")
+        if len(wanted) > 1 and isinstance(self.labels, str):
+            findings.append("labels: list them here: the shapes of several outputs do not tell how many there are")
+        if len(wanted) > 1 and not isinstance(self.load, LoadTflite):
+            findings.append("output: only a published TFLite file may have several; what is converted has one")
+        if len({output.name for output in self.outputs}) < len(self.outputs):
+            findings.append("output: two have the same name")
+        return findings
+
     def _published(self) -> list[str]:
         """Find variants that cannot be made from what is loaded."""
         published = isinstance(self.load, LoadTflite)
-        if "int8_float_io" in self.variants and not published:
+        if alone := [variant for variant in self.variants if variant in ("int8_float_io", "uint8") and not published]:
             return [
-                "variants: int8_float_io is only for a published TFLite file; the zoo's own conversions have int8 I/O"
+                f"variants: {alone[0]} is only for a published TFLite file; the zoo's own conversions have int8 I/O"
             ]
         if published and self.variants[1:] and self.variants != ["int8_float_io", "int8"]:
             return ["variants: the first is the published file; only int8 can be made, and only from int8_float_io"]
         return []
 
     def _of_the_task(self) -> list[str]:
-        """Find what does not suit a classification, or a segmentation."""
-        findings = []
-        segments = self.task == "segmentation"
-        if segments and self.input.fit != "stretch":
-            findings.append("input.fit: a segmentation is measured on whole images: 'stretch'")
-        if segments != any(row.mask for row in self.rows(self.evaluation.dataset)):
-            findings.append(f"evaluation.dataset: {self.task} is measured with {'masks' if segments else 'labels'}")
+        """Find what does not suit the kind of task."""
+        findings, kind = [], self.kind
+        if self.input.kind != kind.input:
+            findings.append(f"input.kind: {self.task} takes {kind.input!r}")
+        if kind.whole and isinstance(self.input, ImageInput) and self.input.fit != "stretch":
+            findings.append(f"input.fit: a {self.task} is measured on whole images: 'stretch'")
+        rows = self.rows(self.evaluation.dataset)
+        if (not rows and kind.truth != "label") or any((row.label, row.truth) == (None, None) for row in rows):
+            findings.append(f"evaluation.dataset: {self.task} is measured with {kind.truth.rstrip('s')}s")
         for number, entry in enumerate(self.examples if isinstance(self.examples, list) else []):
             if entry.label and isinstance(self.labels, list) and entry.label not in self.labels:
                 findings.append(f"examples.{number}.label: no such label{did_you_mean(entry.label, self.labels)}")
-            if entry.share and not (segments and entry.label):
-                findings.append(f"examples.{number}.share: needs a label, and a segmentation")
-        if segments and isinstance(self.examples, int):
-            findings.append("examples: a segmentation needs pictures: name their sources")
+            if entry.share and not (kind.truth == "mask" and entry.label):
+                findings.append(f"examples.{number}.share: needs a label, and a task that answers once a pixel")
+        if kind.needs_files and isinstance(self.examples, int):
+            findings.append(f"examples: a {self.task} needs pictures: name their sources")
         return findings
 
     def _calibrates(self) -> bool:
@@ -203,7 +259,7 @@ class Recipe(Closed):
         return found
 
     def _overlaps(self) -> list[str]:
-        """Find evaluation images that the model is trained or calibrated on: its accuracy would look too high."""
+        """Find evaluation inputs that the model is trained or calibrated on: its accuracy would look too high."""
         findings = []
         measured = self._images(self.evaluation.dataset)
         for key in ("train", "calibration"):
@@ -217,13 +273,28 @@ class Recipe(Closed):
         return findings
 
     def _images(self, name: str) -> dict[str, str]:
-        """Map what identifies each image of a data set to its name in a message."""
+        """Map what identifies each input of a data set to its name in a message."""
         dataset = self.datasets[name]
-        if isinstance(dataset, ImageSet):
+        if isinstance(dataset, FileSet):
             return {row.source.sha256 or "": row.source.name for row in self.rows(name)}
         if isinstance(dataset, IdxSet):
             return {f"idx {dataset.images}": f"those of {dataset.images}"}
         return {f"drawn {dataset.seed}": f"those of seed {dataset.seed}"}
+
+    @property
+    def kind(self) -> Kind:
+        """What its kind of task asks of it."""
+        return KINDS[self.task]
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The graph's outputs, in the order of the recipe."""
+        return self.output if isinstance(self.output, list) else [self.output]
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are: by the one output's shape; where there are several outputs, by the labels."""
+        return len(self.labels) if len(self.outputs) > 1 else self.outputs[0].shape[-1]
 
     @property
     def code_file(self) -> Path | None:
@@ -236,20 +307,21 @@ class Recipe(Closed):
         return f"recipes/{self.folder}/recipe.toml"
 
     def list_file(self, dataset: str) -> Path | None:
-        """The CSV file that lists a data set's images, if it has one."""
+        """The CSV file that lists a data set's files, if it has one."""
         found = self.datasets[dataset]
-        return beside.find_file(self.folder, found.file) if isinstance(found, ImageSet) else None
+        return beside.find_file(self.folder, found.file) if isinstance(found, FileSet) else None
 
     def rows(self, dataset: str) -> tuple[lists.Row, ...]:
-        """List the images of a data set of single files; empty for another kind.
+        """List the files of a data set of single files, with what the task needs of each; empty for another kind.
 
         Raises:
             RecipeError: the list is wrong.
         """
         found, file = self.datasets[dataset], self.list_file(dataset)
-        if not isinstance(found, ImageSet) or file is None:
+        if not isinstance(found, FileSet) or file is None:
             return ()
-        return lists.read(file, tuple(found.urls), found.licence, found.what)
+        templates = tuple(found.urls), tuple(found.truth_urls or found.urls)
+        return lists.read(file, self.kind.truth, *templates, found.licence, found.what)
 
     def sources_of(self, *datasets: str) -> dict[str, SourceFile]:
         """The sources in ``[sources]`` that the named datasets are made of, by key."""

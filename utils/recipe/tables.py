@@ -1,4 +1,4 @@
-"""Tables of a recipe: how an image becomes an input, where the network comes from, what is measured and expected.
+"""Tables of a recipe: where the network comes from, what is measured and expected.
 
 The string below a key is its description: the JSON Schema, the reference and ``doit new`` show it.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from utils.recipe.fields import Closed, Count, Percent, refuse
+from utils.recipe.fields import Closed, Count, Percent, Variant
 
 __all__ = [
     "Calibration",
@@ -17,57 +17,13 @@ __all__ = [
     "Example",
     "Expected",
     "Gate",
-    "Input",
     "Load",
     "LoadKeras",
     "LoadSavedModel",
     "LoadTflite",
-    "Output",
     "Tolerance",
     "Train",
 ]
-
-
-class Input(Closed):
-    """The graph's input, and how an image becomes it: ``(pixel - mean) / std``, with pixel values 0 to 255."""
-
-    name: str
-    """Name of the input in the TFLite signature."""
-    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=4, max_length=4)]
-    """Batch, height, width, channels. The batch is 1."""
-    colour: Literal["gray", "rgb"]
-    """Channels of the input: `gray` has 1, `rgb` has 3."""
-    resize: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    """Filter that resizes an image to height and width."""
-    fit: Literal["stretch", "crop"]
-    """`stretch` resizes the whole image. `crop` takes the largest centred part with the input's proportions."""
-    mean: list[float]
-    """Subtracted from each pixel: one number a channel, in pixel values 0 to 255."""
-    std: list[Annotated[float, Field(gt=0)]]
-    """Divides each pixel after `mean` is subtracted: one number a channel, in pixel values 0 to 255."""
-
-    @model_validator(mode="after")
-    def _channels(self) -> Input:
-        channels = {"gray": 1, "rgb": 3}[self.colour]
-        findings = [] if self.shape[0] == 1 else ["shape: the batch (first number) is 1 on a board"]
-        for key, count in (("shape", self.shape[3]), ("mean", len(self.mean)), ("std", len(self.std))):
-            if count != channels:
-                findings.append(f"{key}: colour {self.colour!r} has {channels} channel(s), this has {count}")
-        refuse(findings)
-        return self
-
-
-class Output(Closed):
-    """The graph's one output."""
-
-    name: str
-    """Name of the output in the TFLite signature."""
-    shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2)]
-    """Batch first, classes last: [1, 10], or [1, 513, 513, 21] for a segmentation."""
-    kind: Literal["probabilities", "logits"]
-    """`probabilities` sum to 1 for each answer. `logits` are what a softmax would take."""
-    golden_stride: Annotated[int, Field(gt=0)] = 1
-    """Segmentation: the golden tensors keep every n-th row and column."""
 
 
 class LoadKeras(Closed):
@@ -87,7 +43,7 @@ class LoadSavedModel(Closed):
     source: str
     """Key in [sources]: a .tgz archive."""
     signature: str
-    """Name of the signature. It takes one input, the image; its outputs have names."""
+    """Name of the signature. It takes one input; its outputs have names."""
 
 
 class LoadTflite(Closed):
@@ -106,11 +62,11 @@ class Train(Closed):
     """How the model is trained: Adam on a one-cycle schedule (linear warm-up, then cosine to zero)."""
 
     dataset: str
-    """Key in [datasets]: the images to train on."""
+    """Key in [datasets]: the inputs to train on."""
     epochs: Annotated[int, Field(gt=0, le=1000)]
-    """Passes over the images: 1 to 1000."""
+    """Passes over the training set: 1 to 1000."""
     batch_size: Annotated[int, Field(gt=0)]
-    """Images in one training step."""
+    """Inputs in one training step."""
     learning_rate: Annotated[float, Field(gt=0)]
     """Learning rate at the peak of the schedule."""
     warmup_steps: Annotated[int, Field(ge=0)]
@@ -118,16 +74,16 @@ class Train(Closed):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of the target that is spread over all classes: 0 to below 1."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    """Seed of the initial weights and of the order of the images: 0 to 4294967295, the range of NumPy."""
+    """Seed of the initial weights and of the order of the inputs: 0 to 4294967295, the range of NumPy."""
 
 
 class Calibration(Closed):
-    """The images that set the int8 ranges."""
+    """The inputs that set the int8 ranges."""
 
     dataset: str
-    """Key in [datasets]. It shares no image with the evaluation set."""
+    """Key in [datasets]. It shares no file with the evaluation set."""
     count: Annotated[int, Field(gt=0)]
-    """How many images: the first ones of the set."""
+    """How many inputs: the first ones of the set."""
 
 
 class Gate(Closed):
@@ -139,19 +95,31 @@ class Gate(Closed):
     """Lowest accepted accuracy of the int8_float_io variant, in % of the metric."""
     int8: Percent | None = None
     """Lowest accepted accuracy of the int8 variant, in % of the metric."""
+    uint8: Percent | None = None
+    """Lowest accepted accuracy of the uint8 variant, in % of the metric."""
     loss: Percent
     """Most that int8 may lose against the first variant, in percentage points."""
     agreement: Percent = 0.0
-    """Lowest accepted share of answers (images, or pixels) that int8 and the first variant give alike, in %."""
+    """Lowest accepted share of answers that int8 and the first variant give alike, in % of inputs, pixels or boxes."""
+
+    def least(self, variant: Variant) -> float | None:
+        """The lowest accepted accuracy of a variant, in % of the metric."""
+        return {
+            "float32": self.float32,
+            "int8_float_io": self.int8_float_io,
+            "int8": self.int8,
+            "uint8": self.uint8,
+        }[variant]
 
 
 class Evaluation(Closed):
-    """The images that the accuracy is measured on; they are never used for training or calibration."""
+    """The inputs that the accuracy is measured on; they are never used for training or calibration."""
 
     dataset: str
     """Key in [datasets]."""
-    metric: Literal["top1", "miou"]
-    """`top1`: images whose highest output is the label, in %. `miou`: mean IoU of the classes present, in %."""
+    metric: Literal["top1", "miou", "ap"]
+    """`top1`: inputs whose highest output is the label, in %. `miou`: mean IoU of the classes present, in %. `ap`: the
+    average precision of COCO, the mean over the classes and the IoU from 0.50 to 0.95, in %."""
     gate: Gate
     """What a build must reach."""
 
@@ -183,9 +151,9 @@ class Tolerance(Closed):
     """How far a correct runtime may be from the golden tensors."""
 
     int8_steps: Annotated[int, Field(ge=0)]
-    """Largest accepted difference of the int8 variant, in quantisation steps of the output."""
+    """Largest accepted difference of an integer output, in quantisation steps."""
     float32: Annotated[float, Field(ge=0)]
-    """Largest accepted absolute difference of the float32 variant, in the output's unit."""
+    """Largest accepted absolute difference of a float output, in its unit."""
     int8_float_io: Annotated[float, Field(ge=0)] | None = None
     """Largest accepted absolute difference of the int8_float_io variant, in the output's unit."""
     conversion: Annotated[float, Field(ge=0)] = 1e-4
@@ -195,11 +163,11 @@ class Tolerance(Closed):
 
 
 class Example(Closed):
-    """A picture that goes into the bundle, and what the model must answer."""
+    """A file that goes into the bundle, and what the model must answer."""
 
     source: str
-    """Key in [sources]: the picture."""
+    """Key in [sources]: the picture or the recording."""
     label: str | None = None
-    """The answer it must get, where only one is right. Segmentation: a class that the picture shows."""
+    """The answer it must get, where only one is right; where pixels or boxes have answers: one that it must show."""
     share: Annotated[list[Percent], Field(min_length=2, max_length=2)] | None = None
-    """Segmentation: [lowest, highest] share of pixels with the label, in %."""
+    """[lowest, highest] share of pixels with the label, in %, where each pixel has an answer."""

@@ -14,15 +14,12 @@ from typing import Any
 from utils.bundle.board_report import Record
 from utils.bundle.boards import boards_part, replace_boards_part
 from utils.release.model import ReleasedModel
+from utils.tasks import task_of
 
 __all__ = ["embed_pictures", "text"]
 
 #: What Hugging Face calls licences that we use; anything else is "other", with our words.
 _LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "CC-BY-SA-3.0": "cc-by-sa-3.0", "BSD-3-Clause": "bsd-3-clause"}
-
-_TASKS = {"classification": "image-classification", "segmentation": "image-segmentation"}
-_METRICS = {"top1": ("accuracy", "Top-1 (%)"), "miou": ("mean_iou", "Mean IoU (%)")}
-
 
 _PICTURE = re.compile(r"^!\[([^\]\n]*)\]\(([^()\s]+)\)$", re.MULTILINE)
 
@@ -65,15 +62,16 @@ def _front_matter(model: ReleasedModel) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     recipe, evaluation = model.recipe, model.manifest["evaluation"]
-    metric, metric_name = _METRICS[evaluation["metric"]]
+    task = task_of(recipe)
+    metric, metric_name = task.hub_metric
     licence: dict[str, Any] = {"license": _LICENCES.get(recipe.licence, "other")}
     if licence["license"] == "other":
         licence["license_name"] = re.sub(r"[^a-z0-9.]+", "-", recipe.licence.lower()).strip("-")
     results = [
         EvalResult(
-            task_type=_TASKS[recipe.task],
+            task_type=task.hub,
             dataset_type=f"{recipe.folder}-{evaluation['dataset']}",
-            dataset_name=f"{recipe.folder}, {evaluation['count']} images",
+            dataset_name=f"{recipe.folder}, {evaluation['count']} {task.many}",
             dataset_split=evaluation["dataset"],
             metric_type=metric,
             metric_name=f"{metric_name} {facts['variant']}",
@@ -84,7 +82,7 @@ def _front_matter(model: ReleasedModel) -> str:
     data = ModelCardData(
         **licence,
         library_name="tflite",
-        pipeline_tag=_TASKS[recipe.task],
+        pipeline_tag=task.hub,
         tags=["tflite", "litert", "nxp", "i.mx", *sorted({facts["variant"] for facts in model.artifacts.values()})],
         model_name=model.name,
         eval_results=results,

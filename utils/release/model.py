@@ -10,8 +10,9 @@ from typing import Any
 
 from utils import files, paths
 from utils.graph import layout
-from utils.recipe.datasets import IdxSet, ImageSet
+from utils.recipe.datasets import FileSet, IdxSet
 from utils.recipe.schema import Recipe
+from utils.tasks import Shows, task_of
 
 __all__ = ["Origin", "ReleasedModel"]
 
@@ -104,15 +105,11 @@ class ReleasedModel:
         }
         found |= {f"golden_{variant}.npz": shown for variant in recipe.variants}
         found |= dict(zip(layout.example_files(recipe), each or repeat(shown), strict=False))
-        for name, made in {
-            "labels.txt": labels,
-            "samples.npz": measured,
-            layout.figure("digits"): measured | labels,
-            layout.figure("confusion"): labels,
-            layout.figure("feature_map"): measured,
-            layout.figure("fixed_output"): measured | labels,
-            layout.figure("result"): shown | labels,
-        }.items():
+        origins: dict[Shows, frozenset[Origin]] = {"examples": shown, "evaluation": measured, "labels": labels}
+        figures = {"result": frozenset[Shows]({"examples", "labels"}), **task_of(recipe).figures(recipe)}
+        for name, shows in figures.items():
+            found[layout.figure(name)] = frozenset[Origin]().union(*(origins[what] for what in shows))
+        for name, made in {"labels.txt": labels, "samples.npz": measured}.items():
             if name in found:
                 found[name] = made
         return found
@@ -123,7 +120,7 @@ class ReleasedModel:
 
     def _dataset(self, key: str) -> frozenset[Origin]:
         found = self.recipe.datasets[key]
-        if isinstance(found, ImageSet):
+        if isinstance(found, FileSet):
             return frozenset({Origin(found.file, found.licence, found.urls[0], found.redistribute)})
         return self._sources(found.images, found.labels) if isinstance(found, IdxSet) else frozenset()
 

@@ -15,6 +15,7 @@ from typing import Any
 from utils import files, limits, paths
 from utils.errors import ReleaseError
 from utils.release.model import ReleasedModel
+from utils.tasks import task_of
 from utils.untrusted import as_text, parse_json
 
 __all__ = ["of", "packages", "parse", "stamp"]
@@ -214,15 +215,15 @@ def _artifact(
                 "approach": {"type": "supervised"},
                 "task": recipe.task,
                 "datasets": [{"ref": ref} for ref in datasets],
-                "inputs": [{"format": f"{recipe.input.colour} image {recipe.input.shape}"}],
-                "outputs": [{"format": f"{recipe.output.kind} {recipe.output.shape}"}],
+                "inputs": [{"format": f"{recipe.input.what} {recipe.input.shape}"}],
+                "outputs": [{"format": f"{output.kind} {output.shape}"} for output in recipe.outputs],
             },
             "quantitativeAnalysis": {
                 "performanceMetrics": [
                     {
                         "type": evaluation["metric"],
                         "value": f"{facts['accuracy']:.4f}",
-                        "slice": f"{evaluation['dataset']}, {evaluation['count']} images, in percent",
+                        "slice": f"{evaluation['dataset']}, {evaluation['count']} {task_of(recipe).many}, in percent",
                     }
                 ]
             },

@@ -43,33 +43,35 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         if step.name == "float32":
             environment.free_memory()
             outputs.new(step.writes[1]).write_text(files.dump_json(_parity(tf, recipe, target)))
-    expectations.check_graph(recipe, step.name, target)
+    variant = next(variant for variant in recipe.variants if variant == step.name)
+    expectations.check_graph(recipe, variant, target)
     say(f"{target.stat().st_size:,} bytes")
 
 
 def _calibration(recipe: Recipe) -> Any:
-    """The calibration images, uint8, shape (N, H, W, C); each is read once."""
+    """The calibration inputs as they are read, shape (N, ...), of images uint8 pixels; each is read once."""
     assert recipe.calibration is not None  # the schema asks for it
     count = recipe.calibration.count
-    images = datasets.load(recipe, recipe.calibration.dataset, count).images
-    if count > len(images):
+    inputs = datasets.load(recipe, recipe.calibration.dataset, count).inputs
+    if count > len(inputs):
         raise BuildError(
-            f"{count} calibration images wanted, the set has {len(images)}",
+            f"{count} calibration inputs wanted, the set has {len(inputs)}",
             where=f"{recipe.where}: calibration.count",
             hint="lower it, or name a larger data set",
         )
-    return images
+    return inputs
 
 
-def _inputs(recipe: Recipe, images: Any) -> Iterator[Any]:
+def _inputs(recipe: Recipe, inputs: Any) -> Iterator[Any]:
     """The calibration inputs one by one, float32, shape as ``input.shape``."""
     begin = time.monotonic()
-    for number, image in enumerate(images):
+    for number, value in enumerate(inputs):
+        done = f"calibrated on {number} of {len(inputs)} inputs"
         if time.monotonic() - begin > 10:
-            say(f"calibrated on {number} of {len(images)} images")
+            say(done)
             begin = time.monotonic()
-        show_progress(number, len(images), f"calibrated on {number} of {len(images)} images")
-        yield preprocess.tensor_of(image[np.newaxis], recipe.input)
+        show_progress(number, len(inputs), done)
+        yield preprocess.tensor_of(value[np.newaxis], recipe.input)
 
 
 def _network(tf: Any, recipe: Recipe) -> Any:
@@ -110,7 +112,7 @@ def _save(tf: Any, recipe: Recipe, folder: str) -> None:
     function = _network(tf, recipe)
     module = tf.Module()
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
-    module.serve = tf.function(lambda image: {recipe.output.name: function(image)}, input_signature=signature)
+    module.serve = tf.function(lambda image: {recipe.outputs[0].name: function(image)}, input_signature=signature)
     with _quiet():
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
 
@@ -157,10 +159,10 @@ def _parity(tf: Any, recipe: Recipe, file: Path) -> dict[str, Any]:
     Raises:
         GateError: it is further off than ``tolerance.conversion``.
     """
-    inputs = preprocess.tensor_of(datasets.examples(recipe).images, recipe.input)
+    inputs = preprocess.tensor_of(datasets.examples(recipe).inputs, recipe.input)
     function = _reference(tf, recipe)
     model = example.Model(str(file), example.load_runtime())
-    model.bind(recipe.input.name, recipe.output.name)
+    model.bind(recipe.input.name, recipe.outputs[0].name)
     pairs = [(model.run(image[np.newaxis]), function(tf.constant(image[np.newaxis])).numpy()) for image in inputs]
     error = max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
     if not error <= recipe.tolerance.conversion:

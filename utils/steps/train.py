@@ -24,8 +24,8 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     tf = environment.pin_tensorflow(recipe.train.seed)
     weights, history = step.writes
     examples = datasets.load(recipe, recipe.train.dataset)
-    inputs = preprocess.tensor_of(examples.images, recipe.input)
-    targets = tf.keras.utils.to_categorical(examples.labels, recipe.output.shape[-1])
+    inputs = preprocess.tensor_of(examples.inputs, recipe.input)
+    targets = tf.keras.utils.to_categorical(examples.labels, recipe.classes)
     model = network.build(recipe)
     curve = _fit(tf, model, recipe, recipe.train, inputs, targets)
     if not np.isfinite(curve["loss"]).all():
@@ -42,7 +42,7 @@ def _fit(tf: Any, model: Any, recipe: Recipe, how: Train, inputs: Any, targets: 
     steps = len(inputs) // how.batch_size * how.epochs
     if not steps:
         raise BuildError(
-            f"a batch of {how.batch_size} images, but the training set has {len(inputs)}",
+            f"a batch of {how.batch_size} inputs, but the training set has {len(inputs)}",
             where=f"{recipe.where}: train.batch_size",
             hint="lower it",
         )

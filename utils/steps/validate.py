@@ -16,8 +16,9 @@ from utils.errors import ValidationError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
 from utils.steps import main, say
+from utils.tasks import answers_of
 
 #: Seconds that example.py may take for one bundle.
 TIMEOUT_S = 600
@@ -48,30 +49,15 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
 def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any], *, with_own_weights: bool) -> None:
     """Hold what the board's own reading of files gave against what the build knows without files.
 
-    The golden inputs and the evaluation never were a picture: a slip in reading one shows only here.
+    The golden inputs and the evaluation never were a file: a slip in reading one shows only here.
     """
     evaluation = files.load_json(paths.work(recipe.name) / "evaluation.json")
-    wrong = []
+    answers, wrong = answers_of(recipe)(recipe, datasets.labels(recipe)), []
     for entry in report["models"]:
         variant = entry["variant"]
-        if "samples" in entry:
-            missed = [int(index) for index in evaluation["variants"][variant]["wrong"]]
-            expected = entry["samples"]["count"] - sum(index < entry["samples"]["count"] for index in missed)
-            if entry["samples"]["correct"] != expected:
-                found = entry["samples"]["correct"]
-                wrong.append(f"{entry['file']}: {found} samples right, the evaluation had {expected}")
-        if isinstance(recipe.examples, list):
-            # what a user's own weights ought to answer, only the user knows
-            asked = [] if with_own_weights else zip(entry["predictions"], recipe.examples, strict=True)
-            background = datasets.labels(recipe)[0]
-            answers = [_answered(entry["file"], answer, example, background) for answer, example in asked]
-            wrong += filter(None, answers)
-        else:
-            with np.load(outputs.staging / f"golden_{variant}.npz", allow_pickle=False) as golden:
-                label = datasets.labels(recipe)[int(golden["output"][0].argmax())]
-            seen = entry["predictions"][0]["top"][0]["label"]
-            if seen != label:
-                wrong.append(f"{entry['file']}: {entry['predictions'][0]['input']} gives {seen!r}, not {label!r}")
+        with np.load(outputs.staging / f"golden_{variant}.npz", allow_pickle=False) as golden:
+            known = evaluation["variants"][variant]
+            wrong += answers.differences(entry, known, golden, with_own_weights=with_own_weights)
     if wrong:
         raise ValidationError(
             "example.py and the build give different answers:\n  " + "\n  ".join(wrong),
@@ -80,26 +66,9 @@ def _compare(recipe: Recipe, outputs: record.Outputs, report: dict[str, Any], *,
         )
 
 
-def _answered(file: str, answer: dict[str, Any], wanted: Example, background: str) -> str:
-    """How an answer differs from what the recipe says of the picture; empty if it does not."""
-    if wanted.label is None:
-        return ""
-    if "top" in answer:
-        best = answer["top"][0]["label"]
-        return "" if best == wanted.label else f"{file}: {answer['input']} gives {best!r}, not {wanted.label!r}"
-    shares = {entry["label"]: entry["share"] for entry in answer["classes"] if entry["label"] != background}
-    largest = next(iter(shares), background)  # example.py names the largest first
-    if largest != wanted.label:
-        return f"{file}: {answer['input']} has most of {largest!r}, not {wanted.label!r}"
-    least, most = wanted.share or [0.0, 100.0]
-    if least <= shares[largest] <= most:
-        return ""
-    return f"{file}: {answer['input']} has {shares[largest]:.2f} % {largest!r}, {least:g} to {most:g} % are right"
-
-
 def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:
-    pictures = layout.example_files(recipe) if isinstance(recipe.examples, list) else layout.example_files(recipe)[:1]
-    command = ["example.py", "--check", "--json", "-t", "1", "-n", "1", "--top", "21", "-i", *pictures]
+    asked = answers_of(recipe)(recipe, datasets.labels(recipe)).asked(layout.example_files(recipe))
+    command = ["example.py", "--check", "--json", "-t", "1", "-n", "1", "--top", "21", "-i", *asked]
     command += ["-d", "cpu"]  # also on a host that has an NPU
     command += ["--samples"] if layout.has_samples(recipe) else []
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -1,4 +1,4 @@
-"""The pictures of a model card. The same numbers give the same bytes."""
+"""Pictures of a model card that several kinds of task share. The same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "Segments",
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "RED",
     "Sight",
     "answers",
     "confusion",
     "digits",
     "feature_maps",
     "fixed_output",
-    "segments",
+    "new_figure",
+    "save_figure",
     "training",
 ]
 
@@ -30,7 +34,7 @@ DPI = 110
 Pixels = npt.NDArray[np.uint8]
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
     """A figure of ``width`` x ``height`` inches and its axes, always a 2-d array."""
     import matplotlib as mpl
 
@@ -45,7 +49,8 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, axes
 
 
-def _save(figure: Any, file: Path, colours: int = 64) -> None:
+def save_figure(figure: Any, file: Path, colours: int = 64) -> None:
+    """Write a figure as a PNG with a palette of so many colours, and close it."""
     import matplotlib.pyplot as plt
     from PIL import Image
 
@@ -67,7 +72,7 @@ def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, lis
     """
     columns = min(len(images), 10)
     rows = -(-len(images) // columns)
-    figure, axes = _figure(0.85 * columns, 1.35 * rows + 0.3, rows, columns)
+    figure, axes = new_figure(0.85 * columns, 1.35 * rows + 0.3, rows, columns)
     for place, axis in enumerate(axes.flat):
         axis.axis("off")
         if place >= len(images):
@@ -81,7 +86,7 @@ def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, lis
                 fontsize=7, color=GREY if right else RED, fontweight="normal" if right else "bold",
             )  # fmt: skip
     figure.suptitle(title, fontsize=9)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], title: str) -> None:
@@ -93,7 +98,7 @@ def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], ti
         given: for each image label and score in %, best first.
         title: a sentence above the bars.
     """
-    figure, axes = _figure(7.0, 1.9 * len(images) + 0.4, len(images), 2, width_ratios=[1, 2])
+    figure, axes = new_figure(7.0, 1.9 * len(images) + 0.4, len(images), 2, width_ratios=[1, 2])
     axes[0, 0].set_title("input", fontsize=9)
     axes[0, 1].set_title(title, fontsize=9)
     for (left, right), image, ranked in zip(axes, images, given, strict=True):
@@ -112,45 +117,7 @@ def answers(file: Path, images: Pixels, given: list[list[tuple[str, float]]], ti
         right.set_ylim(max(len(best), 4) - 0.4, -0.6)
         right.set_xlim(0, 100)
         right.tick_params(length=0)
-    _save(figure, file, colours=256)
-
-
-@dataclass(frozen=True)
-class Segments:
-    """One picture, and what a segmentation makes of it.
-
-    Attributes:
-        image: uint8, shape (H, W, 3).
-        tinted: the same with its classes tinted.
-        legend: text and colour, 0..255, of each class.
-    """
-
-    image: Pixels
-    tinted: Pixels
-    legend: list[tuple[str, tuple[int, int, int]]]
-
-
-def segments(file: Path, shown: list[Segments], title: str) -> None:
-    """Inputs, beside each the tinted picture, and beside that the legend; ``title`` is above the outputs."""
-    from matplotlib.patches import Patch
-
-    heights = [each.image.shape[0] / each.image.shape[1] for each in shown]
-    figure, axes = _figure(
-        8.6, 3.3 * sum(heights) + 0.4, len(shown), 3, width_ratios=[3.3, 3.3, 2], height_ratios=heights
-    )
-    axes[0, 0].set_title("input", fontsize=9)
-    axes[0, 1].set_title(title, fontsize=9)
-    for row, each in zip(axes, shown, strict=True):
-        row[0].imshow(each.image)
-        row[1].imshow(each.tinted)
-        patches = [
-            Patch(facecolor=[part / 255 for part in colour], edgecolor="black", linewidth=0.5, label=text)
-            for text, colour in each.legend
-        ]
-        row[2].legend(handles=patches, loc="upper left", frameon=False, borderaxespad=0)
-        for axis in row:
-            axis.axis("off")
-    _save(figure, file, colours=256)
+    save_figure(figure, file, colours=256)
 
 
 def training(file: Path, history: dict[str, list[float]], final: dict[str, float]) -> None:
@@ -161,7 +128,7 @@ def training(file: Path, history: dict[str, list[float]], final: dict[str, float
         history: epoch, loss, accuracy (0..1), one entry a block of steps.
         final: variant -> accuracy in % on the evaluation set.
     """
-    figure, ((left, right),) = _figure(7.0, 2.6, 1, 2)
+    figure, ((left, right),) = new_figure(7.0, 2.6, 1, 2)
     epoch = history["epoch"]
     left.plot(epoch, history["loss"], color=BLUE, linewidth=1)
     left.set_title("training loss")
@@ -180,7 +147,7 @@ def training(file: Path, history: dict[str, list[float]], final: dict[str, float
         axis.set_xlabel("epoch")
         axis.set_xlim(0, max(epoch))
         axis.grid(alpha=0.25)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str) -> None:
@@ -190,7 +157,7 @@ def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str
     errors = counts.astype(float)
     np.fill_diagonal(errors, np.nan)
     edge = 0.36 * size + 0.9
-    figure, ((axis,),) = _figure(edge, edge)
+    figure, ((axis,),) = new_figure(edge, edge)
     top = max(float(np.nanmax(errors)), 1.0)
     axis.imshow(errors, cmap="Blues", vmin=0, vmax=1.3 * top)
     for row in range(size):
@@ -210,7 +177,7 @@ def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str
     for spine in axis.spines.values():
         spine.set_visible(False)
     axis.tick_params(length=0)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], title: str) -> None:
@@ -222,7 +189,7 @@ def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], titl
         maps: shape (N, H, W), real values.
         title: a sentence above the pictures.
     """
-    figure, axes = _figure(0.85 * len(images), 2.1, 2, len(images))
+    figure, axes = new_figure(0.85 * len(images), 2.1, 2, len(images))
     low, high = float(maps.min()), float(maps.max())
     for place in range(len(images)):
         axes[0, place].imshow(images[place, ..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -235,7 +202,7 @@ def feature_maps(file: Path, images: Pixels, maps: npt.NDArray[np.float32], titl
     axes[0, 0].set_ylabel("input")
     axes[1, 0].set_ylabel("map")
     figure.suptitle(title, fontsize=9)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 @dataclass(frozen=True)
@@ -261,7 +228,7 @@ def fixed_output(file: Path, images: Pixels, right: Sight, fixed: Sight, labels:
         fixed: what it makes of them where an accelerator skips an operator.
         labels: of the scores.
     """
-    figure, axes = _figure(8.6, 1.35 * len(images) + 0.6, len(images), 5, width_ratios=[1, 1, 2.2, 1, 2.2])
+    figure, axes = new_figure(8.6, 1.35 * len(images) + 0.6, len(images), 5, width_ratios=[1, 1, 2.2, 1, 2.2])
     heads = ("input", "right: map", "right: scores, %", "FIXED_OUTPUT: map", "FIXED_OUTPUT: scores, %")
     for column, head in enumerate(heads):
         axes[0, column].set_title(head, fontsize=8, color=RED if column > 2 else "black")
@@ -280,4 +247,4 @@ def fixed_output(file: Path, images: Pixels, right: Sight, fixed: Sight, labels:
         for column in (0, 1, 3):
             axes[row, column].set_xticks([])
             axes[row, column].set_yticks([])
-    _save(figure, file)
+    save_figure(figure, file)

@@ -263,15 +263,15 @@ def read_recording(path: str, spec: Dict[str, Any]) -> np.ndarray:
     if not os.path.isfile(path):
         what = "%s is a folder" if os.path.isdir(path) else "there is no file %s"
         raise Problem(what % path, "give the path of a WAV file with -i")
-    seconds = "%.4g s" % (spec["samples"] / spec["rate"])
-    wanted = "the model takes 16-bit PCM, 1 channel, %d Hz, %s" % (spec["rate"], seconds)
-    made = "ffmpeg -i %s -ac 1 -ar %d -c:a pcm_s16le -af apad -t %s new.wav makes such a file: " % (
-        shlex.quote(path), spec["rate"], seconds[:-2],
-    )  # fmt: skip
+    seconds = "%.6g" % (spec["samples"] / spec["rate"])
+    wanted = "the model takes 16-bit PCM, 1 channel, %d Hz, %s s" % (spec["rate"], seconds)
+    making = "ffmpeg -i %s -ac 1 -ar %d -c:a pcm_s16le -af apad -t %s new.wav"
+    making %= (shlex.quote(path), spec["rate"], seconds)
     try:
         kind, channels, rate, bits, content = _read_wav(read_bounded(path, WAV_BYTES))
     except (OSError, ValueError) as error:
-        raise Problem("%s cannot be read: %s" % (path, error), "give a whole WAV file: %s" % wanted) from None
+        remedy = "give a whole WAV file: %s; %s converts other files" % (wanted, making)
+        raise Problem("%s cannot be read: %s" % (path, error), remedy) from None
     count = len(content) // (max(1, bits // 8) * max(1, channels))
     wrong = []
     if kind != 1 or bits != 16:
@@ -284,9 +284,9 @@ def read_recording(path: str, spec: Dict[str, Any]) -> np.ndarray:
         longer = count * spec["rate"] > spec["samples"] * max(1, rate)
         wrong.append("%.4g s, which is too %s" % (count / max(1, rate), "long" if longer else "short"))
     if wrong:
-        remedy = made + "it mixes the channels, resamples, and cuts the end or adds silence"
-        raise Problem("%s has %s; %s" % (path, ", ".join(wrong), wanted), remedy)
-    return np.frombuffer(content, "<i2").astype(np.int16)
+        remedy = "convert it: %s mixes the channels, resamples, and cuts the end or adds silence" % making
+        raise Problem("%s is %s; %s" % (path, ", ".join(wrong), wanted), remedy)
+    return np.frombuffer(content[: 2 * count], "<i2").astype(np.int16)
 
 
 def _read_wav(data: bytes) -> Tuple[int, int, int, int, bytes]:
@@ -298,7 +298,8 @@ def _read_wav(data: bytes) -> Tuple[int, int, int, int, bytes]:
         if not named and data[0] == 0xFF and data[1:2] >= b"\xe0":  # a frame of MPEG audio
             named = ["an MP3 file"]
         raise ValueError("it is %s, not a WAV file" % named[0] if named else "it is not a WAV file")
-    at, header, form = 12, b"", None  # type: int, bytes, Optional[Tuple[int, int, int, int]]
+    at = 12
+    form: Optional[Tuple[int, int, int, int]] = None
     while at + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, at)
         content = data[at + 8 : at + 8 + size]
@@ -321,9 +322,9 @@ def _read_wav(data: bytes) -> Tuple[int, int, int, int, bytes]:
 def mfcc(samples: np.ndarray, spec: Dict[str, Any]) -> np.ndarray:
     """The features of recordings: cosine transforms of the logarithms of the mel bands of each window.
 
-    It is the reference front end of MLPerf Tiny, github.com/mlcommons/tiny, benchmark/training/keyword_spotting, which
-    follows the conventions of tf.signal: samples are divided by the largest one; periodic Hann windows, filled with
-    zeros to a power of two; magnitudes; triangular mel bands; log(band + 1e-6); DCT-II times sqrt(1 / (2 bands)).
+    It is the reference front end of MLPerf Tiny (github.com/mlcommons/tiny, benchmark/training/keyword_spotting), with the
+    conventions of tf.signal: samples are divided by the largest one; periodic Hann windows, filled with zeros to a power
+    of two; magnitudes; triangular mel bands; log(band + 1e-6); DCT-II times sqrt(2 / bands).
 
     Args:
         samples: numbers, shape (N, samples).
@@ -1502,20 +1503,8 @@ class ImageTask(Task):
 # --- classification: the best label of an input --------------------------------------------------------------------
 
 
-@kind_of_task
-class Classification(ImageTask):
-    """The best label of an image. In "predictions": "top": [{"label", "score"}], best first."""
-
-    name = "classification"
-
-    @classmethod
-    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
-        """One output whose last axis alone has a length."""
-        answer = [int(size) for size in model.output["shape"]]
-        if not answer or len(model.outputs) != 1 or not int(np.prod(answer)) == answer[-1] > 1:
-            return None
-        output = {"name": model.output["name"], "shape": answer}
-        return cls.assume_classes(model, content, [output], answer[-1])
+class LabelTask(Task):
+    """What the kinds have in common that answer once an input."""
 
     def answer(
         self,
@@ -1535,6 +1524,22 @@ class Classification(ImageTask):
             if isinstance(ours.get(label), float):
                 texts.append("#" * round(30 * ours[label]))
             print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
+
+
+@kind_of_task
+class Classification(LabelTask, ImageTask):
+    """The best label of an image. In "predictions": "top": [{"label", "score"}], best first."""
+
+    name = "classification"
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
+        """One output whose last axis alone has a length."""
+        answer = [int(size) for size in model.output["shape"]]
+        if not answer or len(model.outputs) != 1 or not int(np.prod(answer)) == answer[-1] > 1:
+            return None
+        output = {"name": model.output["name"], "shape": answer}
+        return cls.assume_classes(model, content, [output], answer[-1])
 
 
 def best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
@@ -1567,6 +1572,71 @@ def _table(
                 texts.append("%7s" % value)
         lines.append((label, texts))
     return lines
+
+
+# --- audio: the best label of a recording --------------------------------------------------------------------------
+
+#: "input" of model.json for a recording, as read_json() wants it.
+AUDIO_INPUT = {
+    **{key: _WHOLE for key in ("rate", "samples", "bands", "coefficients")},
+    **{key: _NUMBER for key in ("window_ms", "hop_ms", "low_hz", "high_hz")},
+}
+
+#: Bounds for the features of a recording: 87 s at 48 kHz, and numbers in a spectrum.
+SAMPLES, SPECTRUM = 1 << 22, 1 << 26
+
+
+@kind_of_task
+class Audio(LabelTask):
+    """The best label of a recording. In "predictions": "top": [{"label", "score"}], best first."""
+
+    name = "audio"
+    files = RECORDINGS
+    thing = "WAV file"
+    samples = ("recordings", "labels")
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at what says how a recording becomes the input."""
+        given = facts["input"]
+        _fit_table(given, AUDIO_INPUT, "input")
+        rate, samples = given["rate"], given["samples"]
+        for right, what in (
+            (0 < rate <= 1 << 20, "input.rate is not 1 to %d" % (1 << 20)),
+            (0 < samples <= SAMPLES, "input.samples is not 1 to %d" % SAMPLES),
+            (0 < given["bands"] <= 1 << 10, "input.bands is not 1 to %d" % (1 << 10)),
+            (0 < given["coefficients"] <= given["bands"], "input.coefficients is not 1 to input.bands"),
+            (0 <= given["low_hz"] < given["high_hz"] <= rate / 2.0, "input.low_hz and input.high_hz are no band"),
+            (all(given[key] < 1e6 for key in ("window_ms", "hop_ms")), "input.window_ms or input.hop_ms is too large"),
+        ):
+            if not right:
+                raise ValueError(what)
+        window, hop = (int(round(rate * given[key] / 1000.0)) for key in ("window_ms", "hop_ms"))
+        if not (0 < window <= samples and hop > 0):
+            raise ValueError("input.window_ms or input.hop_ms is not in the recording")
+        count = 1 + (samples - window) // hop
+        if count * window > SPECTRUM:
+            raise ValueError("input.hop_ms makes too many windows")
+        shape = given["shape"]
+        if not shape or shape[0] != 1 or int(np.prod(shape)) != count * given["coefficients"]:
+            raise ValueError("input.shape is not 1, and %d windows of %d" % (count, given["coefficients"]))
+
+    def read(self, path: str) -> np.ndarray:
+        """A WAV file as samples: int16, shape (samples,)."""
+        return read_recording(path, self.input)
+
+    def prepare(self, values: np.ndarray) -> np.ndarray:
+        """Samples as features."""
+        return mfcc(values[np.newaxis], self.input)[0]
+
+    def fits(self, values: np.ndarray) -> bool:
+        """Whether samples are recordings of the graph's length."""
+        return values.dtype == np.int16 and values.shape[1:] == (self.input["samples"],)
+
+    def noise(self, rng: Any, detail: Dict[str, Any]) -> np.ndarray:
+        """The features of a recording of noise."""
+        recording = rng.randint(-(1 << 12), 1 << 12, self.input["samples"]).astype(np.int16)
+        return quantise_as(detail, self.prepare(recording)[np.newaxis])
 
 
 # --- drawings over the input ---------------------------------------------------------------------------------------

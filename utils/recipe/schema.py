@@ -60,7 +60,7 @@ __all__ = [
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "audio"]
 
 
 class Kind(NamedTuple):
@@ -87,6 +87,7 @@ class Kind(NamedTuple):
 KINDS: dict[Task, Kind] = {
     "classification": Kind("top1", "label"),
     "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
+    "audio": Kind("top1", "label", input="audio"),
 }
 
 
@@ -106,7 +107,7 @@ class Recipe(Closed):
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: Task
-    """Kind of task: `classification` answers once an image, `segmentation` once a pixel."""
+    """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `audio` once a recording."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None
@@ -251,7 +252,8 @@ class Recipe(Closed):
             for field in ("images", "labels")
         ]
         if self.load is not None:
-            found.append(("load.source", self.load.source))
+            place = "load.files" if isinstance(self.load, LoadSavedModel) and self.load.files else "load.source"
+            found += [(place, key) for key in self.load.sources]
         if isinstance(self.labels, str):
             found.append(("labels", self.labels))
         if isinstance(self.examples, list):

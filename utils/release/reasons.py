@@ -76,6 +76,7 @@ def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
 
 def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
     own = {key for key, source in used.items() if source.get("own")}
+    replaced = set(model.weights) if own else set()
     found = [
         f"{used[key]['name']} are user-supplied weights without a licence: state it with weights_licence=NAME"
         for key in sorted(own)
@@ -85,11 +86,12 @@ def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
     found += [
         f"the source {source.file} is unpinned: put its sha256 into {where}: sources.{key}"
         for key, source in model.recipe.sources.items()
-        if source.sha256 is None and key not in own
+        if source.sha256 is None and key not in replaced
     ]
-    if model.weights in model.withheld().keys() - own:
-        licence = model.withheld()[str(model.weights)]
-        found.append(f"the licence of its weights ({licence}) forbids redistribution: release it without this model")
+    found += [
+        f"the licence of its weights ({licence}) forbids redistribution: release it without this model"
+        for licence in sorted({model.withheld()[key] for key in model.withheld().keys() & set(model.weights) - replaced})
+    ]
     return found
 
 

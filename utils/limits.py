@@ -85,7 +85,7 @@ LIST_BYTES = 32 * 2**20
 #: An unpacked idx file; EMNIST's largest, 697,932 images, has 547 MB.
 IDX_BYTES = 2**30
 
-#: Pixels of a segmentation mask; the largest of PASCAL VOC have 250,000.
+#: Pixels of a mask; the largest of PASCAL VOC have 250,000.
 MASK_PIXELS = 64 * 2**20
 
 #: A TFLite file, which is read whole; the largest, ResNet50 in float32, has 102 MB.

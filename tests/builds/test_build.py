@@ -145,7 +145,7 @@ def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     while not list((built.root / "build/demo_nearest/records").glob(".card.*")):
         assert build.poll() is None
         time.sleep(0.002)  # once its staging folder is there, the step has taken its key
-    built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 100")
+    built.change("utils/tasks/pictures.py", "DPI = 110", "DPI = 100")
     build.communicate(timeout=60)
     assert ran(built.doit("demo_nearest")) == {"demo_nearest:card"}
     assert NOTHING in built.doit("demo_nearest").stdout
@@ -164,7 +164,7 @@ def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) ->
         build = built.start("demo_nearest:card")
         read_until(build, "waits: another doit runs this step")
         assert (records / "card.log").read_bytes() == log  # it belongs to the step that runs
-        built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 100")
+        built.change("utils/tasks/pictures.py", "DPI = 110", "DPI = 100")
     said, _ = build.communicate(timeout=120)
     assert build.returncode == 0, said
     assert "starts anew" in said
@@ -179,7 +179,7 @@ def test_a_failure_after_starting_anew_is_told(built: Checkout) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         build = built.start("demo_nearest:card")
         read_until(build, "waits: another doit runs this step")
-        built.change("utils/bundle/pictures.py", "DPI = 110", "DPI = 110 / 0")
+        built.change("utils/tasks/pictures.py", "DPI = 110", "DPI = 110 / 0")
     said, _ = build.communicate(timeout=120)
     assert build.returncode == 1
     assert "ZeroDivisionError" in said

@@ -113,5 +113,5 @@ def test_overlays_that_cannot_be_written(segmentation: Path, whole: Path, tmp_pa
     assert "wide_overlay.png cannot be written: " in refused(segmentation, *one, "-o", str(tmp_path / "file"))
     assert "would overwrite another" in refused(segmentation, *one, "wide.png", "-o", str(tmp_path))
     assert "would overwrite another" in refused(segmentation, "-i", "wide.png", "-o", str(tmp_path))
-    assert "-o/--output is for segmentation" in refused(whole, "-i", "example_input.png", "-o", str(tmp_path))
+    assert "-o/--output draws answers over pictures" in refused(whole, "-i", "example_input.png", "-o", str(tmp_path))
     assert not list(tmp_path.glob("*.png"))

@@ -113,7 +113,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         pytest.param("utils/steps/card.md.j2", "## Introduction", "## What it is", ["card"], id="card template"),
         pytest.param("utils/npu/compat.toml", "[[rule]]", "# seen on a board\n[[rule]]", ["card"], id="a rule"),
         pytest.param("utils/npu/operators.csv", "CONV_2D", "CONV_2D ", ["card"], id="a row of operators"),
-        pytest.param("utils/bundle/pictures.py", "DPI = 110", "DPI = 100", ["card"], id="resolution of pictures"),
+        pytest.param("utils/tasks/pictures.py", "DPI = 110", "DPI = 100", ["card"], id="resolution of pictures"),
         pytest.param(
             "recipes/mnist/model.py", "import Any\n", "import Any\nSIZE = 3\n", NETWORK, id="the recipe's network"
         ),

@@ -23,6 +23,7 @@ from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet, SourceFile
 from utils.recipe.load import find_recipe
 from utils.recipe.schema import Example, Recipe
+from utils.tasks.segmentation.measure import read_truth
 
 #: Without the time, so that every process names its tests alike.
 compress = functools.partial(gzip.compress, mtime=0)
@@ -59,9 +60,9 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_idx_round_trip(serve) -> None:
     found = datasets.load(serve(compress(idx(IMAGES)), compress(idx(LABELS))), "test")
-    assert found.images.dtype == np.uint8
+    assert found.inputs.dtype == np.uint8
     assert found.labels.dtype == np.int64
-    np.testing.assert_array_equal(found.images, IMAGES[..., np.newaxis])
+    np.testing.assert_array_equal(found.inputs, IMAGES[..., np.newaxis])
     np.testing.assert_array_equal(found.labels, LABELS)
 
 
@@ -104,7 +105,7 @@ def test_wrong_images(serve, images: bytes, said: str) -> None:
     ("images", "labels", "said"),
     [
         (IMAGES, np.full(12, 10, np.uint8), "recipes/mnist/recipe.toml: datasets.test: a label is 10, but the recipe"),
-        (IMAGES[:0], LABELS[:0], "recipes/mnist/recipe.toml: datasets.test: has no images"),
+        (IMAGES[:0], LABELS[:0], "recipes/mnist/recipe.toml: datasets.test: has no inputs"),
         (IMAGES, LABELS.reshape(3, 4), "labels (3, 4)"),
     ],
 )
@@ -121,7 +122,7 @@ def test_real_mnist_is_what_the_recipe_says(mirror: Path, tmp_path: Path, monkey
     found = find_recipe("mnist_nearest")
     assert isinstance(found.datasets["test"], IdxSet)
     examples = datasets.load(found, "test")
-    assert examples.images.shape == (10_000, 28, 28, 1)
+    assert examples.inputs.shape == (10_000, 28, 28, 1)
     assert np.bincount(examples.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
@@ -132,10 +133,10 @@ def draw(count: int, seed: int) -> datasets.Examples:
 def test_drawn_digits_repeat() -> None:
     """The same bytes each time; another seed has other images, in another order."""
     one, same, other = draw(200, 1), draw(200, 1), draw(200, 2)
-    assert one.images.tobytes() == same.images.tobytes()
+    assert one.inputs.tobytes() == same.inputs.tobytes()
     assert one.labels.tolist() == same.labels.tolist() != other.labels.tolist()
-    assert not {image.tobytes() for image in one.images} & {image.tobytes() for image in other.images}
-    assert len({image.tobytes() for image in one.images}) == 200
+    assert not {image.tobytes() for image in one.inputs} & {image.tobytes() for image in other.inputs}
+    assert len({image.tobytes() for image in one.inputs}) == 200
 
 
 @pytest.mark.skipif(
@@ -144,18 +145,18 @@ def test_drawn_digits_repeat() -> None:
 def test_drawn_digits_are_the_same_everywhere() -> None:
     """A changed hash means that the demo's artifacts change too."""
     wanted = "6e341db6c592de3dae76010d8f0a0baa4bdd62b1c315d15b52c596a94d2d7812"
-    assert hashlib.sha256(draw(20, 1).images.tobytes()).hexdigest() == wanted
+    assert hashlib.sha256(draw(20, 1).inputs.tobytes()).hexdigest() == wanted
 
 
 def test_drawn_digits_look_like_mnist() -> None:
     found = draw(205, 3)
-    assert found.images.shape == (205, 28, 28, 1)
-    assert found.images.dtype == np.uint8
+    assert found.inputs.shape == (205, 28, 28, 1)
+    assert found.inputs.dtype == np.uint8
     assert sorted(np.bincount(found.labels, minlength=10).tolist()) == [20] * 5 + [21] * 5
     assert found.labels[:20].tolist() != sorted(found.labels[:20].tolist())
-    assert (found.images.max(axis=(1, 2, 3)) > 200).all()  # something white
-    assert 0.05 < found.images.mean() / 255 < 0.3  # on black
-    edges = np.concatenate([found.images[:, [0, -1]].ravel(), found.images[:, :, [0, -1]].ravel()])
+    assert (found.inputs.max(axis=(1, 2, 3)) > 200).all()  # something white
+    assert 0.05 < found.inputs.mean() / 255 < 0.3  # on black
+    edges = np.concatenate([found.inputs[:, [0, -1]].ravel(), found.inputs[:, :, [0, -1]].ravel()])
     assert (edges > 64).mean() < 0.01  # and not cut off
 
 
@@ -202,7 +203,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rec
         facts: dict[str, Any] = {
             "datasets": {"evaluation": ImageSet(kind="images", file=str(tmp_path / "list.csv"), **listed)},
             "input": found.input.model_copy(update={"shape": [1, 20, 24, 3], "fit": "stretch"}),
-            "output": found.output.model_copy(update={"shape": [1, 20, 24, 4] if masks else [1, 12]}),
+            "output": found.outputs[0].model_copy(update={"shape": [1, 20, 24, 4] if masks else [1, 12]}),
             "labels": [f"class {number}" for number in range(4 if masks else 12)],
             "sources": {},
         }
@@ -246,21 +247,21 @@ def test_every_kind_of_picture_comes_out_as_the_same_colours(listed: Callable[..
     }
     found = listed({name: data for name, (data, _, _) in kinds.items()})
     examples = datasets.load(found, "evaluation")
-    assert examples.images.dtype == np.uint8
-    assert examples.images.shape == (len(kinds), 20, 24, 3)
+    assert examples.inputs.dtype == np.uint8
+    assert examples.inputs.shape == (len(kinds), 20, 24, 3)
     assert examples.labels.tolist() == list(range(len(kinds)))
-    assert examples.masks == ()
+    assert examples.truths == ()
     spec = preprocess.spec_of(found.input)
-    for image, (name, (_, wanted, most)) in zip(examples.images, kinds.items(), strict=True):
+    for image, (name, (_, wanted, most)) in zip(examples.inputs, kinds.items(), strict=True):
         right = example.fit_image(wanted.convert("RGB"), spec)
         assert np.abs(image.astype(int) - right).max() <= most, name
-    assert len({image.tobytes() for image in examples.images}) > 4
+    assert len({image.tobytes() for image in examples.inputs}) > 4
 
 
 def test_the_first_images(listed: Callable[..., Recipe]) -> None:
     colours = {f"{value}.png": saved(Image.new("RGB", (9, 7), (value, 0, 0)), "PNG") for value in range(6)}
     found = datasets.load(listed(colours), "evaluation", 4)
-    assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]  # in the order of the list
+    assert found.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 3]  # in the order of the list
     assert found.labels.tolist() == [0, 1, 2, 3]
 
 
@@ -274,7 +275,7 @@ JPEG = saved(picture(), "JPEG")
         (JPEG[:40], "bad.jpg: cannot be read: "),
         (saved(picture(), "PNG")[:-200], "bad.jpg: cannot be read: "),
         (b"GIF89a", "bad.jpg: cannot be read: "),
-        (b"no image", "bad.jpg: cannot be read: not an image\n  -> name another image"),
+        (b"no image", "bad.jpg: cannot be read: not an image\n  -> name another file"),
     ],
 )
 def test_a_damaged_picture_is_named(listed: Callable[..., Recipe], data: bytes, said: str) -> None:
@@ -290,7 +291,7 @@ def test_a_damaged_picture_is_named(listed: Callable[..., Recipe], data: bytes, 
 
 def test_a_label_beyond_the_outputs(listed: Callable[..., Recipe]) -> None:
     found = listed({"a.jpg": JPEG, "b.png": saved(picture(), "PNG")})
-    few = found.model_copy(update={"output": found.output.model_copy(update={"shape": [1, 1]})})
+    few = found.model_copy(update={"output": found.outputs[0].model_copy(update={"shape": [1, 1]})})
     with pytest.raises(DataError, match=r"datasets\.evaluation: a label is 1, but the recipe has 1 labels"):
         datasets.load(few, "evaluation")
 
@@ -308,9 +309,9 @@ VALUES = [[0, 1, 2, 3], [255, 255, 3, 3], [0, 0, 0, 0]]
 @pytest.mark.parametrize("mode", ["P", "L"])
 def test_masks_are_their_indices(listed: Callable[..., Recipe], mode: str) -> None:
     """Palette indices, not colours; at the file's own size; 255 stays."""
-    found = datasets.load(listed({"a.jpg": JPEG}, {"a.png": mask(VALUES, mode)}), "evaluation")
+    found = datasets.load(listed({"a.jpg": JPEG}, {"a.png": mask(VALUES, mode)}), "evaluation", read_truth=read_truth)
     assert found.labels.shape == (0,)
-    (only,) = found.masks
+    (only,) = found.truths
     assert only.dtype == np.uint8
     assert only.tolist() == VALUES
 
@@ -330,7 +331,7 @@ def test_masks_are_their_indices(listed: Callable[..., Recipe], mode: str) -> No
 )
 def test_wrong_masks(listed: Callable[..., Recipe], data: bytes, said: str) -> None:
     with pytest.raises(DataError) as caught:
-        datasets.load(listed({"a.jpg": JPEG}, {"a.png": data}), "evaluation")
+        datasets.load(listed({"a.jpg": JPEG}, {"a.png": data}), "evaluation", read_truth=read_truth)
     assert said in str(caught.value)
     assert "  -> " in str(caught.value)
 
@@ -388,8 +389,8 @@ def test_pictures_are_the_examples(listed: Callable[..., Recipe]) -> None:
     shown = [Example(source="blue", label="class 7"), Example(source="red", label="class 2")]
     found = listed({"a.jpg": JPEG}, names={"red.png": red, "blue.png": blue}, examples=shown)
     examples = datasets.examples(found)
-    assert examples.images[:, 5, 5].tolist() == [[0, 0, 255], [255, 0, 0]]
-    assert examples.images.shape == (2, 20, 24, 3)
+    assert examples.inputs[:, 5, 5].tolist() == [[0, 0, 255], [255, 0, 0]]
+    assert examples.inputs.shape == (2, 20, 24, 3)
     assert examples.labels.tolist() == [7, 2]
     assert [source.name for source in datasets.pictures(found)] == ["blue.png", "red.png"]
 

@@ -31,7 +31,7 @@ def test_one_tensor_everywhere(tmp_path: Path) -> None:
     small = {"train": DrawnSet(kind="drawn", count=120, seed=1)}
     calibration = Calibration(dataset="train", count=110)
     found = found.model_copy(update={"datasets": small, "calibration": calibration})
-    images = datasets.load(found, found.calibration.dataset).images
+    images = datasets.load(found, found.calibration.dataset).inputs
     calibrated = np.concatenate(list(convert._inputs(found, convert._calibration(found))))
     assert len(calibrated) == found.calibration.count
     spec = preprocess.spec_of(found.input)
@@ -53,7 +53,7 @@ def test_the_bundle_sees_what_was_evaluated(built_once: Checkout) -> None:
     facts = json.loads((bundle / "model.json").read_text())
     spec, runtime = facts["input"], example.load_runtime()
     with np.load(bundle / "samples.npz") as samples:
-        np.testing.assert_array_equal(samples["images"], datasets.draw(_test_set()).images[:100])
+        np.testing.assert_array_equal(samples["images"], datasets.draw(_test_set()).inputs[:100])
     for variant, entry in facts["variants"].items():
         model = example.Model(str(bundle / entry["file"]), runtime, threads=1)
         with np.load(bundle / f"golden_{variant}.npz") as golden:

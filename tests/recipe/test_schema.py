@@ -211,7 +211,7 @@ VOC = 'file = "../lists/voc_sample.csv"'
             KERAS,
             'label = "boxer" }',
             'label = "boxer", share = [1.0, 2.0] }',
-            "examples.0.share: needs a label, and a segmentation",
+            "examples.0.share: needs a label, and a task that answers once a pixel",
         ),
     ],
 )

@@ -26,7 +26,7 @@ from utils.recipe.load import load_recipes
 SMALL: dict[str, bytes] = {}
 for part, count in (("train", 2400), ("t10k", 100)):
     drawn = datasets.draw(DrawnSet(kind="drawn", count=count, seed=len(part)))
-    for kind, array in (("images-idx3", drawn.images[..., 0]), ("labels-idx1", drawn.labels)):
+    for kind, array in (("images-idx3", drawn.inputs[..., 0]), ("labels-idx1", drawn.labels)):
         header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
         SMALL[f"{part}-{kind}-ubyte.gz"] = gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 

@@ -277,7 +277,7 @@ def freeze(tf: Any, home: Path) -> dict[str, Any]:
     found = find_recipe("mnasnet")
     facts = {
         "input": found.input.model_copy(update={"shape": [1, 4, 4, 3]}),
-        "output": found.output.model_copy(update={"shape": [1, 3]}),
+        "output": found.outputs[0].model_copy(update={"shape": [1, 3]}),
     }
     found = found.model_copy(update=facts)
     load = found.load

@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from utils import files, limits, paths
 from utils.errors import BoardError
@@ -24,14 +24,6 @@ __all__ = ["Bsp", "Check", "Entry", "Record", "Report", "dump_record", "load_rec
 
 Ms = Annotated[float, Field(ge=0, le=1e9)]
 Schema = TypeVar("Schema", bound=BaseModel)
-
-
-def _of_a_task(found: Any) -> dict[str, Any]:
-    """Check one answer: it has the form of a kind of task."""
-    for task in every_task().values():
-        with contextlib.suppress(ValidationError):
-            return task.prediction.model_validate(found).model_dump(exclude_unset=True)
-    raise ValueError("is no answer of a known kind of task")
 
 
 class Runtime(Closed):
@@ -103,7 +95,14 @@ class Measured(Closed):
     first_ms: Ms | None = None
     steady_ms: Steady | None = None
     check: Check | None = None
-    predictions: Annotated[list[Annotated[dict[str, Any], BeforeValidator(_of_a_task)]], Few] | None = None
+    predictions: Annotated[list[dict[str, Any]], Few] | None = None
+
+
+def _fits(form: type[BaseModel], answer: dict[str, Any]) -> bool:
+    with contextlib.suppress(ValidationError):
+        form.model_validate(answer)
+        return True
+    return False
 
 
 class Entry(Measured):
@@ -120,6 +119,19 @@ class Entry(Measured):
     compare: Check | None = None
     notes: Annotated[list[Text], Few] | None = None
     failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _answers(self) -> Entry:
+        """Check that the answers have the form of the kind of task; in reports of 0.1, of any."""
+        known = every_task()
+        if self.task is not None and self.task not in known:
+            raise ValueError(f"task is not one of {', '.join(known)}")
+        kinds = [known[self.task]] if self.task else list(known.values())
+        for part in (self, self.cpu):
+            for answer in (part and part.predictions) or ():
+                if not any(_fits(kind.prediction, answer) for kind in kinds):
+                    raise ValueError(f"predictions are not those of {self.task or 'a kind of task'}")
+        return self
 
     @property
     def verdict(self) -> str:

@@ -72,6 +72,8 @@ class DrawnSet(Closed):
 class FileSet(Closed):
     """Single files, each a pinned source, in a list that names their labels, masks or boxes."""
 
+    kind: Literal["images", "recordings"]
+    """What a file is."""
     file: str
     """CSV list, relative to the recipe's folder: file, sha256, size, and label, mask or boxes (a second file a row)."""
     urls: Annotated[list[_Template], Field(min_length=1)]

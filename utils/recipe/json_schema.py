@@ -37,7 +37,8 @@ def file_schema() -> dict[str, Any]:
         "required": [key for key in whole["required"] if key in keys],
         "properties": {key: needs for key, part in keys.items() if (needs := _needs(part, tables))},
     }
-    entries = {table for part in (*keys.values(), *tables.values()) for table in _tables_in_lists(part)}
+    parts = (*keys.values(), *tables.values())
+    entries = {table for part in parts for table in _tables_in_lists(part)} - set(map(_table_or_list, parts))
     model = {
         "type": "object",
         "description": _MODEL,
@@ -95,12 +96,15 @@ def _needs(part: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
         return _needs(tables[part["$ref"].rpartition("/")[2]], tables)
     if kinds := part.get("oneOf") or part.get("anyOf"):
         members = [tables[kind["$ref"].rpartition("/")[2]] for kind in kinds if "$ref" in kind]
+        if members and len(members) < len(kinds):  # a table, or a list of such tables
+            needs = _needs(members[0], tables)
+            return {"anyOf": [{"type": "object"} | needs, {"type": "array", "items": needs}]}
         choices = [
             _needs(member, tables) | {"properties": {"kind": {"const": member["properties"]["kind"]["const"]}}}
             for member in members
         ]
         return {"oneOf": choices} if choices else {}
-    needs: dict[str, Any] = {}
+    needs = {}
     if "required" in part:
         needs["required"] = part["required"]
     if inner := {key: found for key, value in part.get("properties", {}).items() if (found := _needs(value, tables))}:
@@ -109,6 +113,13 @@ def _needs(part: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values, dict) and (found := _needs(values, tables)):
         needs["additionalProperties"] = found
     return needs
+
+
+def _table_or_list(part: dict[str, Any]) -> str:
+    """The table that a key takes as it is, or in a list; empty for another key."""
+    choices = part.get("oneOf") or part.get("anyOf") or ()
+    singles = [choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice]
+    return singles[0] if singles and len(singles) < len(choices) else ""
 
 
 def _tables_in_lists(part: Any) -> set[str]:

@@ -51,11 +51,13 @@ def as_markdown() -> str:
 def _tables(part: dict[str, Any], tables: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Each table below ``part``, and how its heading stands in the file."""
     for key, value in part["properties"].items():
+        shapes: dict[str, list[str]] = {}  # a key that takes a table or a list of them has one section
         for shape, name in _references(value):
+            shapes.setdefault(name, []).append(f"`{shape.format(f'{above}{key}')}`")
+        for name, places in shapes.items():
             table = tables[name]
-            place = shape.format(f"{above}{key}")
             kind = table["properties"].get("kind", {}).get("const")
-            yield f"`{place}`" + (f' with `kind = "{kind}"`' if kind else ""), table
+            yield " or ".join(places) + (f' with `kind = "{kind}"`' if kind else ""), table
             yield from _tables(table, tables, f"{above}{key}.")
 
 
@@ -81,7 +83,7 @@ def _rows(table: dict[str, Any], tables: dict[str, Any]) -> str:
         default = empty if given in (None, [], {}) else f"`{json.dumps(given)}`"
         # pydantic leaves a description out that is also the table's.
         meaning = part.get("description") or tables[part["$ref"].rpartition("/")[2]]["description"]
-        cells = (f"`{key}`", _words(part), default, meaning)
+        cells = (f"`{key}`", _words(part), default, " ".join(meaning.split()))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return _COLUMNS + "".join(lines)
 

@@ -60,7 +60,7 @@ __all__ = [
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
 
-Task = Literal["classification", "segmentation", "audio"]
+TaskName = Literal["classification", "segmentation", "audio"]
 
 
 class Kind(NamedTuple):
@@ -84,7 +84,7 @@ class Kind(NamedTuple):
 
 
 #: One kind of task a row; its package in utils/tasks/ has the same name.
-KINDS: dict[Task, Kind] = {
+KINDS: dict[TaskName, Kind] = {
     "classification": Kind("top1", "label"),
     "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
     "audio": Kind("top1", "label", input="audio"),
@@ -106,7 +106,7 @@ class Recipe(Closed):
     """One line for `doit list`."""
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
-    task: Task
+    task: TaskName
     """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `audio` once a recording."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""

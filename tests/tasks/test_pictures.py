@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.bundle import pictures
 from utils.model.datasets import draw
 from utils.recipe.datasets import DrawnSet
+from utils.tasks import pictures
+from utils.tasks.segmentation.figures import Segments, segments
 
-IMAGES = draw(DrawnSet(kind="drawn", count=20, seed=3)).images
+IMAGES = draw(DrawnSet(kind="drawn", count=20, seed=3)).inputs
 LABELS = [str(number % 10) for number in range(20)]
 HISTORY = {"epoch": [0.5, 1.0, 1.5, 2.0], "loss": [2.0, 1.0, 0.5, 0.4], "accuracy": [0.1, 0.8, 0.95, 1.0]}
 MATRIX = (np.eye(10, dtype=int) * 90 + np.arange(100).reshape(10, 10) % 7).tolist()
 
 PHOTO = np.random.default_rng(2).integers(0, 255, (60, 90, 3), np.uint8)
-SEGMENTS = pictures.Segments(PHOTO, PHOTO[::-1], [("cat 60.0 %", (89, 51, 51)), ("background 40.0 %", (255, 255, 255))])
+SEGMENTS = Segments(PHOTO, PHOTO[::-1], [("cat 60.0 %", (89, 51, 51)), ("background 40.0 %", (255, 255, 255))])
 
 
 def sight(count: int) -> pictures.Sight:
@@ -44,7 +45,7 @@ DRAW: dict[str, Callable[[Path], None]] = {
         file, np.stack([PHOTO, PHOTO]), [[("boxer", 99.0), ("cat", 1.0)], [("tabby", 40.0)]], "the best answers"
     ),
     "answers about digits": lambda file: pictures.answers(file, IMAGES[:1], [[("4", 100.0)]], "the best answers"),
-    "segments": lambda file: pictures.segments(file, [SEGMENTS, SEGMENTS], "output"),
+    "segments": lambda file: segments(file, [SEGMENTS, SEGMENTS], "output"),
     "fixed output": lambda file: pictures.fixed_output(file, IMAGES[:3], sight(3), sight(3), LABELS[:10]),
     "flat maps": lambda file: pictures.feature_maps(file, IMAGES[:1], np.zeros((1, 28, 28), np.float32), "flat"),
 }
@@ -90,7 +91,7 @@ def test_input_and_output_stand_side_by_side(tmp_path: Path) -> None:
     """The input is left, the tinted picture right of it, at the same height, and the legend's colours beside both."""
     red, green = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40, 3), np.uint8)
     red[..., 0], green[..., 1] = 255, 255
-    pictures.segments(tmp_path / "x.png", [pictures.Segments(red, green, [("cat", (0, 0, 255))])], "output")
+    segments(tmp_path / "x.png", [Segments(red, green, [("cat", (0, 0, 255))])], "output")
     with Image.open(tmp_path / "x.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     places = []

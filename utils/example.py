@@ -322,9 +322,9 @@ def _read_wav(data: bytes) -> Tuple[int, int, int, int, bytes]:
 def mfcc(samples: np.ndarray, spec: Dict[str, Any]) -> np.ndarray:
     """The features of recordings: cosine transforms of the logarithms of the mel bands of each window.
 
-    It is the reference front end of MLPerf Tiny (github.com/mlcommons/tiny, benchmark/training/keyword_spotting), with the
-    conventions of tf.signal: samples are divided by the largest one; periodic Hann windows, filled with zeros to a power
-    of two; magnitudes; triangular mel bands; log(band + 1e-6); DCT-II times sqrt(2 / bands).
+    It is the reference front end of MLPerf Tiny (github.com/mlcommons/tiny, benchmark/training/keyword_spotting), with
+    the conventions of tf.signal: samples are divided by the largest one; periodic Hann windows, filled with zeros to a
+    power of two; magnitudes; triangular mel bands; log(band + 1e-6); DCT-II times sqrt(2 / bands).
 
     Args:
         samples: numbers, shape (N, samples).
@@ -333,7 +333,7 @@ def mfcc(samples: np.ndarray, spec: Dict[str, Any]) -> np.ndarray:
     Returns:
         float32, shape (N, *shape[1:]): the windows in the order of time, of each the first coefficients.
     """
-    window, hop = (int(round(spec["rate"] * spec[key] / 1000.0)) for key in ("window_ms", "hop_ms"))
+    window, hop = (round(spec["rate"] * spec[key] / 1000.0) for key in ("window_ms", "hop_ms"))
     values = samples.astype(np.float64)
     largest = values.max(-1, keepdims=True)
     largest = np.where(largest > 0, largest, np.abs(values).max(-1, keepdims=True))
@@ -1578,8 +1578,8 @@ def _table(
 
 #: "input" of model.json for a recording, as read_json() wants it.
 AUDIO_INPUT = {
-    **{key: _WHOLE for key in ("rate", "samples", "bands", "coefficients")},
-    **{key: _NUMBER for key in ("window_ms", "hop_ms", "low_hz", "high_hz")},
+    **dict.fromkeys(("rate", "samples", "bands", "coefficients"), _WHOLE),
+    **dict.fromkeys(("window_ms", "hop_ms", "low_hz", "high_hz"), _NUMBER),
 }
 
 #: Bounds for the features of a recording: 87 s at 48 kHz, and numbers in a spectrum.
@@ -1611,7 +1611,7 @@ class Audio(LabelTask):
         ):
             if not right:
                 raise ValueError(what)
-        window, hop = (int(round(rate * given[key] / 1000.0)) for key in ("window_ms", "hop_ms"))
+        window, hop = (round(rate * given[key] / 1000.0) for key in ("window_ms", "hop_ms"))
         if not (0 < window <= samples and hop > 0):
             raise ValueError("input.window_ms or input.hop_ms is not in the recording")
         count = 1 + (samples - window) // hop
@@ -1627,7 +1627,7 @@ class Audio(LabelTask):
 
     def prepare(self, values: np.ndarray) -> np.ndarray:
         """Samples as features."""
-        return mfcc(values[np.newaxis], self.input)[0]
+        return np.asarray(mfcc(values[np.newaxis], self.input)[0])
 
     def fits(self, values: np.ndarray) -> bool:
         """Whether samples are recordings of the graph's length."""

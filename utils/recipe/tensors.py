@@ -104,11 +104,12 @@ class AudioInput(Closed):
             if round(self.rate * value / 1000, 6) % 1:
                 findings.append(f"{key}: is {self.rate * value / 1000:g} samples, not a whole number of them")
         window, hop = (round(self.rate * value / 1000) for value in (self.window_ms, self.hop_ms))
-        if not findings and not window <= self.samples:
-            findings.append(f"window_ms: is {window} samples, of {self.samples}")
-        elif not findings and math.prod(self.shape) != (count := 1 + (self.samples - window) // hop) * self.coefficients:
-            findings.append(f"shape: holds {math.prod(self.shape)} numbers, not {count} windows of {self.coefficients}")
         refuse(findings)
+        if window > self.samples:
+            refuse([f"window_ms: is {window} samples, longer than a recording of {self.samples}"])
+        count, held = 1 + (self.samples - window) // hop, math.prod(self.shape)
+        if held != count * self.coefficients:
+            refuse([f"shape: holds {held} numbers, not {count} windows of {self.coefficients}"])
         return self
 
     #: How the name of a file ends that the build writes.

@@ -88,9 +88,10 @@ def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
         for key, source in model.recipe.sources.items()
         if source.sha256 is None and key not in replaced
     ]
+    forbidden = {licence for key, licence in model.withheld().items() if key in model.weights and key not in replaced}
     found += [
         f"the licence of its weights ({licence}) forbids redistribution: release it without this model"
-        for licence in sorted({model.withheld()[key] for key in model.withheld().keys() & set(model.weights) - replaced})
+        for licence in sorted(forbidden)
     ]
     return found
 

@@ -82,9 +82,7 @@ class Heard:
     best: list[tuple[str, float]]
 
 
-def recordings(
-    file: Path, heard: list[Heard], names: list[str], title: str, spec: AudioInput, label: str = ""
-) -> None:
+def recordings(file: Path, heard: list[Heard], names: list[str], title: str, spec: AudioInput, label: str = "") -> None:
     """A recording a row: its waveform, its features, and the best answers as bars.
 
     Args:

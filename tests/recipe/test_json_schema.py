@@ -14,14 +14,14 @@ import pytest
 from pydantic import BaseModel
 
 from tests.support.checkouts import ROOT
-from utils.recipe import card, datasets, json_schema, schema, tables
+from utils.recipe import card, datasets, json_schema, schema, tables, tensors
 
 FILES = sorted((ROOT / "recipes").glob("*/recipe.toml"))
 CHECK = jsonschema.Draft7Validator(json_schema.file_schema())
 
 
 def models() -> Iterator[type[BaseModel]]:
-    for module in (card, datasets, schema, tables):
+    for module in (card, datasets, schema, tables, tensors):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__:
                 yield value
@@ -104,3 +104,21 @@ def test_every_definition_is_used_and_nothing_is_null() -> None:
         assert f'"#/definitions/{name}"' in text
     assert '"null"' not in text
     assert '"title": "recipe.toml"' in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('kind = "logits"', 'kind = "logit"', "is not valid under any of the given schemas"),
+        ("[output]\n", "[[output]]\n", ""),
+        ("[output]\n", '[[output]]\nname = "x"\n[[output]]\n', "is not valid under any of the given schemas"),
+        ("[input]\n", '[input]\nkind = "image"\n', ""),
+        ("[input]\n", '[input]\nkind = "audio"\n', "'colour', 'fit', 'mean', 'resize', 'std' were unexpected"),
+        ("[input]\n", '[input]\nkind = "smell"\n', "'image' was expected"),
+        ("mean = [127.5, 127.5, 127.5]\n", "", "'mean' is a required property"),
+    ],
+)
+def test_inputs_have_kinds_and_outputs_may_be_several(old: str, new: str, said: str) -> None:
+    """An input of a kind that the file does not name is an image: errors are about that one."""
+    found = findings(changed("deeplabv3", old, new))
+    assert any(said in message for message in found) if said else found == [], found

@@ -89,7 +89,7 @@ def test_models_of_one_file_share_what_stands_above_them() -> None:
             DEMO,
             'int8"]',
             'int9"]',
-            "variants.1: input should be 'float32', 'int8' or",
+            "variants.1: input should be 'float32', 'int8', 'int8_float_io' or",
         ),
         (DEMO, '"float32", "int8"]', '"int8", "int8"]', "variants: the same one twice"),
         (DEMO, "format = 1", "format = 2", "format: input should be 1 (this is 2)"),
@@ -297,3 +297,84 @@ def test_a_measurement_names_a_known_bsp(recipes: Path) -> None:
     (recipes / DEMO).write_text(text + row.replace("BSP", "LF6.1.36"))
     said = refused()
     assert "measured.0.bsp: no BSP is called 'LF6.1.36' (did you mean 'LF6.1.36_2.1.0'?)" in said
+
+
+AUDIO = """
+[input]
+kind = "audio"
+name = "features"
+shape = [1, 49, 10, 1]
+rate = 16000
+samples = 16000
+window_ms = 30.0
+hop_ms = 20.0
+bands = 40
+low_hz = 20.0
+high_hz = 4000.0
+coefficients = 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", "input.kind: segmentation takes 'image'"),
+        ("rate = 16000\n", "", "input.rate: is missing"),
+        ("rate =", "rait =", "input.rait: unknown key (did you mean 'rate'?)"),
+        ("high_hz = 4000.0", "high_hz = 9000.0", "input.high_hz: above low_hz and at most 8000, half of rate"),
+        ("low_hz = 20.0", "low_hz = 4000.0", "input.high_hz: above low_hz"),
+        ("coefficients = 10", "coefficients = 41", "input.coefficients: at most 40, the number of bands"),
+        ("shape = [1,", "shape = [2,", "input.shape: the batch (first number) is 1 on a board"),
+        ('"audio"', '"audoi"', "input: input tag 'audoi' found"),
+        ("[1, 49, 10, 1]", "[1]", "input.shape: list should have at least 2 items"),
+    ],
+)
+def test_an_input_is_an_image_or_audio(recipes: Path, old: str, new: str, said: str) -> None:
+    text = (recipes / TFLITE).read_text()
+    begin, end = text.index("[input]"), text.index("[output]")
+    (recipes / TFLITE).write_text(text[:begin] + AUDIO.replace(old, new) + text[end:])
+    assert said in refused()
+
+
+BOXES = "".join(
+    f'[[output]]\nname = "{name}"\nshape = {shape}\nkind = "{name}"\n'
+    for name, shape in (("boxes", [1, 10, 4]), ("classes", [1, 10]), ("scores", [1, 10]), ("count", [1]))
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "output", "said"),
+    [
+        (
+            TFLITE,
+            BOXES,
+            "output: segmentation has 1 output(s), logits or probabilities; this has boxes, classes, scores",
+        ),
+        (KERAS, BOXES, "output: classification has 1 output(s)"),
+        (KERAS, '[output]\nname = "x"\nshape = [1000]\nkind = "logits"\n', "output.shape: at least 2 numbers"),
+        (KERAS, '[[output]]\nname = "x"\nshape = [1000]\nkind = "logits"\n', "output.0.shape: at least 2 numbers"),
+        (
+            KERAS,
+            '[[output]]\nname = "x"\nshpe = [1, 1000]\nkind = "logits"\n',
+            "output.0.shpe: unknown key (did you mean",
+        ),
+        (KERAS, "output = 3\n", "output: "),
+    ],
+)
+def test_outputs_are_those_of_the_task(recipes: Path, file: str, output: str, said: str) -> None:
+    text = (recipes / file).read_text()
+    begin = text.index("[output]")
+    end = text.index("\n\n", begin) + 2
+    whole = text[:begin] + text[end:]
+    (recipes / file).write_text(
+        whole.replace("format = 1\n", f"format = 1\n{output}") if "output =" in output else whole + output
+    )
+    assert said in refused()
+
+
+def test_one_output_may_stand_in_a_list(recipes: Path) -> None:
+    before = load_recipes()["deeplabv3"]
+    change(recipes / TFLITE, "[output]\n", "[[output]]\n")
+    after = load_recipes()["deeplabv3"]
+    assert before.outputs == after.outputs
+    assert (after.classes, len(after.labels)) == (21, 21)

@@ -100,7 +100,7 @@ class Measured(Closed):
 
 def _fits(form: type[BaseModel], answer: dict[str, Any]) -> bool:
     with contextlib.suppress(ValidationError):
-        form.model_validate(answer)
+        form.model_validate(answer, strict=True)
         return True
     return False
 

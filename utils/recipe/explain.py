@@ -30,17 +30,23 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         elif isinstance(model, type):
             return []
         else:  # dict[str, X], list[X] or a union told apart by kind: the value type, or the tagged member
-            members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+            members = _tables_in(model)
             tagged = [
                 m for m in members if get_args(getattr(m.model_fields.get("kind"), "annotation", None)) == (part,)
             ]
             model = tagged[0] if tagged else (members[0] if len(members) == 1 else model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        members = [m for m in _flatten(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+        members = _tables_in(model)
         if len(members) != 1:
             return []
         model = members[0]
     return list(model.model_fields)
+
+
+def _tables_in(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that an annotation names, each once: a key may take one, or a list of them."""
+    found = [leaf for leaf in _flatten(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
+    return list(dict.fromkeys(found))
 
 
 def _flatten(annotation: Any) -> list[Any]:

@@ -31,7 +31,7 @@ def file_schema() -> dict[str, Any]:
     """
     whole = _without_noise(Recipe.model_json_schema(ref_template="#/definitions/{model}"))
     tables = whole.pop("$defs")
-    keys = {name: part for name, part in whole["properties"].items() if name not in NOT_KEYS}
+    keys = {key: _by_kind(part, tables) for key, part in whole["properties"].items() if key not in NOT_KEYS}
     name = whole["properties"]["name"]
     complete = {
         "required": [key for key in whole["required"] if key in keys],
@@ -90,12 +90,33 @@ def _without_noise(part: Any) -> Any:
     return {key: _without_noise(value) for key, value in kept.items()}
 
 
+def _by_kind(part: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """Say a choice of tables with a default kind as conditions: an error is then about the table that was meant."""
+    members = {choice["$ref"]: _table(choice, tables) for choice in part.get("oneOf", ()) if "$ref" in choice}
+    kinds = {reference: table["properties"].get("kind", {}) for reference, table in members.items()}
+    found = next(({"$ref": reference} for reference, kind in kinds.items() if "default" in kind), None)
+    if found is None:
+        return part
+    for reference, kind in kinds.items():
+        if "default" not in kind:
+            meant = {"required": ["kind"], "properties": {"kind": {"const": kind["const"]}}}
+            found = {"if": meant, "then": {"$ref": reference}, "else": found}
+    return _without(part, "oneOf") | found
+
+
+def _table(reference: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = tables[reference["$ref"].rpartition("/")[2]]
+    return found
+
+
 def _needs(part: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
     """What a whole table, and each table in it, must have; empty if nothing. Entries of lists say it themselves."""
     if "$ref" in part:
-        return _needs(tables[part["$ref"].rpartition("/")[2]], tables)
+        return _needs(_table(part, tables), tables)
+    if "if" in part:
+        return {"if": part["if"], "then": _needs(part["then"], tables), "else": _needs(part["else"], tables)}
     if kinds := part.get("oneOf") or part.get("anyOf"):
-        members = [tables[kind["$ref"].rpartition("/")[2]] for kind in kinds if "$ref" in kind]
+        members = [_table(kind, tables) for kind in kinds if "$ref" in kind]
         if members and len(members) < len(kinds):  # a table, or a list of such tables
             needs = _needs(members[0], tables)
             return {"anyOf": [{"type": "object"} | needs, {"type": "array", "items": needs}]}

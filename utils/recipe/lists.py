@@ -87,7 +87,7 @@ def read(
     held = [name for name, needs in _COLUMNS.items() if needs <= columns]
     if not held or columns != _ALWAYS.union(*(_COLUMNS[name] for name in held)):
         raise RecipeError(f"the columns are {as_text(', '.join(sorted(columns)))}", where=where, hint=_HINT)
-    second = truth if truth in held and truth != "label" else None
+    seconds = [name for name in held if name != "label"]
     rows: list[Row] = []
     seen: dict[str, int] = {}  # sha256 of an image, or name of a file -> its line
     for line, row in enumerate(found, start=2):
@@ -108,8 +108,9 @@ def read(
             return Source(name, addresses, _number(size, place), sha256, None, licence, what)
 
         label = _number(row["label"], place) if "label" in columns else None
-        rows.append(Row(source("file"), label if truth == "label" else None, source(second) if second else None))
-        names = [("file name", taken.name) for taken in rows[-1].sources]
+        others: dict[Truth, Source] = {name: source(name) for name in seconds}
+        rows.append(Row(source("file"), label if truth == "label" else None, others.get(truth)))
+        names = [("file name", taken.name) for taken in (rows[-1].source, *others.values())]
         for kind, mark in [("content", rows[-1].source.sha256 or ""), *names]:
             if mark in seen:
                 raise RecipeError(f"the same {kind} as in line {seen[mark]}", where=place, hint="remove one of them")

@@ -176,8 +176,7 @@ class Recipe(Closed):
             for place, name in self._named_sources()
             if name not in self.sources
         ]
-        refuse(findings)
-        refuse(self._outputs())
+        refuse(findings + self._outputs())
         findings += self._overlaps()
         if len(set(self.variants)) != len(self.variants):
             findings.append("variants: the same one twice")
@@ -198,8 +197,6 @@ class Recipe(Closed):
         if len(found) != len(wanted) or any(not each.intersection(found) for each in wanted):
             meant = ", ".join(" or ".join(sorted(each)) for each in wanted)
             findings.append(f"output: {self.task} has {len(wanted)} output(s), {meant}; this has {', '.join(found)}")
-        elif len(wanted) == 1 and len(self.outputs[0].shape) < 2:
-            findings.append("output.shape: has no classes: batch first, classes last")
         elif len(wanted) == 1 and isinstance(self.labels, list) and len(self.labels) != self.outputs[0].shape[-1]:
             findings.append(f"labels: {len(self.labels)} labels for {self.outputs[0].shape[-1]} outputs")
         if len(wanted) > 1 and isinstance(self.labels, str):

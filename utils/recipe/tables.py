@@ -149,8 +149,7 @@ class Evaluation(Closed):
     dataset: str
     """Key in [datasets]."""
     metric: Literal["top1", "miou", "ap"]
-    """`top1`: inputs whose highest output is the label, in %. `miou`: mean IoU of the classes present, in %. `ap`: the
-    average precision of COCO, the mean over the classes and the IoU from 0.50 to 0.95, in %."""
+    """In %. `top1`: the best answer is the label. `miou`: mean IoU of the classes present. `ap`: COCO AP 0.50:0.95."""
     gate: Gate
     """What a build must reach."""
 

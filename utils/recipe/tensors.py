@@ -148,11 +148,14 @@ class Output(Closed):
     shape: Annotated[list[_Size], Field(min_length=1)]
     """Batch first, classes last: [1, 10], or [1, 513, 513, 21] where each pixel has an answer."""
     kind: Literal["probabilities", "logits", "boxes", "classes", "scores", "count"]
-    """What its numbers mean: `probabilities` sum to 1 for each answer, `logits` are what a softmax would take. Of a
-    detector: `boxes` (top, left, bottom, right, as shares of height and width), `classes` (indices), `scores` (0 to 1)
-    and `count` (how many boxes there are)."""
+    """`probabilities` sum to 1, `logits` are what a softmax takes. Detectors: `boxes`, `classes`, `scores`, `count`."""
     golden_stride: Annotated[int, Field(gt=0)] = 1
     """The golden tensors keep every n-th row and column, where each pixel has an answer."""
+
+    @model_validator(mode="after")
+    def _rank(self) -> Output:
+        refuse([] if len(self.shape) > 1 or self.kind == "count" else ["shape: at least 2 numbers, the batch first"])
+        return self
 
     def dtype_in(self, variant: Variant) -> str:
         """Its TFLite type in a variant; the operator that finds a detector's boxes computes floats."""

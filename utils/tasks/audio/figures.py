@@ -54,9 +54,10 @@ class Figures:
         """One recording, its features, and the best answers."""
         tensor = self._scene.tensors(samples[np.newaxis])
         scores = self._model.dequantise(self._model.run(self._model.quantise(tensor))).reshape(-1)
-        ranked = [(line["label"], 100 * line["score"]) for line in example.best(scores, self._scene.labels, ANSWERS)]
+        ranked = example.best(scores, self._scene.labels, len(scores))
         coefficients = self._scene.recipe.input.model_dump()["coefficients"]
-        return Heard(samples, tensor.reshape(-1, coefficients), scores, ranked)
+        best = [(line["label"], 100 * line["score"]) for line in ranked]
+        return Heard(samples, tensor.reshape(-1, coefficients), scores, best)
 
     def _find_mistake(self, inputs: Any, labels: Any, wrong: list[int]) -> tuple[int, Heard]:
         """The number of the recording whose label gets the lowest score, and the recording; of the wrong ones."""
@@ -73,7 +74,7 @@ class Heard:
         samples: int16, shape (samples,).
         features: float32, shape (windows, coefficients).
         scores: of all labels, shape (labels,).
-        best: label and score in % of the best answers, best first.
+        best: label and score in % of all answers, best first.
     """
 
     samples: npt.NDArray[np.int16]
@@ -97,7 +98,8 @@ def recordings(file: Path, heard: list[Heard], names: list[str], title: str, spe
     seconds = spec.samples / spec.rate
     for row, (each, name) in enumerate(zip(heard, names, strict=True)):
         wave, image, bars = axes[row]
-        wave.plot(np.arange(len(each.samples)) / spec.rate, each.samples / 32768, color=pictures.BLUE, linewidth=0.4)
+        loudest = max(float(np.abs(each.samples.astype(np.int32)).max()), 1.0)  # the features do not know the volume
+        wave.plot(np.arange(len(each.samples)) / spec.rate, each.samples / loudest, color=pictures.BLUE, linewidth=0.4)
         wave.set_xlim(0, seconds)
         wave.set_ylim(-1, 1)
         wave.set_yticks([-1, 0, 1])
@@ -109,7 +111,8 @@ def recordings(file: Path, heard: list[Heard], names: list[str], title: str, spe
             shown, aspect="auto", origin="lower", cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest",
             extent=(0, seconds, 0.5, len(shown) + 0.5),
         )  # fmt: skip
-        best = [(answer, score) for answer, score in each.best if f"{score:.1f}" != "0.0"]
+        best = [(answer, score) for answer, score in each.best[:ANSWERS] if f"{score:.1f}" != "0.0"]
+        best += [(answer, score) for answer, score in each.best if answer == label and (answer, score) not in best]
         places = range(len(best))
         colours = [pictures.ORANGE if answer == label else pictures.GREY for answer, _ in best]
         colours[0] = pictures.RED if label and best[0][0] != label else pictures.BLUE

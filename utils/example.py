@@ -23,8 +23,8 @@ Exit codes (of several, the highest):
 This program needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow. Pillow reads image files;
 without it, a PNG of the graph's own size and an .npy file of pixels work. A WAV file must have the model's rate and
 length, 16 bits and one channel: nothing is resampled, and an error names the command that converts a file. The program
-imports nothing else, opens no socket, and writes only where -o says. A relative path after -i that does not exist here is
-looked up in the bundle and in its folder inputs/.
+imports nothing else, opens no socket, and writes only where -o says. A relative path after -i that does not exist here
+is looked up in the bundle and in its folder inputs/.
 
 -d/--delegate chooses what computes: "cpu"; "vx" (libvx_delegate.so, i.MX 8M Plus) or "ethosu" (libethosu_delegate.so,
 i.MX 93), found in LD_LIBRARY_PATH and the system's library folders; or the path of any other TFLite delegate. The
@@ -2449,7 +2449,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--input",
         nargs="+",
         action="extend",
-        help="input files and folders of them: images, .npy files of pixels",
+        help="input files and folders of them: images, .npy files of pixels, WAV files",
     )
     parser.add_argument(
         "-q", action="store_true", help="ignored: the file says whether it is quantised (for old scripts)"

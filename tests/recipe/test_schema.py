@@ -14,7 +14,9 @@ from utils.errors import RecipeError
 from utils.recipe.load import find_recipe, forget_recipes, load_recipes
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
-KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))
+KERAS, SAVED, TFLITE, SPOTTER = (
+    f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3", "keyword_spotting")
+)
 GATE = "float32 = 90\nint8 = 90\nloss = 1.0\n[model.demo_nearest.expected"
 
 
@@ -157,6 +159,38 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (DEMO, 'code = "../mnist/model.py"\n', "", "code: names the file that builds the network"),
         (SAVED, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
         (TFLITE, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
+        # a SavedModel in an archive, or of single files
+        (SAVED, 'source = "model"\n', "", "load.source: give source or [load.files], and not both"),
+        (
+            SPOTTER,
+            "[load.files]\n",
+            'source = "graph"\n[load.files]\n',
+            "load.source: give source or [load.files], and",
+        ),
+        (SPOTTER, '"saved_model.pb" = "graph"\n', "", "load.files: saved_model.pb is missing"),
+        (SPOTTER, '"saved_model.pb" = "graph"', '"saved_model.pb" = "grap"', "load.files: no [sources.grap] (did you"),
+        (SPOTTER, '"variables/variables.index"', '"../variables.index"', "'../variables.index'"),
+        (SPOTTER, '"variables/variables.index"', '"/variables.index"', "'/variables.index'"),
+        # how a recording becomes the input
+        (SPOTTER, 'kind = "audio"\n', 'kind = "adio"\n', "input: input tag 'adio' found"),
+        (SPOTTER, 'kind = "audio"\n', 'kind = "audio"\nresize = "nearest"\n', "input.resize: unknown key"),
+        (SPOTTER, "hop_ms = 20.0", "hop_ms = 20.01", "input.hop_ms: is 320.16 samples, not a whole number of them"),
+        (
+            SPOTTER,
+            "window_ms = 30.0",
+            "window_ms = 1001.0",
+            "input.window_ms: is 16016 samples, longer than a recording",
+        ),
+        (SPOTTER, "hop_ms = 20.0", "hop_ms = 10.0", "input.shape: holds 490 numbers, not 98 windows of 10"),
+        (SPOTTER, "high_hz = 4000.0", "high_hz = 9000.0", "input.high_hz: above low_hz and at most 8000, half of rate"),
+        (SPOTTER, "coefficients = 10", "coefficients = 41", "input.coefficients: at most 40, the number of bands"),
+        (SPOTTER, 'task = "audio"', 'task = "classification"', "input.kind: classification takes 'image'"),
+        (
+            SPOTTER,
+            "commands_evaluation",
+            "commands_calibration",
+            "but calibration has 157 of its images, down/0c40e715",
+        ),
         # names of sources
         (
             KERAS,

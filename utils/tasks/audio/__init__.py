@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from utils.recipe.schema import Recipe
 from utils.tasks import Shows, Task
-from utils.tasks.classification import Prediction
+from utils.tasks.reported import LabelPrediction
 
 __all__ = ["TASK", "name_figures"]
 
@@ -29,6 +29,6 @@ TASK = Task(
     agreement="Top-1 agreement",
     hub="audio-classification",
     hub_metric=("accuracy", "Top-1 (%)"),
-    prediction=Prediction,
+    prediction=LabelPrediction,
     figures=name_figures,
 )

@@ -1,7 +1,7 @@
-"""Measure a classification of recordings: top-1, as of images."""
+"""Measure a word spotter: top-1."""
 
 from __future__ import annotations
 
-from utils.tasks.classification.measure import Measure
+from utils.tasks.labelled import Measure
 
 __all__ = ["Measure"]

@@ -91,7 +91,7 @@ GOOD = compress(idx(IMAGES))
         (compress(b"\0\0\x08\3" + bytes(50 << 20)), "the header says (0, 0, 0), 0 bytes, but more follow"),
         (compress(idx(IMAGES[:11])), "images.gz, labels.gz: images have shape (11, 28, 28) and labels (12,)"),
         (compress(idx(LABELS)), "images.gz, labels.gz: images have shape (12,) and labels (12,)"),
-        (compress(idx(IMAGES[:, :27])), "datasets.test: images of (27, 28, 1), but the graph takes (28, 28, 1)"),
+        (compress(idx(IMAGES[:, :27])), "datasets.test: inputs of (27, 28, 1), but the graph takes (28, 28, 1)"),
     ],
 )
 def test_wrong_images(serve, images: bytes, said: str) -> None:
@@ -405,5 +405,5 @@ def test_a_picture_of_what_the_model_does_not_know(listed: Callable[..., Recipe]
 
 def test_too_few_images_for_the_examples(listed: Callable[..., Recipe]) -> None:
     found = listed({"a.jpg": JPEG}, examples=2)
-    with pytest.raises(BuildError, match="examples is 2, but the evaluation set has only 1 images"):
+    with pytest.raises(BuildError, match="examples is 2, but the evaluation set has only 1 inputs"):
         datasets.examples(found)

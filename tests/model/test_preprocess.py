@@ -17,7 +17,7 @@ from utils import example, paths
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import Calibration, Input
+from utils.recipe.schema import Calibration, ImageInput
 from utils.steps import convert
 
 SPEC: dict[str, Any] = {"shape": [1, 2, 2, 3], "colour": "rgb", "resize": "nearest", "fit": "stretch"}
@@ -235,7 +235,7 @@ def test_npy_needs_no_pillow(tmp_path: Path) -> None:
 
 def test_normalise_is_per_channel() -> None:
     facts = {"shape": [1, 1, 1, 3], "mean": [0.0, 127.5, 100.0], "std": [255.0, 127.5, 50.0]}
-    entry = Input(name="image", colour="rgb", resize="bilinear", fit="crop", **facts)
+    entry = ImageInput(name="image", colour="rgb", resize="bilinear", fit="crop", **facts)
     tensor = preprocess.tensor_of(np.asarray([[[[255, 0, 150]]]], np.uint8), entry)
     assert tensor.dtype == np.float32
     assert tensor.ravel().tolist() == [1, -1, 1]

@@ -233,7 +233,7 @@ def test_every_reason_is_named_at_once(ready: Checkout) -> None:
         "demo_nearest: not built, or not what this checkout builds: doit demo_nearest",
         "demo_nearest: demo_nearest_float32.tflite: validation failed: FIXED_OUTPUT",
         "demo_nearest: demo_nearest_int8.tflite: was not validated",
-        "demo_nearest: int8: 12.50 % top1 is below the gate of 20.0 %",
+        "demo_nearest: int8: 12.50 % top-1 is below the gate of 20.0 %",
         "demo_nearest: mine.h5 are user-supplied weights without a licence: state it with weights_licence=NAME",
         "mnist_nearest: not built, or not what this checkout builds: doit mnist_nearest",
         f"mnist_nearest: {unpinned}: sources.train_labels",

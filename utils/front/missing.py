@@ -11,6 +11,7 @@ from utils.graph.step import Step
 from utils.recipe.load import find_recipe
 from utils.sources.source import Source, redact_url
 from utils.sources.source import is_offline as is_network_off
+from utils.tasks import task_of
 from utils.terminal import format_size
 
 __all__ = ["LIST", "describe_missing", "is_offline"]
@@ -18,7 +19,7 @@ __all__ = ["LIST", "describe_missing", "is_offline"]
 #: An address a line, each with the hash that its file has to have; ``wget -i`` and ``doit mirror list=`` read it.
 LIST = paths.BUILD / "missing.txt"
 
-#: How many files are named that belong to no list of images.
+#: How many files are named that belong to no list.
 _NAMED = 6
 
 
@@ -36,11 +37,11 @@ def is_offline(steps: Iterable[Step]) -> bool:
 def describe_missing(steps: Iterable[Step]) -> list[str]:
     """What the cache lacks of these steps' sources, in lines for people; writes the list. Empty: nothing is missing."""
     users: dict[str, set[str]] = {}  # key of a source -> models
-    images: set[str] = set()
+    listed: set[str] = set()
     wanted: list[Source] = []
     for step in steps:
         recipe = find_recipe(step.model)
-        images |= {source.key for key in recipe.datasets for row in recipe.rows(key) for source in row.sources}
+        listed |= {source.key for key in recipe.datasets for row in recipe.rows(key) for source in row.sources}
         for source in step.fetches:
             users.setdefault(source.key, set()).add(step.model)
             wanted.append(source)
@@ -51,11 +52,13 @@ def describe_missing(steps: Iterable[Step]) -> list[str]:
     lines = []
     groups: dict[tuple[str, ...], list[Source]] = {}
     for source in missing:
-        if source.key in images:
+        if source.key in listed:
             groups.setdefault(tuple(sorted(users[source.key])), []).append(source)
     for models, group in groups.items():
-        lines.append(f"{len(group):,} sample images of {_join(models)} are missing ({_size(group)})")
-    named = [source for source in missing if source.key not in images]
+        things = {task_of(find_recipe(model)).many for model in models}
+        thing = things.pop() if len(things) == 1 else "files"
+        lines.append(f"{len(group):,} sample {thing} of {_join(models)} are missing ({_size(group)})")
+    named = [source for source in missing if source.key not in listed]
     lines += [f"{one.name} of {_join(sorted(users[one.key]))} is missing ({_size([one])})" for one in named[:_NAMED]]
     if len(named) > _NAMED:
         lines.append(f"and {len(named) - _NAMED} more files ({_size(named[_NAMED:])})")

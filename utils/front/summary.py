@@ -61,11 +61,13 @@ def make_table(steps: Iterable[str], spent: Mapping[str, float], failed: Collect
         seconds = sum(took for step, took in spent.items() if step.partition(":")[0] == name)
         wrong = next((step.partition(":")[2] for step in failed if step.partition(":")[0] == name), "")
         accuracy = facts.get("accuracy", {}) if not wrong else {}
-        by_kind = {kind: next((value for key, value in accuracy.items() if key.startswith(kind)), None)
-                   for kind in ("float32", "int8")}  # fmt: skip
+        floats = next((f"{value:.2f} %" for key, value in accuracy.items() if key == "float32"), "-")
+        integers = next((f"{value:.2f} %{' (uint8)' if key == 'uint8' else ''}" for key, value in accuracy.items()
+                         if key != "float32"), "-")  # fmt: skip
         rows.append((
             paths.relative(paths.bundle(name)) if not wrong else name,
-            *("-" if value is None else f"{value:.2f} %" for value in by_kind.values()),
+            floats,
+            integers,
             format_size(facts["bytes"]) if facts and not wrong else "-",
             f"FAILED: {wrong}" if wrong else facts.get("verdict", "-"),
             f"{seconds:.1f}" if seconds else "-",

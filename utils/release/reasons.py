@@ -8,6 +8,7 @@ from typing import Any
 from utils import paths
 from utils.release import git, lock
 from utils.release.model import ReleasedModel
+from utils.tasks import task_of
 
 __all__ = ["reasons"]
 
@@ -106,12 +107,12 @@ def _verdicts(model: ReleasedModel, validation: dict[str, Any]) -> list[str]:
 
 
 def _accuracy(model: ReleasedModel, evaluation: dict[str, Any]) -> list[str]:
-    gate = model.recipe.evaluation.gate
+    gate, metric = model.recipe.evaluation.gate, task_of(model.recipe).metric
     found = []
     for variant, result in evaluation["variants"].items():
-        least = getattr(gate, variant)
+        least = gate.least(variant) or 0.0
         if result["accuracy"] < least:
-            found.append(f"{variant}: {result['accuracy']:.2f} % {evaluation['metric']} is below the gate of {least} %")
+            found.append(f"{variant}: {result['accuracy']:.2f} % {metric} is below the gate of {least} %")
     return found
 
 

@@ -33,8 +33,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     bundle.copy_files(home / "bundle", folder, layout.bundle_files(recipe))
     (folder / layout.figure("any")).parent.mkdir()
     graph = tflite.read(folder / layout.model_name(recipe.name, recipe.variants[-1]))
-    figures = figures_of(recipe)(_scene(recipe, folder, evaluation))
-    figures.draw()
+    figures_of(recipe)(_scene(recipe, folder, evaluation)).draw()
     if recipe.train:
         accuracy = {variant: result["accuracy"] for variant, result in evaluation["variants"].items()}
         pictures.training(folder / layout.figure("training"), written("history.json"), accuracy)
@@ -47,7 +46,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     boards, unreadable = board_report.load_records(recipe, folder)
     for error in unreadable:
         note(f"left out: {error.where}: {error.what} -> {error.hint}")
-    text = _text(recipe, facts, graph, figures.template, compat=examined, boards=boards_part(boards.values()))
+    text = _text(recipe, facts, graph, compat=examined, boards=boards_part(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     # Outside these check sums: measuring and compiling again leave them true.
@@ -85,11 +84,9 @@ def _scene(recipe: Recipe, folder: Path, evaluation: dict[str, Any]) -> Scene:
     )
 
 
-def _text(
-    recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, template: Path, compat: dict[str, Any], boards: str
-) -> str:
+def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, compat: dict[str, Any], boards: str) -> str:
     return markdown.render(
-        template,
+        figures_of(recipe).template,
         {"card": TEMPLATE},
         recipe=recipe,
         task=task_of(recipe),

@@ -18,7 +18,7 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     """Fetch every source, keep a user's weights; write the marks and ``sources.json``.
 
     It holds, by key in the recipe, name, size (bytes), sha256, licence, pinned, and own for a user's weights; for a
-    list of images name, sha256 and count, and the licence of its images.
+    list of files name, sha256 and count, and the licence of its files.
     """
     own = step.own
     if own:

@@ -1634,11 +1634,6 @@ class Audio(LabelTask):
         """Whether samples are recordings of the graph's length."""
         return values.dtype == np.int16 and values.shape[1:] == (self.input["samples"],)
 
-    def noise(self, rng: Any, detail: Dict[str, Any]) -> np.ndarray:
-        """The features of a recording of noise."""
-        recording = rng.randint(-(1 << 12), 1 << 12, self.input["samples"]).astype(np.int16)
-        return quantise_as(detail, self.prepare(recording)[np.newaxis])
-
 
 # --- drawings over the input ---------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ VOC = 'file = "../lists/voc_sample.csv"'
             SPOTTER,
             "commands_evaluation",
             "commands_calibration",
-            "but calibration has 157 of its images, down/0c40e715",
+            "but calibration has 157 of its inputs, down/adebe223",
         ),
         # names of sources
         (
@@ -211,7 +211,7 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (SAVED, "[2800000, 3000000]", "[2800000]", "expected.parameters: list should have at least 2 items"),
         (SAVED, "[2800000, 3000000]", '[2800000, "x"]', "expected.parameters.1: input should be a valid integer"),
         # image lists
-        (KERAS, f"{BOTH}evaluation", f"{BOTH}calibration", "but calibration has 200 of its images, n01629819_European"),
+        (KERAS, f"{BOTH}evaluation", f"{BOTH}calibration", "but calibration has 200 of its inputs, n01629819_European"),
         (
             TFLITE,
             "[evaluation]\n",
@@ -269,7 +269,7 @@ def test_a_list_counts_by_content(recipes: Path) -> None:
     with (lists / "imagenet_sample_calibration.csv").open("a") as file:
         file.write(row.replace(row.split(",")[0], "another_name.JPEG") + "\n")
     message = refused()
-    said = f"but calibration has 1 of its images, {row.split(',')[0]} first"
+    said = f"but calibration has 1 of its inputs, {row.split(',')[0]} first"
     assert message.count(said) == 3  # of every model that reads the list
 
 

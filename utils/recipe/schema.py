@@ -267,7 +267,7 @@ class Recipe(Closed):
             if both:
                 findings.append(
                     f"evaluation.dataset: the evaluation set must not be trained or calibrated on, but {key} has "
-                    f"{len(both)} of its images, {measured[min(both)]} first"
+                    f"{len(both)} of its inputs, {measured[min(both)]} first"
                 )
         return findings
 

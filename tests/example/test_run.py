@@ -119,7 +119,8 @@ def test_json_conforms_to_the_documented_schema(whole: Path) -> None:
         "label",
         "score",
     ):
-        assert f'"{key}"' in str(example.__doc__), key
+        documented = f"{example.__doc__}{example.Classification.__doc__}"  # of the answers, each kind's class does it
+        assert f'"{key}"' in documented, key
     assert [entry["variant"] for entry in report["models"]] == ["float32", "int8"]
     for entry, unit, tolerance in zip(report["models"], ("absolute", "steps"), (0.001, 20), strict=True):
         assert (entry["check"]["unit"], entry["check"]["tolerance"]) == (unit, tolerance)
@@ -135,7 +136,7 @@ def test_json_conforms_to_the_documented_schema(whole: Path) -> None:
 
 def test_json_leaves_out_what_was_not_asked_for(whole: Path) -> None:
     entry = json.loads(run(whole, "--json", "-m", MODEL, "--samples").stdout)["models"][0]
-    assert set(entry) == {"file", "sha256", "variant", "delegate", "first_ms", "steady_ms", "samples"}
+    assert set(entry) == {"file", "sha256", "variant", "task", "delegate", "first_ms", "steady_ms", "samples"}
 
 
 def test_predictions_are_those_of_the_golden_tensors(whole: Path) -> None:
@@ -196,7 +197,7 @@ def test_wrong_use(whole: Path, arguments: list[str]) -> None:
 def test_a_score_that_is_nan_or_infinity_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     top = [{"label": "7", "score": 0.5}, {"label": "8", "score": None}]
     steady = {"min": 1.0, "median": 1.0, "p90": 1.0, "runs": 1}
-    report = {"file": "m", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}
+    report = {"file": "m", "task": "classification", "delegate": "cpu", "first_ms": 1.0, "steady_ms": steady}
     shown = {**report, "predictions": [{"input": "i", "top": top}]}
     example.show(shown, example.Runtime("r", "1", None), example.Delegate("cpu"))
     assert "8                    not a number" in capsys.readouterr().out

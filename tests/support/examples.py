@@ -45,7 +45,8 @@ CHECK = {
     "tolerance": float, "unit": str,
 }  # fmt: skip
 ENTRY = {
-    "file": str, "sha256": str, "variant": str, "delegate": str, "first_ms": float, "steady_ms": STATS, "check": CHECK,
+    "file": str, "sha256": str, "variant": str, "task": str, "delegate": str, "first_ms": float, "steady_ms": STATS,
+    "check": CHECK,
     "samples": {"count": int, "correct": int, "accuracy": float},
     "predictions": [{"input": str, "top": [{"label": str, "score": float}]}],
 }  # fmt: skip

@@ -6,12 +6,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
-from utils import limits
 from utils.board import Bundle, Outcome
 from utils.bundle.board_report import Bsp, Report, parse_report
 from utils.errors import BoardError
 from utils.graph import layout
-from utils.tasks.reported import Closed, Sha256, Text
+from utils.tasks.reported import Closed, Few, Sha256, Text
 from utils.untrusted import as_text, parse_as, parse_json
 
 __all__ = ["MARK", "Probed", "Problem", "Received", "Running", "parse_answer", "read_report"]
@@ -21,7 +20,6 @@ MARK = "nxp-model-zoo: "
 
 Schema = TypeVar("Schema", bound=BaseModel)
 _Count = Annotated[int, Field(ge=0, le=2**62)]
-_FEW = Field(max_length=limits.BOARD_ENTRIES)
 
 
 class Probed(Closed):
@@ -29,15 +27,15 @@ class Probed(Closed):
 
     bsp: Bsp
     folder: Text
-    same: Annotated[list[Text], _FEW]
-    parts: Annotated[dict[Sha256, _Count], _FEW]
+    same: Annotated[list[Text], Few]
+    parts: Annotated[dict[Sha256, _Count], Few]
     free: _Count
 
 
 class Received(Closed):
     """The result of a copy."""
 
-    damaged: Annotated[list[Text], _FEW]
+    damaged: Annotated[list[Text], Few]
 
 
 class Running(Closed):

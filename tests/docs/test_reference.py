@@ -20,7 +20,9 @@ def test_every_key_of_every_recipe_is_on_the_page() -> None:
         for entry in table if isinstance(table, list) else [table]:
             if isinstance(entry, dict):
                 for key, value in entry.items():
-                    if key.isupper() or where.endswith((".sources", ".datasets", ".parameters", ".aliases", ".model", ".files")):
+                    if key.isupper() or where.endswith(
+                        (".sources", ".datasets", ".parameters", ".aliases", ".model", ".files")
+                    ):
                         check(value, f"{where}.{key}")  # a name of the recipe's own
                     else:
                         assert key == "model" or f"\n| `{key}` | " in text, f"{where}.{key}"

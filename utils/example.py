@@ -1677,14 +1677,6 @@ class Segmentation(ImageTask):
     draws = True
 
     @classmethod
-    def check(cls, facts: Dict[str, Any]) -> None:
-        """Look at the input, and at how much of the output is golden."""
-        super().check(facts)
-        stride = facts["output"][0].get("golden_stride", 1)
-        if type(stride) is not int or stride <= 0:
-            raise ValueError("output.golden_stride is not a whole number above 0")
-
-    @classmethod
     def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
         """A first output with a height, a width and classes."""
         answer = [int(size) for size in model.output["shape"]]
@@ -1867,8 +1859,9 @@ def at_own_size(path: str, spec: Dict[str, Any], classes: np.ndarray) -> Tuple[n
 # --- what is known of a model --------------------------------------------------------------------------------------
 
 #: What the program takes from model.json, as read_json() wants it; the class of the task looks further at "input" and
-#: "output", which is a list where there are several. Of a variant, "tolerance" wins over the general one, and "aliases"
-#: are other names that users know its file by.
+#: "output", which is a list where there are several. "golden_stride": golden outputs hold every so manieth row and
+#: column, where each pixel has an answer. Of a variant, "tolerance" wins over the general one, and "aliases" are other
+#: names that users know its file by.
 FACTS = {
     "format": _WHOLE,
     "task": _TEXT,
@@ -1894,7 +1887,7 @@ FACTS = {
 def _check_facts(facts: Dict[str, Any]) -> None:
     """Look at the values of model.json, and make "output" a list; ValueError names one that cannot be."""
     facts["output"] = answers = facts["output"] if isinstance(facts["output"], list) else [facts["output"]]
-    _fit_table(answers, [{"name": _TEXT, "shape": [_WHOLE]}], "output")
+    _fit_table(answers, [{"name": _TEXT, "shape": [_WHOLE], "golden_stride?": _WHOLE}], "output")
     variants = facts["variants"].values()
     names = [facts["labels"], facts["samples"] or "none"]
     names += [entry[key] for entry in variants for key in ("file", "golden")]
@@ -1906,6 +1899,7 @@ def _check_facts(facts: Dict[str, Any]) -> None:
         (variants, "there are no variants"),
         (answers and all(answer["shape"] for answer in answers), "an output has no shape"),
         (all(0 < size <= 1 << 16 for size in sizes), "a shape has an invalid size"),
+        (all(answer.get("golden_stride", 1) > 0 for answer in answers), "output.golden_stride is not above 0"),
         (all(value >= 0 for value in tolerances if type(value) in _NUMBER), "a tolerance is below 0"),
         (not any(re.search(r"[/\\\0]|^\.*$", name) for name in names), "a file name is not a plain name"),
     ):

@@ -21,9 +21,10 @@ Exit codes (of several, the highest):
   7  the model crashed the runtime or exceeded a bound
 
 This program needs Python 3.8, numpy and one of ai_edge_litert, tflite_runtime or tensorflow. Pillow reads image files;
-without it, a PNG of the graph's own size and an .npy file of pixels work. It imports nothing else and opens no socket.
-It writes only where -o says. A relative path after -i that does not exist here is looked up in the bundle and in its
-folder inputs/.
+without it, a PNG of the graph's own size and an .npy file of pixels work. A WAV file must have the model's rate and
+length, 16 bits and one channel: nothing is resampled, and an error names the command that converts a file. The program
+imports nothing else, opens no socket, and writes only where -o says. A relative path after -i that does not exist here
+is looked up in the bundle and in its folder inputs/.
 
 -d/--delegate chooses what computes: "cpu"; "vx" (libvx_delegate.so, i.MX 8M Plus) or "ethosu" (libethosu_delegate.so,
 i.MX 93), found in LD_LIBRARY_PATH and the system's library folders; or the path of any other TFLite delegate. The
@@ -72,6 +73,7 @@ import mmap
 import os
 import re
 import select
+import shlex
 import signal
 import struct
 import sys
@@ -223,6 +225,150 @@ def read_array(stream: Any, most_bytes: int) -> np.ndarray:
     if len(data) != count * dtype.itemsize or stream.read(1):  # with its end, an archive checks its sum
         raise ValueError("its length does not match its shape")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+# --- recordings: calibration and evaluation of the build call these very functions ---------------------------------
+
+#: What counts as a recording in a folder of inputs.
+RECORDINGS = (".wav",)
+
+#: A WAV file; a second at 16 kHz has 32 kB.
+WAV_BYTES = 1 << 26
+
+#: How samples are packed in a WAV file, by the number of its format (RFC 2361).
+WAV_FORMATS = {1: "PCM", 2: "ADPCM", 3: "float", 6: "A-law", 7: "mu-law", 17: "ADPCM", 80: "MPEG", 85: "MP3"}
+
+#: Files that are often named .wav, by their first bytes.
+NOT_WAV = (
+    (b"ID3", "an MP3 file"),
+    (b"fLaC", "a FLAC file"),
+    (b"OggS", "an Ogg file"),
+    (b"FORM", "an AIFF file"),
+    (b"RIFX", "a WAV file of a big-endian machine"),
+    (b"RF64", "a WAV file of 64 bits"),
+)
+
+
+def read_recording(path: str, spec: Dict[str, Any]) -> np.ndarray:
+    """Read a WAV file of just what the graph hears: 16-bit samples, one channel, its rate and its length.
+
+    Nothing is resampled, mixed, cut or filled: what the model was not measured on is a Problem, and its remedy does it.
+
+    Args:
+        path: a WAV file.
+        spec: "input" of model.json: rate (samples a second), samples (their number).
+
+    Returns:
+        int16, shape (samples,).
+    """
+    if not os.path.isfile(path):
+        what = "%s is a folder" if os.path.isdir(path) else "there is no file %s"
+        raise Problem(what % path, "give the path of a WAV file with -i")
+    seconds = "%.6g" % (spec["samples"] / spec["rate"])
+    wanted = "the model takes 16-bit PCM, 1 channel, %d Hz, %s s" % (spec["rate"], seconds)
+    making = "ffmpeg -i %s -ac 1 -ar %d -c:a pcm_s16le -af apad -t %s new.wav"
+    making %= (shlex.quote(path), spec["rate"], seconds)
+    try:
+        kind, channels, rate, bits, content = _read_wav(read_bounded(path, WAV_BYTES))
+    except (OSError, ValueError) as error:
+        remedy = "give a whole WAV file: %s; %s converts other files" % (wanted, making)
+        raise Problem("%s cannot be read: %s" % (path, error), remedy) from None
+    count = len(content) // (max(1, bits // 8) * max(1, channels))
+    wrong = []
+    if kind != 1 or bits != 16:
+        wrong.append("%d-bit %s" % (bits, WAV_FORMATS.get(kind, "samples of format %d" % kind)))
+    if channels != 1:
+        wrong.append("stereo" if channels == 2 else "%d channels" % channels)
+    if rate != spec["rate"]:
+        wrong.append("%d Hz" % rate)
+    if kind == 1 and count * spec["rate"] != spec["samples"] * max(1, rate):
+        longer = count * spec["rate"] > spec["samples"] * max(1, rate)
+        wrong.append("%.4g s, which is too %s" % (count / max(1, rate), "long" if longer else "short"))
+    if wrong:
+        remedy = "convert it: %s mixes the channels, resamples, and cuts the end or adds silence" % making
+        raise Problem("%s is %s; %s" % (path, ", ".join(wrong), wanted), remedy)
+    return np.frombuffer(content[: 2 * count], "<i2").astype(np.int16)
+
+
+def _read_wav(data: bytes) -> Tuple[int, int, int, int, bytes]:
+    """Format, channels, rate in Hz, bits a sample, and the samples of a WAV file; ValueError if it is none, or cut."""
+    if not data:
+        raise ValueError("it is empty")
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        named = [name for begin, name in NOT_WAV if data.startswith(begin)]
+        if not named and data[0] == 0xFF and data[1:2] >= b"\xe0":  # a frame of MPEG audio
+            named = ["an MP3 file"]
+        raise ValueError("it is %s, not a WAV file" % named[0] if named else "it is not a WAV file")
+    at = 12
+    form: Optional[Tuple[int, int, int, int]] = None
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        content = data[at + 8 : at + 8 + size]
+        if len(content) < size:
+            shown = as_text(name.rstrip(), 20)
+            raise ValueError("it is cut: %d of the %d bytes of its part %r are there" % (len(content), size, shown))
+        if name == b"fmt ":
+            if size < 16:
+                raise ValueError("its header is damaged")
+            kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", content)
+            if kind == 0xFFFE and size >= 26:  # extensible: the format is the first number of a GUID
+                kind = struct.unpack_from("<H", content, 24)[0]
+            form = (kind, channels, rate, bits)
+        elif name == b"data" and form:
+            return (*form, content)
+        at += 8 + size + size % 2
+    raise ValueError("it is cut: its header ends before the samples")
+
+
+def mfcc(samples: np.ndarray, spec: Dict[str, Any]) -> np.ndarray:
+    """The features of recordings: cosine transforms of the logarithms of the mel bands of each window.
+
+    It is the reference front end of MLPerf Tiny (github.com/mlcommons/tiny, benchmark/training/keyword_spotting), with
+    the conventions of tf.signal: samples are divided by the largest one; periodic Hann windows, filled with zeros to a
+    power of two; magnitudes; triangular mel bands; log(band + 1e-6); DCT-II times sqrt(2 / bands).
+
+    Args:
+        samples: numbers, shape (N, samples).
+        spec: "input" of model.json: shape, rate, window_ms, hop_ms, bands, low_hz, high_hz, coefficients.
+
+    Returns:
+        float32, shape (N, *shape[1:]): the windows in the order of time, of each the first coefficients.
+    """
+    window, hop = (round(spec["rate"] * spec[key] / 1000.0) for key in ("window_ms", "hop_ms"))
+    values = samples.astype(np.float64)
+    largest = values.max(-1, keepdims=True)
+    largest = np.where(largest > 0, largest, np.abs(values).max(-1, keepdims=True))
+    values /= np.where(largest > 0, largest, 1.0)  # digital silence stays zero
+    begins = np.arange(0, values.shape[-1] - window + 1, hop)
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(window) / window)
+    length = 1 << (window - 1).bit_length()
+    bands = mel_bands(length // 2 + 1, spec)
+    numbers = np.arange(spec["bands"]) + 0.5
+    transform = np.cos(np.pi / spec["bands"] * np.outer(numbers, np.arange(spec["coefficients"])))
+    transform *= np.sqrt(2.0 / spec["bands"])
+    found = np.empty((len(values), len(begins), spec["coefficients"]), np.float32)
+    for number, recording in enumerate(values):  # one by one: the spectra of a test set would take gigabytes
+        windows = recording[begins[:, np.newaxis] + np.arange(window)] * hann
+        spectrum = np.abs(np.fft.rfft(windows, length, axis=-1))
+        found[number] = np.log(spectrum @ bands + 1e-6) @ transform
+    return found.reshape(len(values), *spec["shape"][1:])
+
+
+def mel_bands(bins: int, spec: Dict[str, Any]) -> np.ndarray:
+    """The weight of each frequency, 0 to half of the rate, in each mel band: float64, shape (bins, bands).
+
+    A band is a triangle on the mel scale, 1127 ln(1 + hertz / 700), of height 1, from the middle of its neighbour below
+    to that of its neighbour above. The frequency 0 is in none.
+    """
+    frequencies = np.linspace(0.0, spec["rate"] / 2.0, bins)
+    mels = 1127.0 * np.log1p(frequencies / 700.0)[:, np.newaxis]
+    low, high = (1127.0 * np.log1p(spec[key] / 700.0) for key in ("low_hz", "high_hz"))
+    edges = np.linspace(low, high, spec["bands"] + 2)
+    lower, middle, upper = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (mels - lower) / (middle - lower), (upper - mels) / (upper - middle)
+    weights = np.maximum(0.0, np.minimum(rising, falling))
+    weights[0] = 0.0
+    return np.asarray(weights)
 
 
 # --- images: calibration and evaluation of the build call these very functions -------------------------------------
@@ -1426,20 +1572,8 @@ class ImageTask(Task):
 # --- classification: the best label of an input --------------------------------------------------------------------
 
 
-@kind_of_task
-class Classification(ImageTask):
-    """The best label of an image. In "predictions": "top": [{"label", "score"}], best first."""
-
-    name = "classification"
-
-    @classmethod
-    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
-        """One output whose last axis alone has a length."""
-        answer = [int(size) for size in model.output["shape"]]
-        if not answer or len(model.outputs) != 1 or not int(np.prod(answer)) == answer[-1] > 1:
-            return None
-        output = {"name": model.output["name"], "shape": answer}
-        return cls.assume_classes(model, content, [output], answer[-1])
+class LabelTask(Task):
+    """What the kinds have in common that answer once an input."""
 
     def answer(
         self,
@@ -1459,6 +1593,22 @@ class Classification(ImageTask):
             if isinstance(ours.get(label), float):
                 texts.append("#" * round(30 * ours[label]))
             print(("    %-20s %s" % (as_text(label, 80), "  ".join(texts))).rstrip())
+
+
+@kind_of_task
+class Classification(LabelTask, ImageTask):
+    """The best label of an image. In "predictions": "top": [{"label", "score"}], best first."""
+
+    name = "classification"
+
+    @classmethod
+    def assume(cls, model: Model, content: Content) -> Optional[Assumed]:
+        """One output whose last axis alone has a length."""
+        answer = [int(size) for size in model.output["shape"]]
+        if not answer or len(model.outputs) != 1 or not int(np.prod(answer)) == answer[-1] > 1:
+            return None
+        output = {"name": model.output["name"], "shape": answer}
+        return cls.assume_classes(model, content, [output], answer[-1])
 
 
 def best(scores: np.ndarray, labels: Sequence[str], top: int) -> List[Dict[str, Any]]:
@@ -1491,6 +1641,66 @@ def _table(
                 texts.append("%7s" % value)
         lines.append((label, texts))
     return lines
+
+
+# --- audio: the best label of a recording --------------------------------------------------------------------------
+
+#: "input" of model.json for a recording, as read_json() wants it.
+AUDIO_INPUT = {
+    **dict.fromkeys(("rate", "samples", "bands", "coefficients"), _WHOLE),
+    **dict.fromkeys(("window_ms", "hop_ms", "low_hz", "high_hz"), _NUMBER),
+}
+
+#: Bounds for the features of a recording: 87 s at 48 kHz, and numbers in a spectrum.
+SAMPLES, SPECTRUM = 1 << 22, 1 << 26
+
+
+@kind_of_task
+class Audio(LabelTask):
+    """The best label of a recording. In "predictions": "top": [{"label", "score"}], best first."""
+
+    name = "audio"
+    files = RECORDINGS
+    thing = "WAV file"
+    samples = ("recordings", "labels")
+
+    @classmethod
+    def check(cls, facts: Dict[str, Any]) -> None:
+        """Look at what says how a recording becomes the input."""
+        given = facts["input"]
+        _fit_table(given, AUDIO_INPUT, "input")
+        rate, samples = given["rate"], given["samples"]
+        for right, what in (
+            (0 < rate <= 1 << 20, "input.rate is not 1 to %d" % (1 << 20)),
+            (0 < samples <= SAMPLES, "input.samples is not 1 to %d" % SAMPLES),
+            (0 < given["bands"] <= 1 << 10, "input.bands is not 1 to %d" % (1 << 10)),
+            (0 < given["coefficients"] <= given["bands"], "input.coefficients is not 1 to input.bands"),
+            (0 <= given["low_hz"] < given["high_hz"] <= rate / 2.0, "input.low_hz and input.high_hz are no band"),
+            (all(given[key] < 1e6 for key in ("window_ms", "hop_ms")), "input.window_ms or input.hop_ms is too large"),
+        ):
+            if not right:
+                raise ValueError(what)
+        window, hop = (round(rate * given[key] / 1000.0) for key in ("window_ms", "hop_ms"))
+        if not (0 < window <= samples and hop > 0):
+            raise ValueError("input.window_ms or input.hop_ms is not in the recording")
+        count = 1 + (samples - window) // hop
+        if count * window > SPECTRUM:
+            raise ValueError("input.hop_ms makes too many windows")
+        shape = given["shape"]
+        if not shape or shape[0] != 1 or int(np.prod(shape)) != count * given["coefficients"]:
+            raise ValueError("input.shape is not 1, and %d windows of %d" % (count, given["coefficients"]))
+
+    def read(self, path: str) -> np.ndarray:
+        """A WAV file as samples: int16, shape (samples,)."""
+        return read_recording(path, self.input)
+
+    def prepare(self, values: np.ndarray) -> np.ndarray:
+        """Samples as features."""
+        return np.asarray(mfcc(values[np.newaxis], self.input)[0])
+
+    def fits(self, values: np.ndarray) -> bool:
+        """Whether samples are recordings of the graph's length."""
+        return values.dtype == np.int16 and values.shape[1:] == (self.input["samples"],)
 
 
 # --- drawings over the input ---------------------------------------------------------------------------------------
@@ -2726,7 +2936,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--input",
         nargs="+",
         action="extend",
-        help="input files and folders of them: images, .npy files of pixels",
+        help="input files and folders of them: images, .npy files of pixels, WAV files",
     )
     parser.add_argument(
         "-q", action="store_true", help="ignored: the file says whether it is quantised (for old scripts)"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support import audio
 from tests.support.checkouts import Checkout, clean_env
 from utils import example, paths
 
@@ -93,3 +94,70 @@ def no_runtime(tmp_path: Path) -> dict[str, str]:
             f"raise ImportError('not on this board', name={name!r})\n"
         )
     return {"PYTHONPATH": str(tmp_path / "stubs")}
+
+
+#: A word spotter that knows the answer to nothing: its scores are the means of parts of the features.
+SPOT = """
+import sys, numpy as np, tensorflow as tf
+rng = np.random.default_rng(1)
+kernel = rng.normal(0, 0.02, (192, 4)).astype(np.float32)
+@tf.function(input_signature=[tf.TensorSpec([1, 24, 8, 1], tf.float32, name="heard")])
+def graph(heard):
+    return {"probabilities": tf.nn.softmax(tf.matmul(tf.reshape(heard, (1, 192)), kernel))}
+module = tf.Module()
+module.graph = graph
+def converter():
+    return tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], module)
+open(sys.argv[1] + "/tones_float32.tflite", "wb").write(converter().convert())
+quantised = converter()
+quantised.optimizations = [tf.lite.Optimize.DEFAULT]
+features = np.load(sys.argv[1] + "/features.npy")
+quantised.representative_dataset = lambda: ([each[np.newaxis]] for each in features)
+quantised.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+quantised.inference_input_type = quantised.inference_output_type = tf.int8
+open(sys.argv[1] + "/tones_int8.tflite", "wb").write(quantised.convert())
+"""
+
+
+@pytest.fixture(scope="module")
+def spotter_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a word spotter, with samples of which a quarter is right: look, do not touch."""
+    folder = tmp_path_factory.mktemp("tones")
+    recordings = np.stack([audio.sound(number % 4, number) for number in range(12)])
+    features = example.mfcc(recordings, audio.SPEC)
+    np.save(folder / "features.npy", features)
+    done = subprocess.run([sys.executable, "-c", SPOT, folder], env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "features.npy").unlink()
+    shutil.copy(paths.EXAMPLE, folder / "example.py")
+    (folder / "labels.txt").write_text("\n".join(audio.LABELS) + "\n")
+    for label in (0, 3):
+        (folder / f"{audio.LABELS[label]}.wav").write_bytes(audio.wav(recordings[label].tobytes()))
+    variants, names = {}, {}
+    for variant in ("float32", "int8"):
+        file = folder / f"tones_{variant}.tflite"
+        model = example.Model(str(file), example.load_runtime(), reference=True)
+        inputs = np.stack([model.quantise(each[np.newaxis]) for each in features[:4]])
+        np.savez(folder / f"golden_{variant}.npz", input=inputs, output=np.stack([model.run(each) for each in inputs]))
+        sha256 = example.hashlib.sha256(file.read_bytes()).hexdigest()
+        facts = {"file": file.name, "size": file.stat().st_size, "sha256": sha256}
+        variants[variant] = {**facts, "golden": f"golden_{variant}.npz"}
+        names = {"input": model.input["name"], "output": model.output["name"]}
+        answers = [int(model.run(model.quantise(each[np.newaxis])).argmax()) for each in features]
+    wrong = [(answer + 1) % 4 for answer in answers]  # of the labels, every fourth is what the model answers
+    labels = np.asarray([wrong[n] if n % 4 else answers[n] for n in range(12)], np.int32)
+    np.savez(folder / "samples.npz", recordings=recordings, labels=labels)
+    (folder / "model.json").write_text(json.dumps({
+        "format": 1, "task": "audio", "labels": "labels.txt", "samples": "samples.npz",
+        "input": {**audio.SPEC, "name": names["input"]},
+        "output": {"name": names["output"], "shape": [1, 4], "kind": "probabilities"},
+        "tolerance": {"int8_steps": 2, "float32": 0.001}, "variants": variants,
+    }))  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def spotter(spotter_once: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    shutil.copytree(spotter_once, tmp_path / "tones")
+    return tmp_path / "tones"

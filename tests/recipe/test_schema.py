@@ -14,7 +14,9 @@ from utils.errors import RecipeError
 from utils.recipe.load import find_recipe, forget_recipes, load_recipes
 
 DEMO, MNIST = "demo/recipe.toml", "mnist/recipe.toml"
-KERAS, SAVED, TFLITE = (f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3"))
+KERAS, SAVED, TFLITE, SPOTTER = (
+    f"{name}/recipe.toml" for name in ("mobilenet_v2", "mnasnet", "deeplabv3", "keyword_spotting")
+)
 GATE = "float32 = 90\nint8 = 90\nloss = 1.0\n[model.demo_nearest.expected"
 
 
@@ -157,6 +159,38 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (DEMO, 'code = "../mnist/model.py"\n', "", "code: names the file that builds the network"),
         (SAVED, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
         (TFLITE, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
+        # a SavedModel in an archive, or of single files
+        (SAVED, 'source = "model"\n', "", "load.source: give source or [load.files], and not both"),
+        (
+            SPOTTER,
+            "[load.files]\n",
+            'source = "graph"\n[load.files]\n',
+            "load.source: give source or [load.files], and",
+        ),
+        (SPOTTER, '"saved_model.pb" = "graph"\n', "", "load.files: saved_model.pb is missing"),
+        (SPOTTER, '"saved_model.pb" = "graph"', '"saved_model.pb" = "grap"', "load.files: no [sources.grap] (did you"),
+        (SPOTTER, '"variables/variables.index"', '"../variables.index"', "'../variables.index'"),
+        (SPOTTER, '"variables/variables.index"', '"/variables.index"', "'/variables.index'"),
+        # how a recording becomes the input
+        (SPOTTER, 'kind = "audio"\n', 'kind = "adio"\n', "input: input tag 'adio' found"),
+        (SPOTTER, 'kind = "audio"\n', 'kind = "audio"\nresize = "nearest"\n', "input.resize: unknown key"),
+        (SPOTTER, "hop_ms = 20.0", "hop_ms = 20.01", "input.hop_ms: is 320.16 samples, not a whole number of them"),
+        (
+            SPOTTER,
+            "window_ms = 30.0",
+            "window_ms = 1001.0",
+            "input.window_ms: is 16016 samples, longer than a recording",
+        ),
+        (SPOTTER, "hop_ms = 20.0", "hop_ms = 10.0", "input.shape: holds 490 numbers, not 98 windows of 10"),
+        (SPOTTER, "high_hz = 4000.0", "high_hz = 9000.0", "input.high_hz: above low_hz and at most 8000, half of rate"),
+        (SPOTTER, "coefficients = 10", "coefficients = 41", "input.coefficients: at most 40, the number of bands"),
+        (SPOTTER, 'task = "audio"', 'task = "classification"', "input.kind: classification takes 'image'"),
+        (
+            SPOTTER,
+            "commands_evaluation",
+            "commands_calibration",
+            "but calibration has 157 of its inputs, down/adebe223",
+        ),
         # names of sources
         (
             KERAS,
@@ -177,7 +211,7 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (SAVED, "[2800000, 3000000]", "[2800000]", "expected.parameters: list should have at least 2 items"),
         (SAVED, "[2800000, 3000000]", '[2800000, "x"]', "expected.parameters.1: input should be a valid integer"),
         # image lists
-        (KERAS, f"{BOTH}evaluation", f"{BOTH}calibration", "but calibration has 200 of its images, n01629819_European"),
+        (KERAS, f"{BOTH}evaluation", f"{BOTH}calibration", "but calibration has 200 of its inputs, n01629819_European"),
         (
             TFLITE,
             "[evaluation]\n",
@@ -235,7 +269,7 @@ def test_a_list_counts_by_content(recipes: Path) -> None:
     with (lists / "imagenet_sample_calibration.csv").open("a") as file:
         file.write(row.replace(row.split(",")[0], "another_name.JPEG") + "\n")
     message = refused()
-    said = f"but calibration has 1 of its images, {row.split(',')[0]} first"
+    said = f"but calibration has 1 of its inputs, {row.split(',')[0]} first"
     assert message.count(said) == 3  # of every model that reads the list
 
 

@@ -256,7 +256,7 @@ def test_weights_that_must_not_be_passed_on_keep_the_model_out(monkeypatch: pyte
     recipe = load_recipes()["mnist_nearest"]
     source = recipe.sources["test_images"].model_copy(update={"redistribute": False, "licence": "non-commercial"})
     model = ReleasedModel(recipe.model_copy(update={"sources": {"weights": source}}))
-    monkeypatch.setattr(ReleasedModel, "weights", "weights")
+    monkeypatch.setattr(ReleasedModel, "weights", ["weights"])
     own = {"weights": {"name": "mine.h5", "own": True, "licence": "MIT"}}
     assert reasons._sources(model, own) == []
     assert reasons._sources(model, {}) == [

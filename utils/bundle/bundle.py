@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from utils import environment, example, files, paths
 from utils.errors import BuildError, DataError
@@ -57,7 +56,7 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
         if pictures:
             shutil.copyfile(fetch(pictures[number]), folder / name)
         else:
-            _write_input(recipe, shown.inputs[number], folder / name)
+            preprocess.write(shown.inputs[number], recipe.input, folder / name)
     if layout.has_samples(recipe):
         examples = datasets.load(recipe, recipe.evaluation.dataset, SAMPLES)
         given, truth = example.TASKS[recipe.task].samples
@@ -80,13 +79,6 @@ def fill(recipe: Recipe, folder: Path, *, with_own_weights: bool) -> None:
     (folder / "model.json").write_text(
         files.dump_json(_model_json(recipe, variants, with_own_weights)), encoding="utf-8"
     )
-
-
-def _write_input(recipe: Recipe, value: npt.NDArray[Any], file: Path) -> None:
-    """Write an input of the evaluation set as a file that example.py reads."""
-    if recipe.input.kind != "image":
-        raise BuildError("only pictures are written as files", where=f"{recipe.where}: examples", hint="list files")
-    Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value).save(file, optimize=True)
 
 
 def _check_spread(recipe: Recipe, variant: Variant, outputs: list[npt.NDArray[Any]]) -> None:

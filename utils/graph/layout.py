@@ -60,7 +60,7 @@ def source_digest_file(recipe: Recipe, key: str) -> Path:
 def example_files(recipe: Recipe) -> tuple[str, ...]:
     """The names of a bundle's example inputs, ``example_input`` first; ``example.py`` finds them without the folder."""
     if isinstance(recipe.examples, int):
-        ends = [{"image": ".png", "audio": ".wav"}[recipe.input.kind]] * recipe.examples
+        ends = [recipe.input.suffix] * recipe.examples
     else:
         ends = [Path(recipe.sources[entry.source].file).suffix for entry in recipe.examples]
     return tuple(f"{INPUTS}/example_{number or 'input'}{end}" for number, end in enumerate(ends))

@@ -202,7 +202,7 @@ def _load(model: _Model) -> Step:
         "load",
         "load the published model",
         writes=[layout.network_file(recipe) or model.models[0]],
-        reads=model.digests(recipe.load.source),
+        reads=model.digests(*recipe.load.sources),
         facts=recipe.part(*_NETWORK, "load", "expected", "variants"),
         runs_network=True,
     )
@@ -269,8 +269,8 @@ def _card(model: _Model) -> Step:
 
 def fetches(recipe: Recipe, own: OwnWeights | None) -> tuple[Source, ...]:
     """Every file from outside that a build needs; a user's own weights take the place of the published ones."""
-    replaced = recipe.load.source if own and recipe.load else None
-    named = [entry.source() for key, entry in recipe.sources.items() if key != replaced]
+    replaced = recipe.load.sources if own and recipe.load else []
+    named = [entry.source() for key, entry in recipe.sources.items() if key not in replaced]
     return (*named, *(source for key in recipe.datasets for row in recipe.rows(key) for source in row.sources))
 
 

@@ -69,6 +69,8 @@ class Card(Closed):
 
     introduction: str
     """What the model is and how it works: one paragraph."""
+    data: str | None = None
+    """What a reader must know of the data sets to judge the numbers: one paragraph."""
     limitations: str
     """What the model is for, and what it is not for: one paragraph."""
     feature_map: str | None = None

@@ -189,7 +189,7 @@ class _Writer:
                 self.table(entry, f"{place}.{key}")
         else:
             self._heading(f"[{place}]", field.description)
-            self.lines += [f"{key} = {_value(entry)}" for key, entry in value.items()]
+            self.lines += [f"{_key(key)} = {_value(entry)}" for key, entry in value.items()]
 
     def _heading(self, heading: str, *comments: str | None) -> None:
         self.lines.append("")

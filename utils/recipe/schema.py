@@ -60,7 +60,7 @@ __all__ = [
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"
 
-TaskName = Literal["classification", "segmentation", "detection"]
+TaskName = Literal["classification", "segmentation", "detection", "audio"]
 
 
 class Kind(NamedTuple):
@@ -91,6 +91,7 @@ KINDS: dict[TaskName, Kind] = {
     "classification": Kind("top1", "label"),
     "segmentation": Kind("miou", "mask", needs_files=True, whole=True),
     "detection": Kind("ap", "boxes", outputs=_OF_A_DETECTOR, needs_files=True, whole=True),
+    "audio": Kind("top1", "label", input="audio"),
 }
 
 
@@ -110,7 +111,8 @@ class Recipe(Closed):
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: TaskName
-    """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `detection` finds objects."""
+    """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `detection` finds objects, `audio`
+    answers once a recording."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None
@@ -274,7 +276,8 @@ class Recipe(Closed):
             for field in ("images", "labels")
         ]
         if self.load is not None:
-            found.append(("load.source", self.load.source))
+            place = "load.files" if isinstance(self.load, LoadSavedModel) and self.load.files else "load.source"
+            found += [(place, key) for key in self.load.sources]
         if isinstance(self.labels, str):
             found.append(("labels", self.labels))
         if isinstance(self.examples, list):
@@ -291,7 +294,7 @@ class Recipe(Closed):
             if both:
                 findings.append(
                     f"evaluation.dataset: the evaluation set must not be trained or calibrated on, but {key} has "
-                    f"{len(both)} of its images, {measured[min(both)]} first"
+                    f"{len(both)} of its inputs, {measured[min(both)]} first"
                 )
         return findings
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from utils.recipe.fields import Closed, Count, Percent, Variant
+from utils.recipe.fields import Closed, Count, Percent, Variant, refuse
 
 __all__ = [
     "Calibration",
@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+#: A path in a folder, without a way out of it: no part begins with a dot.
+_MEMBER = r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*$"
+
+
 class LoadKeras(Closed):
     """Weights from a Keras file, for the network that the recipe's `code` builds."""
 
@@ -35,16 +39,38 @@ class LoadKeras(Closed):
     source: str
     """Key in [sources]: an .h5, .weights.h5 or .keras file."""
 
+    @property
+    def sources(self) -> list[str]:
+        """The keys of the sources that it reads."""
+        return [self.source]
+
 
 class LoadSavedModel(Closed):
-    """One signature of a SavedModel in a .tgz archive."""
+    """One signature of a SavedModel: in an archive, or published as single files."""
 
     kind: Literal["saved_model"]
     """`saved_model`: a signature of a SavedModel, with its graph."""
-    source: str
-    """Key in [sources]: a .tgz archive."""
+    source: str | None = None
+    """Key in [sources]: a tar or zip archive. Give `source` or `files`, not both."""
+    files: dict[Annotated[str, Field(pattern=_MEMBER)], str] = Field(default_factory=dict)
+    """Path of each file in the SavedModel's folder, with its key in [sources]: where upstream has no archive."""
     signature: str
     """Name of the signature. It takes one input; its outputs have names."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> LoadSavedModel:
+        findings = []
+        if (self.source is None) == (not self.files):
+            findings.append("source: give source or [load.files], and not both")
+        if self.files and "saved_model.pb" not in self.files:
+            findings.append("files: saved_model.pb is missing")
+        refuse(findings)
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """The keys of the sources that it reads."""
+        return [self.source] if self.source else list(self.files.values())
 
 
 class LoadTflite(Closed):
@@ -54,6 +80,11 @@ class LoadTflite(Closed):
     """`tflite`: a finished TFLite file."""
     source: str
     """Key in [sources]: a .tflite file."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The keys of the sources that it reads."""
+        return [self.source]
 
 
 Load = Annotated[LoadKeras | LoadSavedModel | LoadTflite, Field(discriminator="kind")]

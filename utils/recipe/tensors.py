@@ -6,7 +6,8 @@ has several outputs. The string below a key is its description.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -46,6 +47,9 @@ class ImageInput(Closed):
                 findings.append(f"{key}: colour {self.colour!r} has {channels} channel(s), this has {count}")
         refuse(findings)
         return self
+
+    #: How the name of a file ends that the build writes.
+    suffix: ClassVar = ".png"
 
     @property
     def what(self) -> str:
@@ -96,8 +100,20 @@ class AudioInput(Closed):
             findings.append(f"high_hz: above low_hz and at most {self.rate / 2:g}, half of rate")
         if self.coefficients > self.bands:
             findings.append(f"coefficients: at most {self.bands}, the number of bands")
+        for key, value in (("window_ms", self.window_ms), ("hop_ms", self.hop_ms)):
+            if round(self.rate * value / 1000, 6) % 1:
+                findings.append(f"{key}: is {self.rate * value / 1000:g} samples, not a whole number of them")
+        window, hop = (round(self.rate * value / 1000) for value in (self.window_ms, self.hop_ms))
         refuse(findings)
+        if window > self.samples:
+            refuse([f"window_ms: is {window} samples, longer than a recording of {self.samples}"])
+        count, held = 1 + (self.samples - window) // hop, math.prod(self.shape)
+        if held != count * self.coefficients:
+            refuse([f"shape: holds {held} numbers, not {count} windows of {self.coefficients}"])
         return self
+
+    #: How the name of a file ends that the build writes.
+    suffix: ClassVar = ".wav"
 
     @property
     def what(self) -> str:

@@ -70,9 +70,9 @@ class ReleasedModel:
         }
 
     @property
-    def weights(self) -> str | None:
-        """The key of the source that the artifacts are made of; None for a model that is trained here."""
-        return self.recipe.load.source if self.recipe.load else None
+    def weights(self) -> list[str]:
+        """The keys of the sources that the artifacts are made of; empty for a model that is trained here."""
+        return self.recipe.load.sources if self.recipe.load else []
 
     def withheld(self) -> dict[str, str]:
         """Source key -> licence, of the sources that must not be passed on."""

@@ -77,6 +77,7 @@ def _model(model: ReleasedModel, locked: dict[str, Any] | None) -> list[str]:
 
 def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
     own = {key for key, source in used.items() if source.get("own")}
+    replaced = set(model.weights) if own else set()
     found = [
         f"{used[key]['name']} are user-supplied weights without a licence: state it with weights_licence=NAME"
         for key in sorted(own)
@@ -86,11 +87,13 @@ def _sources(model: ReleasedModel, used: dict[str, Any]) -> list[str]:
     found += [
         f"the source {source.file} is unpinned: put its sha256 into {where}: sources.{key}"
         for key, source in model.recipe.sources.items()
-        if source.sha256 is None and key not in own
+        if source.sha256 is None and key not in replaced
     ]
-    if model.weights in model.withheld().keys() - own:
-        licence = model.withheld()[str(model.weights)]
-        found.append(f"the licence of its weights ({licence}) forbids redistribution: release it without this model")
+    forbidden = {licence for key, licence in model.withheld().items() if key in model.weights and key not in replaced}
+    found += [
+        f"the licence of its weights ({licence}) forbids redistribution: release it without this model"
+        for licence in sorted(forbidden)
+    ]
     return found
 
 

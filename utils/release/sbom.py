@@ -164,7 +164,7 @@ def _licensed(said: str) -> dict[str, Any]:
 
 def _source(model: ReleasedModel, key: str, facts: dict[str, Any]) -> dict[str, Any]:
     known = model.recipe.sources.get(key)
-    weights = key == model.weights
+    weights = key in model.weights
     urls = known.urls if known and not facts.get("own") else []
     return {
         "type": "machine-learning-model" if weights else "data",

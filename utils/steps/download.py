@@ -29,17 +29,19 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         os.write(2, f"{error.details}\n".encode())  # the step's log: the message names the first few
         raise
     facts: dict[str, Any] = {}
+    replaced = recipe.load.sources if own and recipe.load else []
     for key, entry in recipe.sources.items():
-        if entry.source() in step.fetches:
+        if key not in replaced:
             facts[key] = {
                 "name": entry.file,
                 **files.describe_file(found[entry.source()]),
                 "licence": entry.licence,
                 "pinned": entry.sha256 is not None,
             }
-        elif own:
+        elif own and key == replaced[0]:  # they stand once on the card, whatever they replace
             facts[key] = own.facts | {"pinned": True, "own": True}
-        outputs.new(layout.source_digest_file(recipe, key)).write_text(f"{facts[key]['sha256']}\n", encoding="ascii")
+        digest = facts[replaced[0] if key in replaced else key]["sha256"]
+        outputs.new(layout.source_digest_file(recipe, key)).write_text(f"{digest}\n", encoding="ascii")
     for key in recipe.datasets:
         if listed := recipe.list_file(key):
             rows = recipe.rows(key)

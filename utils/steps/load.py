@@ -13,7 +13,7 @@ from utils.graph.step import Step
 from utils.model import expectations, network, saved_model, weights
 from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
 from utils.sources import unpack
-from utils.sources.fetch import fetch
+from utils.sources.fetch import fetch, fetch_all
 from utils.steps import main, say
 
 
@@ -43,13 +43,24 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
 
 
 def _file(recipe: Recipe, step: Step, load: Load, folder: Path) -> tuple[Path, str]:
-    """The published file, or a copy of the user's own in ``folder``, both from the cache; and what to call it."""
+    """The published file or folder, or a copy of the user's own in ``folder``, from the cache; and what to call it."""
     if step.own is None:
-        entry = recipe.sources[load.source]
+        if isinstance(load, LoadSavedModel) and load.files:
+            return _assemble(recipe, load, folder), recipe.sources[load.files["saved_model.pb"]].file
+        entry = recipe.sources[load.sources[0]]
         return fetch(entry.source()), entry.file
-    if layout.source_digest_file(recipe, load.source).read_text(encoding="ascii").strip() != step.own.sha256:
+    if layout.source_digest_file(recipe, load.sources[0]).read_text(encoding="ascii").strip() != step.own.sha256:
         raise BuildError("the weights changed while the build ran", where=str(step.own.path), hint="run doit again")
     return step.own.take(folder), step.own.name
+
+
+def _assemble(recipe: Recipe, load: LoadSavedModel, folder: Path) -> Path:
+    """The SavedModel's folder, put together of files that are published one by one."""
+    found = fetch_all([recipe.sources[key].source() for key in load.files.values()])
+    for name, key in load.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found[recipe.sources[key].source()], folder / name)
+    return folder
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def confusion(file: Path, matrix: list[list[int]], labels: list[str], title: str
                     column, row, f"{count}", ha="center", va="center", fontsize=7,
                     color="white" if dark else GREY if row == column else "black",
                 )  # fmt: skip
-    axis.set_xticks(range(size), labels)
+    axis.set_xticks(range(size), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
     axis.set_yticks(range(size), labels)
     axis.set_xlabel("answer")
     axis.set_ylabel("label")

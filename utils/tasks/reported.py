@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from utils import limits
 
-__all__ = ["Closed", "Count", "Few", "Name", "Number", "Sha256", "Text"]
+__all__ = ["Closed", "Count", "Few", "LabelPrediction", "LabelScore", "Name", "Number", "Sha256", "Text"]
 
 Text = Annotated[str, Field(max_length=limits.BOARD_TEXT_CHARS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
@@ -24,3 +24,17 @@ class Closed(BaseModel):
     """Only these keys, and no NaN or infinity; a key of ``--json`` that nobody asked for is absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LabelScore(Closed):
+    """One label, and its score: a share of 1, or null for NaN and infinity."""
+
+    label: Text
+    score: Number | None
+
+
+class LabelPrediction(Closed):
+    """The best labels of one input."""
+
+    input: Text
+    top: Annotated[list[LabelScore], Few]

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 from utils.recipe.schema import Recipe
 from utils.tasks import Shows, Task
-from utils.tasks.reported import Closed, Few, Number, Text
+from utils.tasks.reported import LabelPrediction
 
-__all__ = ["TASK", "Answer", "Prediction", "name_figures"]
-
-
-class Answer(Closed):
-    """One label, and its score: a share of 1, or null for NaN and infinity."""
-
-    label: Text
-    score: Number | None
-
-
-class Prediction(Closed):
-    """The best labels of one input."""
-
-    input: Text
-    top: Annotated[list[Answer], Few]
+__all__ = ["TASK", "name_figures"]
 
 
 def name_figures(recipe: Recipe) -> Mapping[str, frozenset[Shows]]:
@@ -48,6 +33,6 @@ TASK = Task(
     agreement="Top-1 agreement",
     hub="image-classification",
     hub_metric=("accuracy", "Top-1 (%)"),
-    prediction=Prediction,
+    prediction=LabelPrediction,
     figures=name_figures,
 )

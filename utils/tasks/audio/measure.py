@@ -1,0 +1,7 @@
+"""Measure a word spotter: top-1."""
+
+from __future__ import annotations
+
+from utils.tasks.labelled import Measure
+
+__all__ = ["Measure"]

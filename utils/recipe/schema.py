@@ -111,8 +111,7 @@ class Recipe(Closed):
     group: Literal["zoo", "demo"] = "zoo"
     """`doit` builds the models of `zoo`, `doit demo` those of `demo`."""
     task: TaskName
-    """Kind of task: `classification` answers once an image, `segmentation` once a pixel, `detection` finds objects, `audio`
-    answers once a recording."""
+    """Kind of task: classification, segmentation, detection, or audio."""
     licence: Line
     """Licence of the artifacts: an SPDX identifier, or a plain name."""
     code: str | None = None

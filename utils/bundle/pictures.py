@@ -45,14 +45,21 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, axes
 
 
-def _save(figure: Any, file: Path, colours: int = 64) -> None:
+def _save(figure: Any, file: Path, colours: int = 64, kept: set[tuple[int, int, int]] | None = None) -> None:
+    """Write a PNG of so many colours; those that are ``kept`` stay as they are."""
     import matplotlib.pyplot as plt
     from PIL import Image
 
     figure.savefig(file, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     with Image.open(file) as image:  # few colours: a palette makes the file a third of the size
-        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+        kept = kept or set()
+        found = image.convert("RGB").quantize(colours - len(kept), dither=Image.Dither.NONE)
+        if kept:
+            parts = [part for colour in sorted(kept) for part in colour]
+            found.putpalette([*(found.getpalette() or [])[: 3 * (colours - len(kept))], *parts])
+            found = image.convert("RGB").quantize(palette=found, dither=Image.Dither.NONE)
+        found.save(file, optimize=True)
 
 
 def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str) -> None:
@@ -150,7 +157,7 @@ def segments(file: Path, shown: list[Segments], title: str) -> None:
         row[2].legend(handles=patches, loc="upper left", frameon=False, borderaxespad=0)
         for axis in row:
             axis.axis("off")
-    _save(figure, file, colours=256)
+    _save(figure, file, colours=256, kept={colour for each in shown for _, colour in each.legend})
 
 
 def training(file: Path, history: dict[str, list[float]], final: dict[str, float]) -> None:

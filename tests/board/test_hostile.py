@@ -273,7 +273,7 @@ def test_a_report_must_fit_the_bundle(bundle: Bundle) -> None:
         ([], "it has no entry for"),
         ([first], f"it has no entry for {second['file']}"),
         ([first, second, {**first, "file": "x.tflite"}], r"it has an entry for x\.tflite"),
-        ([first, second, second], "twice"),
+        ([first, second, second], "two entries"),
         ([first, {**second, "sha256": "0" * 64}], "the sha256 of"),
         ([first, {key: value for key, value in second.items() if key != "sha256"}], "the sha256 of"),
         ([first, {**second, "variant": "float32"}], "is not the variant float32"),

@@ -390,7 +390,7 @@ def test_no_bundle_and_a_damaged_one(built: Checkout) -> None:
     done = built.doit("board:demo_bilinear", "target=root@board.invalid", env=env)
     assert done.returncode != 0
     assert "there is no complete bundle" in done.stderr
-    assert "doit demo_bilinear makes it" in done.stderr
+    assert "doit demo_bilinear builds it" in done.stderr
     with (built.root / "artifacts" / MODEL / "labels.txt").open("a") as file:
         file.write("one more\n")
     done = built.doit("board", "target=root@board.invalid", env=env)

@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.checkouts import NOTHING, ROOT, Checkout
 from utils import tflite
 
@@ -30,6 +32,7 @@ def follow(project: Checkout, bin_folder: Path, line: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_guide_makes_a_model(small: Checkout, tmp_path: Path) -> None:
     """It is made like the demo, which trains on few digits here."""
     doit = tmp_path / "bin/doit"

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.docs import pages
 from tests.support.checkouts import ROOT, Checkout
 
@@ -26,6 +28,7 @@ def test_git_keeps_the_page_and_no_bundle(tmp_path: Path) -> None:
     assert sorted(found) == [".gitignore", "artifacts/README.md"]
 
 
+@pytest.mark.slow
 def test_building_and_cleaning_leave_the_page(built: Checkout) -> None:
     page = built.root / "artifacts/README.md"
     shutil.copy(PAGE, page)

@@ -49,15 +49,21 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return figure, axes
 
 
-def save_figure(figure: Any, file: Path, colours: int = 64) -> None:
-    """Write a figure as a PNG with a palette of so many colours, and close it."""
+def save_figure(figure: Any, file: Path, colours: int = 64, kept: set[tuple[int, int, int]] | None = None) -> None:
+    """Write a figure as a PNG with a palette of so many colours, and close it; those that are ``kept`` stay exact."""
     import matplotlib.pyplot as plt
     from PIL import Image
 
     figure.savefig(file, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     with Image.open(file) as image:  # few colours: a palette makes the file a third of the size
-        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+        kept = kept or set()
+        found = image.convert("RGB").quantize(colours - len(kept), dither=Image.Dither.NONE)
+        if kept:
+            parts = [part for colour in sorted(kept) for part in colour]
+            found.putpalette([*(found.getpalette() or [])[: 3 * (colours - len(kept))], *parts])
+            found = image.convert("RGB").quantize(palette=found, dither=Image.Dither.NONE)
+        found.save(file, optimize=True)
 
 
 def digits(file: Path, images: Pixels, labels: list[str], answers: dict[str, list[str]], title: str) -> None:

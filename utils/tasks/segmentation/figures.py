@@ -69,4 +69,5 @@ def segments(file: Path, shown: list[Segments], title: str) -> None:
         row[2].legend(handles=patches, loc="upper left", frameon=False, borderaxespad=0)
         for axis in row:
             axis.axis("off")
-    pictures.save_figure(figure, file, colours=256)
+    kept = {colour for each in shown for _, colour in each.legend}
+    pictures.save_figure(figure, file, colours=256, kept=kept)

@@ -17,7 +17,7 @@ from utils import example, paths
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import Calibration, Input
+from utils.recipe.tables import Calibration, Input
 from utils.steps import convert
 
 SPEC: dict[str, Any] = {"shape": [1, 2, 2, 3], "colour": "rgb", "resize": "nearest", "fit": "stretch"}

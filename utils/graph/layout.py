@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils import paths
-from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadSavedModel, LoadTflite
 
 __all__ = [
     "INPUTS",

@@ -7,7 +7,8 @@ from pathlib import Path
 from utils import tflite
 from utils.errors import GateError
 from utils.npu.bsp import parse_version
-from utils.recipe.schema import LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadTflite
 
 __all__ = ["check_graph"]
 

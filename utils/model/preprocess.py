@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from utils import example
-from utils.recipe.schema import Input
+from utils.recipe.tables import Input
 
 __all__ = ["read", "spec_of", "tensor_of"]
 

@@ -24,10 +24,8 @@ from utils.recipe.tables import (
     Evaluation,
     Example,
     Expected,
-    Gate,
     Input,
     Load,
-    LoadKeras,
     LoadSavedModel,
     LoadTflite,
     Output,
@@ -35,23 +33,7 @@ from utils.recipe.tables import (
     Train,
 )
 
-__all__ = [
-    "NAME",
-    "Calibration",
-    "Evaluation",
-    "Example",
-    "Expected",
-    "Gate",
-    "Input",
-    "Load",
-    "LoadKeras",
-    "LoadSavedModel",
-    "LoadTflite",
-    "Output",
-    "Recipe",
-    "Tolerance",
-    "Train",
-]
+__all__ = ["NAME", "Recipe"]
 
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"

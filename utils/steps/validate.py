@@ -16,7 +16,8 @@ from utils.errors import ValidationError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 from utils.steps import main, say
 
 #: Seconds that example.py may take for one bundle.

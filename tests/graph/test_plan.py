@@ -13,7 +13,8 @@ from tests.support.checkouts import ROOT, Checkout, clean_env
 from utils import paths
 from utils.graph import layout, plan
 from utils.recipe.load import find_recipe, load_recipes
-from utils.recipe.schema import Gate, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Gate
 
 MODELS = sorted(load_recipes())
 

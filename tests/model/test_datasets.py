@@ -22,7 +22,8 @@ from utils.errors import BuildError, DataError
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet, IdxSet, ImageSet, SourceFile
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 from utils.tasks.segmentation.measure import read_truth
 
 #: Without the time, so that every process names its tests alike.

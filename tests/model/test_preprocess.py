@@ -17,7 +17,8 @@ from utils import example, paths
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import DrawnSet
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import Calibration, ImageInput
+from utils.recipe.tables import Calibration
+from utils.recipe.tensors import ImageInput
 from utils.steps import convert
 
 SPEC: dict[str, Any] = {"shape": [1, 2, 2, 3], "colour": "rgb", "resize": "nearest", "fit": "stretch"}

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkouts import FAILED, NOTHING, ROOT, Checkout, ran
-from utils import paths
+from tests.support.checkouts import FAILED, NOTHING, Checkout, ran
 from utils.errors import RecipeError
 from utils.recipe.load import find_recipe, forget_recipes, load_recipes, models_in, read_recipes, refuse_broken
 
 DEMO = "recipes/demo/recipe.toml"
 BILINEAR = "[model.demo_bilinear]\n"
 ALL = set(read_recipes()[0])
-
-
-@pytest.fixture
-def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the recipes that a test may break."""
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    forget_recipes()
-    yield tmp_path / "recipes"
-    forget_recipes()
 
 
 def change(recipes: Path, old: str, new: str, name: str = "demo") -> None:

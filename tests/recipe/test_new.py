@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.checkouts import ROOT, Checkout
-from utils import files, paths
+from tests.support.checkouts import Checkout
+from utils import files
 from utils.errors import RecipeError, StorageError
 from utils.recipe import json_schema
 from utils.recipe.load import find_recipe, forget_recipes, load_recipes, read_recipes
@@ -22,17 +20,6 @@ from utils.recipe.new import write_recipe
 from utils.recipe.schema import Recipe
 
 MODELS = sorted(load_recipes())
-
-
-@pytest.fixture
-def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the recipes that a test may add to."""
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(paths, "RECIPES", tmp_path / "recipes")
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    forget_recipes()
-    yield tmp_path / "recipes"
-    forget_recipes()
 
 
 def facts(recipe: Recipe) -> dict[str, Any]:

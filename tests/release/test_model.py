@@ -6,7 +6,8 @@ import pytest
 
 from utils.graph import layout
 from utils.recipe.load import load_recipes
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 from utils.release import card
 from utils.release.model import ReleasedModel
 

@@ -20,7 +20,7 @@ from utils import environment
 from utils.errors import ZooError
 from utils.model import saved_model
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import LoadSavedModel
+from utils.recipe.tables import LoadSavedModel
 
 CASES: dict[str, Callable[[Any, Path], None]] = {}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 from utils.tasks import Answers, answers_of
 
 LABELS = ["background", "cat", "dog"]

@@ -15,7 +15,8 @@ from tests.support.audio import LABELS, SPEC, sound, wav
 from utils import example, tasks
 from utils.model import preprocess
 from utils.recipe.load import find_recipe
-from utils.recipe.schema import AudioInput, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tensors import AudioInput
 from utils.tasks.audio import figures
 
 INPUT = AudioInput.model_validate(SPEC)

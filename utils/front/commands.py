@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ENVIRONMENT", "MODEL_VARIABLES", "OURS", "VALUES", "Command", "variables_of"]
+__all__ = ["ENVIRONMENT", "MODEL_VARIABLES", "OURS", "VALUES", "Command", "find_command", "variables_of"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,12 @@ ENVIRONMENT: dict[str, str] = {
 }
 
 
+def find_command(word: str) -> Command | None:
+    """The command that a word names, also as a task of it (``vela:MODEL``); None if there is none."""
+    return OURS.get(word) or OURS.get(word.partition(":")[0])
+
+
 def variables_of(word: str) -> tuple[str, ...]:
     """The ``name=value`` that a word of the command line takes: a command, a task, a model or a step."""
-    base = word.partition(":")[0]
-    found = OURS.get(word) or OURS.get(base)
+    found = find_command(word)
     return found.variables if found else MODEL_VARIABLES

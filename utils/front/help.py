@@ -9,7 +9,7 @@ from typing import Any
 from doit.cmd_help import Help as DoitHelp
 
 from utils.front import words
-from utils.front.commands import ENVIRONMENT, OURS, VALUES, Command
+from utils.front.commands import ENVIRONMENT, OURS, VALUES, Command, find_command
 from utils.front.info import describe
 from utils.recipe.load import read_recipes
 
@@ -35,7 +35,7 @@ class Help(DoitHelp):  # type: ignore[misc]  # doit is untyped
             _write(_overview())
         elif word == "variables":
             _write(_variables())
-        elif found := OURS.get(word) or OURS.get(word.partition(":")[0]):
+        elif found := find_command(word):
             _write(_page(found))
             if word in ("list", "clean", "run"):
                 _write(f"\n{self.cmds[word](cmds=self._cmds, **self.init_kwargs).help()}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
-from doit import doit_cmd
 from doit.cmd_info import Info as DoitInfo
 
 from utils import paths
 from utils.errors import UsageError
 from utils.front import words
 from utils.front.commands import OURS
-from utils.front.listing import find_state
+from utils.front.listing import find_state, wrap_row
 from utils.front.outlook import Times, describe_download, find_missing, format_estimate
 from utils.front.summary import find_facts
 from utils.graph import layout, plan
@@ -33,7 +31,7 @@ class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Describe the one that ``args`` name."""
-        words.check_variables("info", [], [*(doit_cmd._CMDLINE_VARS or {})])  # noqa: SLF001
+        words.check_variables("info", [], words.find_given())
         if len(args) != 1:
             raise UsageError("info is about one model or step", hint="doit info MODEL; `doit list` shows the models")
         return super().execute(params, args)
@@ -98,7 +96,7 @@ def _describe_step(step: Step) -> list[str]:
     rows = [("what", step.doc), ("state", "up to date" if step.is_current() else "would run"),
             ("reads", ", ".join(before)), ("writes", ", ".join(paths.relative(file) for file in step.writes)),
             ("time", format_estimate(guess) if guess is not None else "has not run here"),
-            ("log", f"{paths.relative(step.record.with_suffix('.log'))}")]  # fmt: skip
+            ("log", f"{paths.relative(step.log)}")]  # fmt: skip
     return [repr(step), *(line for key, text in rows for line in _row(key, text))]
 
 
@@ -107,5 +105,4 @@ def _shape(shape: Any) -> str:
 
 
 def _row(key: str, text: str) -> list[str]:
-    wrapped = textwrap.wrap(text, 66, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"  {key if not number else '':<12}{line}" for number, line in enumerate(wrapped)]
+    return wrap_row(f"  {key}", 14, text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from doit import doit_cmd
 from doit.cmd_list import List as DoitList
 
 from utils import paths
@@ -16,7 +15,7 @@ from utils.graph import plan
 from utils.recipe.load import read_recipes
 from utils.recipe.schema import Recipe
 
-__all__ = ["List", "find_state"]
+__all__ = ["List", "find_state", "wrap_row"]
 
 _WIDTH = 80
 
@@ -31,9 +30,9 @@ def find_state(recipe: Recipe) -> str:
         return "stale"
 
 
-def _row(left: str, width: int, text: str) -> list[str]:
-    """Lines of at most 80 columns: what stands left, and the text beside it."""
-    lines = textwrap.wrap(text, _WIDTH - width, break_long_words=False) or [""]
+def wrap_row(left: str, width: int, text: str) -> list[str]:
+    """Lines of at most 80 columns: ``left`` in the first ``width`` of them, and the text beside it."""
+    lines = textwrap.wrap(text, _WIDTH - width, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{left if not number else '':<{width}}{line}" for number, line in enumerate(lines)]
 
 
@@ -45,7 +44,7 @@ class List(DoitList):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """List, after the ``name=value`` were looked at."""
-        words.check_variables("list", [], [*(doit_cmd._CMDLINE_VARS or {})])  # noqa: SLF001
+        words.check_variables("list", [], words.find_given())
         return super().execute(params, args)
 
     def _execute(self, subtasks: bool = False, quiet: bool = True, status: bool = False, private: bool = False,
@@ -61,15 +60,15 @@ class List(DoitList):  # type: ignore[misc]  # doit is untyped
             members = [recipe for recipe in recipes.values() if recipe.group == group]
             lines.append(title)
             for recipe in members:
-                lines += _row(f"  {recipe.name:<{width - 2}}{find_state(recipe)}", width + 9, recipe.summary)
+                lines += wrap_row(f"  {recipe.name:<{width - 2}}{find_state(recipe)}", width + 9, recipe.summary)
             for name, broken in read_recipes()[1].items():
                 if broken.group == group:
-                    lines += _row(f"  {name:<{width - 2}}broken", width + 9, broken.reason)
+                    lines += wrap_row(f"  {name:<{width - 2}}broken", width + 9, broken.reason)
             lines.append("")
         lines.append("Commands:")
         known = {name: command for name, command in OURS.items() if name in tasks or name in self.commands}
         for command in known.values():
-            lines += _row(f"  {command.usage.partition(' [')[0]}", 33, command.summary)
+            lines += wrap_row(f"  {command.usage.partition(' [')[0]}", 33, command.summary)
         lines += ["", "doit MODEL builds one; doit info MODEL tells more; doit help COMMAND too."]
         self.outstream.write("\n".join(lines) + "\n")
         return 0

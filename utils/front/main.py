@@ -41,7 +41,7 @@ class _Run(Run):  # type: ignore[misc]  # doit is untyped
         """Run the tasks that ``args`` name."""
         names = [word for word in args if not word.startswith("-")]
         words.check_tasks(names, [command.get_name() for command in _Zoo.DOIT_CMDS])
-        words.check_variables("run", names, _given())
+        words.check_variables("run", names, words.find_given())
         if "publish" in names:
             words.check_place(str(doit_cmd.get_var("to", "")))
         words.check_targets(str(doit_cmd.get_var("target", "")))
@@ -64,7 +64,7 @@ class _Clean(Clean):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Clean the tasks that ``args`` name."""
-        words.check_variables("clean", [], _given())
+        words.check_variables("clean", [], words.find_given())
         return super().execute(params, args)
 
     def _execute(self, dryrun: Any, cleandep: Any, cleanall: Any, cleanforget: Any, pos_args: Any = None) -> Any:
@@ -133,10 +133,6 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
         if not word:
             return UsageError(as_text(error), hint="doit help; nothing was done")
         return words.explain_task(word, self._task_names(), [*self.get_cmds()])
-
-
-def _given() -> list[str]:
-    return [*(doit_cmd._CMDLINE_VARS or {})]  # noqa: SLF001  # doit has no other way to list them
 
 
 def run(arguments: list[str]) -> int:

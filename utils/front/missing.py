@@ -25,7 +25,7 @@ _NAMED = 6
 
 def is_offline(steps: Iterable[Step]) -> bool:
     """Whether a step failed because the network is off: then one sentence about all such steps is enough."""
-    said = [paths.work(step.model) / "records" / f"{step.name}.error" for step in steps if step.fetches]
+    said = [step.message for step in steps if step.fetches]
     if not said or not is_network_off():
         return False
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,9 +12,10 @@ from doit.action import PythonAction
 from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from utils import program
+from utils import paths, program
 from utils.front import missing, outlook, stage, summary
 from utils.front.action import ProgramFailed
+from utils.graph.step import Step
 from utils.terminal import Row, format_duration
 
 __all__ = ["Cleaning", "Report"]
@@ -85,8 +85,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             return
         self._begun += 1
         self._waiting.discard(task.name)
-        if task.name not in self._ahead.to_run:
-            self._ahead.to_run.add(task.name)
+        self._ahead.to_run.add(task.name)
         self.screen.begin(Row(task.name, self._times.guess(task.name) or 0.0))
         if self.verbosity > 1:
             self.screen.write(f"{task.name} ... {task.doc}")
@@ -154,7 +153,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         for failure in self.failures:
             task, recent = failure["task"], failure["begun"] == self._begun
             if task not in left_out and not failure["offline"]:
-                why = _why(task, failure["exception"], recent)
+                why = _why(self._steps.get(task.name, []), failure["exception"], recent)
                 self.screen.write(f"FAILED {task.name}: {why}")
         if steps := [task.name for task in left_out if task.actions]:
             shown = ", ".join(steps) if len(steps) <= 8 else f"{len(steps)} steps that need one of these"
@@ -219,14 +218,15 @@ def _on_error(kind: type[BaseException], error: BaseException, trace: TracebackT
         sys.__excepthook__(kind, error, trace)
 
 
-def _why(task: Any, fail: Any, recent: bool) -> str:
+def _why(steps: list[Step], fail: Any, recent: bool) -> str:
     """The reason in words; what a step said itself is said again when much was said after it."""
     if not isinstance(fail, ProgramFailed):
         return str(fail.get_msg()).strip()
-    stem = f"build/{task.name.replace(':', '/records/')}"
-    if fail.code >= 0:
-        said = Path(f"{stem}.error")
-        return f"exit code {fail.code}, its message is above" if recent or not said.is_file() else said.read_text()
-    log = f"{stem}.log"
-    cause = "out of memory? give it more, or run `doit -n 1`" if fail.code == -9 else f"see {log}"
-    return f"was ended by signal {-fail.code}: {cause}"
+    if fail.code >= 0:  # a step that ends well takes its message away: the first one is that of the step that failed
+        said = [step.message for step in steps if step.message.is_file()]
+        return f"exit code {fail.code}, its message is above" if recent or not said else said[0].read_text()
+    logs = [step.log for step in steps if step.log.is_file()]
+    newest = max(logs, key=lambda file: file.stat().st_mtime_ns, default=None)
+    cause = f": see {paths.relative(newest)}" if newest else ""
+    cause = ": out of memory? give it more, or run `doit -n 1`" if fail.code == -9 else cause
+    return f"was ended by signal {-fail.code}{cause}"

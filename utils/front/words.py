@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from doit import doit_cmd
+
 from utils.errors import UsageError, did_you_mean
-from utils.front.commands import ENVIRONMENT, OURS, VALUES, variables_of
+from utils.front.commands import ENVIRONMENT, OURS, VALUES, find_command, variables_of
 from utils.recipe.load import read_recipes
 from utils.untrusted import as_text
 
@@ -18,6 +20,7 @@ __all__ = [
     "check_variables",
     "explain_option",
     "explain_task",
+    "find_given",
 ]
 
 #: Variables that go on with a model's name; utils/model/own_weights.py looks at the name.
@@ -114,7 +117,7 @@ def check_variables(command: str, names: Sequence[str], given: Iterable[str]) ->
 
 
 def _options_of(word: str) -> tuple[str, ...]:
-    found = OURS.get(word) or OURS.get(word.partition(":")[0])
+    found = find_command(word)
     return found.options if found else ()
 
 
@@ -170,9 +173,9 @@ def explain_option(option: str, options: Iterable[str]) -> UsageError:
     return UsageError(f"the option {as_text(option)!r} is unknown{near}", hint="doit help; nothing was done")
 
 
-def find_given(words: Iterable[str]) -> list[str]:
-    """The names of the ``name=value`` among words."""
-    return [word.partition("=")[0] for word in words if "=" in word and not word.startswith("-")]
+def find_given() -> list[str]:
+    """The names of the ``name=value`` on the command line that doit has read."""
+    return [*(doit_cmd._CMDLINE_VARS or {})]  # noqa: SLF001  # doit has no other way to list them
 
 
 def check_line(words: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from utils import paths
 from utils.recipe.datasets import FileSet
 from utils.recipe.fields import Variant
-from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadSavedModel, LoadTflite
 from utils.tasks import task_of
 
 __all__ = [

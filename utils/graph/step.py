@@ -74,6 +74,16 @@ class Step:
         """Where its record is kept."""
         return paths.work(self.model) / "records" / f"{self.name}.json"
 
+    @property
+    def message(self) -> Path:
+        """Where it leaves the message with which it failed."""
+        return self.record.with_suffix(".error")
+
+    @property
+    def log(self) -> Path:
+        """What libraries said while it ran."""
+        return self.record.with_suffix(".log")
+
     def key(self) -> str:
         """One hash over everything that its result depends on."""
         return record.key_of(self.config | {"code": self.code_digests()}, self.reads)

@@ -8,7 +8,8 @@ from utils import example, tflite
 from utils.errors import GateError
 from utils.npu.bsp import parse_version
 from utils.recipe.fields import Variant
-from utils.recipe.schema import LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadTflite
 
 __all__ = ["check_graph"]
 

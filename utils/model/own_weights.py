@@ -17,7 +17,8 @@ from utils import limits, paths
 from utils.errors import BuildError, DataError, SourceError, did_you_mean, storage_error
 from utils.model.fingerprint import fingerprint_weights, list_members, listing
 from utils.recipe.load import models_in
-from utils.recipe.schema import LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadTflite
 from utils.sources.keep import is_kept, keep_file, take_file
 from utils.untrusted import parse_json, read_bounded
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from utils import example
-from utils.recipe.schema import AudioInput, Input
+from utils.recipe.tensors import AudioInput, Input
 
 __all__ = ["fits", "read", "spec_of", "tensor_of", "write"]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import BuildError
-from utils.recipe.schema import LoadSavedModel, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadSavedModel
 
 __all__ = ["freeze", "function"]
 

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from utils import files, paths
+from utils.recipe.json_schema import NOT_KEYS
 from utils.recipe.schema import Recipe
 
 __all__ = ["PAGE", "as_markdown"]
 
 #: The page.
 PAGE = paths.ROOT / "docs/reference/recipe.md"
-
-#: Fields of a Recipe that the loader sets.
-_NOT_KEYS = ("name", "folder")
 
 _HEAD = """\
 # Keys of a recipe
@@ -76,7 +74,7 @@ def _references(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _rows(table: dict[str, Any], tables: dict[str, Any]) -> str:
     lines = []
     for key, part in table["properties"].items():
-        if key in _NOT_KEYS and table["title"] == Recipe.__name__:
+        if key in NOT_KEYS and table["title"] == Recipe.__name__:
             continue
         given = part.get("default")
         empty = "required" if key in table.get("required", ()) else "none"

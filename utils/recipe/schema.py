@@ -25,37 +25,15 @@ from utils.recipe.tables import (
     Evaluation,
     Example,
     Expected,
-    Gate,
     Load,
-    LoadKeras,
     LoadSavedModel,
     LoadTflite,
     Tolerance,
     Train,
 )
-from utils.recipe.tensors import AudioInput, ImageInput, Input, Output
+from utils.recipe.tensors import ImageInput, Input, Output
 
-__all__ = [
-    "KINDS",
-    "NAME",
-    "AudioInput",
-    "Calibration",
-    "Evaluation",
-    "Example",
-    "Expected",
-    "Gate",
-    "ImageInput",
-    "Input",
-    "Kind",
-    "Load",
-    "LoadKeras",
-    "LoadSavedModel",
-    "LoadTflite",
-    "Output",
-    "Recipe",
-    "Tolerance",
-    "Train",
-]
+__all__ = ["KINDS", "NAME", "Kind", "Recipe"]
 
 #: Names that become task names and folder names.
 NAME = r"^[a-z][a-z0-9_]*$"

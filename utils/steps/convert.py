@@ -20,7 +20,8 @@ from utils.errors import BuildError, GateError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, expectations, network, preprocess, saved_model
-from utils.recipe.schema import LoadSavedModel, LoadTflite, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import LoadSavedModel, LoadTflite
 from utils.steps import main, say, show_progress
 
 

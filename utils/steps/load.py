@@ -11,7 +11,8 @@ from utils.errors import BuildError
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import expectations, network, saved_model, weights
-from utils.recipe.schema import Load, LoadKeras, LoadSavedModel, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Load, LoadKeras, LoadSavedModel
 from utils.sources import unpack
 from utils.sources.fetch import fetch, fetch_all
 from utils.steps import main, say

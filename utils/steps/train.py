@@ -11,7 +11,8 @@ from utils.errors import BuildError
 from utils.graph import record
 from utils.graph.step import Step
 from utils.model import datasets, network, preprocess
-from utils.recipe.schema import Recipe, Train
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Train
 from utils.steps import main, say, show_progress
 
 #: Training steps that TensorFlow runs between two looks at Python: a third less time an epoch.

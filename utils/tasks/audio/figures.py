@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from utils import example
-from utils.recipe.schema import AudioInput
+from utils.recipe.tensors import AudioInput
 from utils.tasks import Scene, pictures
 from utils.tasks.audio import TASK
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from utils import example
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 
 __all__ = ["FOUND_IOU", "Answers"]
 

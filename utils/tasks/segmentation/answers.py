@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from utils.recipe.schema import Example, Recipe
+from utils.recipe.schema import Recipe
+from utils.recipe.tables import Example
 
 __all__ = ["Answers"]
 

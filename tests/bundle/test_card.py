@@ -131,7 +131,8 @@ def drawn(built_once: Checkout) -> Any:
         facts = json.loads((home / "manifest.json").read_text())
         results = facts["evaluation"]["variants"]
         facts["evaluation"]["variants"] = {
-            name: results["int8"] | {"iou": {"0": 90.0, "8": 0.04}} for name in recipe.variants
+            name: results["int8"] | {"iou": {"0": 90.0, "8": 0.04}, "ap50": 35.0, "objects": 9, "ap": {"0": 35.0}}
+            for name in recipe.variants
         }
         if isinstance(recipe.labels, str):  # a file to download
             recipe = recipe.model_copy(update={"labels": [f"class {n}" for n in range(recipe.output.shape[-1])]})

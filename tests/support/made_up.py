@@ -165,7 +165,11 @@ class Dots(ImageTask):
 
     name = "dots"
     thing = "tile"
-    agrees = "the counts agree on"
+
+    @staticmethod
+    def agreement(check):
+        """The counts that are those of the golden tensors."""
+        return "the counts agree on %.0f %%" % (100 * check["top1_agreement"])
 
     def judge(self, outputs, golden, tolerance, body=None, delegate="cpu"):
         """The counts decide; the light only has to be near."""

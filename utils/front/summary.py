@@ -46,7 +46,7 @@ def _load(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 def make_table(steps: Iterable[str], spent: Mapping[str, float], failed: Collection[str]) -> list[str]:
-    """The lines of the table.
+    """The lines of the table; a model of which no step ran well has none: what failed is told below.
 
     Args:
         steps: all that were asked for, ``model:step``.
@@ -58,8 +58,11 @@ def make_table(steps: Iterable[str], spent: Mapping[str, float], failed: Collect
     rows: list[tuple[str, ...]] = [("bundle", "float32", "int8", "size", "verdict", "seconds")]
     for name in names:
         facts = find_facts(recipes[name])
-        seconds = sum(took for step, took in spent.items() if step.partition(":")[0] == name)
+        ran = [step for step in spent if step.partition(":")[0] == name]
         wrong = next((step.partition(":")[2] for step in failed if step.partition(":")[0] == name), "")
+        if wrong and set(ran) <= set(failed):
+            continue
+        seconds = sum(spent[step] for step in ran)
         accuracy = facts.get("accuracy", {}) if not wrong else {}
         floats = next((f"{value:.2f} %" for key, value in accuracy.items() if key == "float32"), "-")
         integers = next((f"{value:.2f} %{' (uint8)' if key == 'uint8' else ''}" for key, value in accuracy.items()

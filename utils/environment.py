@@ -41,6 +41,7 @@ PINS = {
     "TF_ENABLE_ONEDNN_OPTS": "1",  # set explicitly: the default depends on the CPU
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # an AVX-512 machine sums in another order
     "OMP_NUM_THREADS": "1",
+    "TF2_BEHAVIOR": "1",  # what TensorFlow sets when it is imported: the children of a warm parent have it, too
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_CPP_MAX_VLOG_LEVEL": "0",
     "CUDA_VISIBLE_DEVICES": "-1",

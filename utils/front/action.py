@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from doit.action import BaseAction
 from doit.exceptions import TaskError, TaskFailed
 
-from utils import environment, events, paths
-from utils.front import stage
+from utils import environment
+from utils.events import parse_event
+from utils.front import running, stage
 from utils.terminal import Screen
 
 __all__ = ["ProgramFailed", "run_program"]
@@ -43,10 +44,11 @@ class _Program(BaseAction):  # type: ignore[misc]  # doit is untyped
         command: its words.
         talks: whether what it prints is its result, and not words about its progress.
         pins: whether it computes what a bundle holds.
+        warm: whether it is forked from a parent that has imported TensorFlow.
     """
 
-    def __init__(self, command: list[str], *, talks: bool, pins: bool) -> None:
-        self.command, self.talks, self.pins = command, talks, pins
+    def __init__(self, command: list[str], *, talks: bool, pins: bool, warm: bool) -> None:
+        self.command, self.talks, self.pins, self.warm = command, talks, pins, warm
         self.task: Any = None
         self.out = self.err = self.result = None
         self.values: dict[str, Any] = {}
@@ -56,30 +58,24 @@ class _Program(BaseAction):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, out: Any = None, err: Any = None) -> TaskFailed | TaskError | None:
         """Run it; None when it ended well."""
-        env = (environment.pinned() if self.pins else dict(os.environ)) | {"ZOO_PARENT": str(os.getpid())}
-        heard, told = os.pipe()
-        try:
-            env[events.PIPE] = events.name_pipe(told)
-            process = subprocess.Popen(
-                self.command,
-                cwd=paths.ROOT,
-                env=env,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(told,),
-            )
-        except OSError as error:
-            os.close(heard)
-            return TaskError(f"{self.command[0]}: {error.strerror}")
-        finally:
-            os.close(told)
-        assert process.stdout is not None
-        assert process.stderr is not None
         said = _Listener(stage.find_screen(), self.task.name, talks=self.talks)
-        with process.stdout, process.stderr, os.fdopen(heard, "rb", buffering=0) as pipe:
-            _read_lines(process, {pipe.fileno(): said.hear, process.stdout.fileno(): said.print,
-                                  process.stderr.fileno(): said.complain})  # fmt: skip
-        code = process.wait()
+        pipes = [os.pipe() for _ in range(3)]
+        heads = [os.fdopen(head, "rb", buffering=0) for head, _ in pipes]
+        tails = [tail for _, tail in pipes]
+        with contextlib.ExitStack() as stack:
+            for head in heads:
+                stack.enter_context(head)
+            try:
+                env = environment.pinned() if self.pins else dict(os.environ)
+                process = running.start(self.command, env, *tails, warm=self.warm)
+            except OSError as error:
+                return TaskError(f"{self.command[0]}: {error.strerror}")
+            finally:
+                for tail in tails:
+                    os.close(tail)
+            readers = dict(zip((head.fileno() for head in heads), (said.print, said.complain, said.hear), strict=True))
+            _read_lines(process, readers)
+            code = process.wait()
         if code == 0:
             said.flush()
             return None
@@ -95,7 +91,7 @@ class _Listener:
 
     def hear(self, line: bytes) -> None:
         """An event."""
-        event = events.parse_event(line)
+        event = parse_event(line)
         if event is None:
             return
         share = event.done / event.total if event.total else None
@@ -123,7 +119,7 @@ class _Listener:
             self._screen.write_error("".join(self.complaints))
 
 
-def _read_lines(process: subprocess.Popen[bytes], readers: dict[int, Callable[[bytes], object]]) -> None:
+def _read_lines(process: running.Process, readers: Mapping[int, Callable[[bytes], object]]) -> None:
     """Hand every line of these descriptors to its reader, until all are closed or the program has ended."""
     left = dict.fromkeys(readers, b"")
     with selectors.DefaultSelector() as selector:
@@ -145,6 +141,6 @@ def _read_lines(process: subprocess.Popen[bytes], readers: dict[int, Callable[[b
             readers[descriptor](rest + b"\n")
 
 
-def run_program(command: list[str], *, talks: bool = False, pins: bool = True) -> _Program:
+def run_program(command: list[str], *, talks: bool = False, pins: bool = True, warm: bool = False) -> _Program:
     """The action that runs a program of ours, as ``_Program`` says."""
-    return _Program(command, talks=talks, pins=pins)
+    return _Program(command, talks=talks, pins=pins, warm=warm)

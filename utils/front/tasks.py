@@ -45,7 +45,7 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
-        "actions": [run_program(step.command)],
+        "actions": [run_program(step.command, warm=step.warm)],
         "task_dep": [f"{step.model}:{name}" for name in before],
         "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [step.is_current],

@@ -71,6 +71,7 @@ class _Model:
             fetches=fetches,
             own=self.own,
             copies=copies,
+            warm=runs_network and layout.network_file(self.recipe) is not None,
         )
 
     def digests(self, *keys: str | None) -> list[Path]:

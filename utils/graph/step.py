@@ -40,6 +40,7 @@ class Step:
         own: the user's weights, in the place of the published ones.
         seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
         copies: files that it copies where they are there, and that go when it is cleaned: a folder and a pattern.
+        warm: it computes with TensorFlow, which takes seconds to import: it is forked from a parent that has.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Step:
     own: OwnWeights | None = None
     seals: Path | None = None
     copies: tuple[Path, str] | None = None
+    warm: bool = False
 
     def __repr__(self) -> str:
         return f"{self.model}:{self.name}"

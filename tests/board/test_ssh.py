@@ -105,6 +105,7 @@ def test_from_nothing_to_a_report_and_again(built: Checkout, sshd: Sshd) -> None
     assert report_of(built, sshd.target)["bsp"] == report["bsp"]
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_copied(built: Checkout, sshd: Sshd) -> None:
     assert measure(built, sshd.target, env_of(sshd)).returncode == 0
     (sshd.home / "nxp-model-zoo" / MODEL / f"{MODEL}_int8.tflite").write_bytes(b"damaged")
@@ -114,6 +115,7 @@ def test_only_what_changed_is_copied(built: Checkout, sshd: Sshd) -> None:
     assert ": copied 2 of " in done.stdout
 
 
+@pytest.mark.slow
 def test_an_alias_and_a_folder_of_ones_own(built: Checkout, sshd: Sshd) -> None:
     config = sshd.folder / "client"
     config.write_text(
@@ -127,6 +129,7 @@ def test_an_alias_and_a_folder_of_ones_own(built: Checkout, sshd: Sshd) -> None:
     assert report_of(built, "my-board")["target"] == "my-board"
 
 
+@pytest.mark.slow
 def test_a_talkative_login(built: Checkout, sshd: Sshd) -> None:
     with (sshd.folder / "board").open("r+") as file:
         script = file.read().replace("#!/bin/sh\n", "#!/bin/sh\necho 'Welcome to {board} 7'\n")
@@ -179,6 +182,7 @@ def test_a_board_that_stays_away_ends_the_run(built: Checkout, sshd: Sshd) -> No
     assert time.monotonic() - begin < 90
 
 
+@pytest.mark.slow
 def test_several_boards_side_by_side(built: Checkout, start_sshd: Callable[[], Sshd]) -> None:
     first, second, broken = start_sshd(), start_sshd(), start_sshd()
     broken.python.unlink()
@@ -210,6 +214,7 @@ def test_two_models_on_one_board_wait_for_each_other(built: Checkout, sshd: Sshd
     assert not (marks / "both").exists()
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_is_kept_and_shown(built: Checkout, sshd: Sshd) -> None:
     bundle = built.root / "artifacts" / MODEL
     with np.load(bundle / "golden_int8.npz") as golden:
@@ -410,6 +415,7 @@ def test_no_bundles_at_all(project: Checkout) -> None:
 # An NPU
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CC is None, reason="no C compiler here to build the delegate with")
 def test_the_board_s_own_npu_is_used(built: Checkout, sshd: Sshd) -> None:
     """Its delegate is found without a word; the report and the card say which library, by its hash, computed what."""

@@ -138,6 +138,7 @@ def test_a_killed_build_of_a_reverted_change_leaves_no_trace(built: Checkout) ->
     assert built.hashes("artifacts/*/*") == before
 
 
+@pytest.mark.slow
 def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
     build = built.start("demo_nearest")
@@ -151,6 +152,7 @@ def test_an_edit_while_a_step_runs_is_not_forgotten(built: Checkout) -> None:
     assert NOTHING in built.doit("demo_nearest").stdout
 
 
+@pytest.mark.slow
 def test_code_that_changes_while_a_step_waits_starts_it_anew(built: Checkout) -> None:
     """A waiting process has the old code in its memory; what it makes must not count as made by the new."""
     records = built.root / "build/demo_nearest/records"
@@ -185,6 +187,7 @@ def test_a_failure_after_starting_anew_is_told(built: Checkout) -> None:
     assert "ZeroDivisionError" in said
 
 
+@pytest.mark.slow
 def test_a_bundle_drops_files_that_the_recipe_no_longer_names(built: Checkout) -> None:
     built.change("recipes/demo/recipe.toml", "examples = 10", "examples = 4")
     (built.root / "build/demo_nearest/bundle/__pycache__").mkdir()

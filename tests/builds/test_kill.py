@@ -79,6 +79,7 @@ def test_a_step_whose_doit_is_gone_ends_by_itself(small: Checkout) -> None:
     assert not (small.root / "build").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_answered_in_one_line(small: Checkout) -> None:
     build = small.start("demo")
     read_until(build, "epoch 1")

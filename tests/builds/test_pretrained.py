@@ -45,6 +45,7 @@ def card(checkout: Checkout, model: str) -> str:
     return (bundle(checkout, model) / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_list_that_changes_while_a_step_waits_starts_it_anew(loaded: Checkout) -> None:
     """Labels decide the accuracy: a record must never name a list other than the one that was measured on."""
     file = loaded.root / "recipes/lists/colours_evaluation.csv"
@@ -578,14 +579,48 @@ def test_ssd_mobilenet_v1_from_the_mirror(mirror: Path, real: Callable[..., Zoo]
     (cat,) = entry["predictions"][0]["objects"]
     assert cat["label"] == "cat"
     assert cat["score"] == pytest.approx(0.82, abs=0.1)
+    check_delegates(home, "logistic", tmp_path)
+
+
+def check_delegates(home: Path, take: str, folder: Path) -> None:
+    """The models of a bundle with a delegate that takes one operator, and computes it right or wrong."""
     if CC is None:
         pytest.skip("no C compiler here to build the delegate with")
-    library = tmp_path / "libtest_delegate.so"
+    library = folder / "libtest_delegate.so"
     subprocess.run([CC, "-std=c11", "-O2", "-fPIC", "-shared", "-o", str(library), str(SOURCE), "-lm"], check=True)
-    for mode, code, verdict in (("correct", 0, "PASS"), ("fixed", 4, "FIXED_OUTPUT"), ("wrong", 4, "MISMATCH")):
-        options = ["--delegate-option", "take=logistic", "--delegate-option", f"mode={mode}"]
+    for mode, code, verdict in (
+        ("correct", 0, "PASS"),
+        ("fixed", 4, "FIXED_OUTPUT"),
+        ("wrong", 4, "MISMATCH"),
+        ("invoke", 5, None),
+    ):
+        options = ["--delegate-option", f"take={take}", "--delegate-option", f"mode={mode}"]
         command = [sys.executable, "example.py", "--json", "-n", "1", "-d", str(library), *options]
         done = subprocess.run(command, cwd=home, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-        (entry,) = json.loads(done.stdout)["models"]
-        assert (entry["nodes"]["delegated"], entry["check"]["verdict"]) == (1, verdict)
+        for entry in json.loads(done.stdout)["models"]:
+            if verdict:
+                assert (entry["nodes"]["delegated"], entry["check"]["verdict"]) == (1, verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mirror")
+@pytest.mark.parametrize(
+    ("model", "count", "least", "most_bytes"),
+    [("person_presence", 128, 87.5, 333_288), ("keyword_spotting", 616, 93.0, 53_936)],
+)
+def test_mlperf_tiny_from_the_mirror(
+    model: str, count: int, least: float, most_bytes: int, real: Callable[..., Zoo], tmp_path: Path
+) -> None:
+    """The same bundle in two folders, int8 no worse and no larger than MLPerf Tiny's file on the same inputs."""
+    one, other = (real(turn, model).checkout for turn in (0, 1))
+    assert one.hashes("artifacts/*/**/*") == other.hashes("artifacts/*/**/*")
+    home = bundle(one, model)
+    result = read(one, model)["evaluation"]
+    float32, int8 = result["variants"]["float32"], result["variants"]["int8"]
+    assert result["count"] == count
+    assert int8["accuracy"] >= least
+    assert float32["accuracy"] - int8["accuracy"] <= 1
+    assert int8["agreement"] >= 97
+    assert (home / f"{model}_int8.tflite").stat().st_size <= most_bytes
+    check_delegates(home, "softmax", tmp_path)

@@ -36,8 +36,9 @@ def test_every_bundle_matches_its_golden_tensors(runtime: str, tmp_path: Path) -
         if runtime != "today":
             assert report["runtime"] == {"name": "tflite_runtime", "version": runtime}
         for entry in report["models"]:
-            verdict = entry["check"]["verdict"] if "check" in entry else entry["failure"]["what"]
-            print(f"{report['runtime']['name']} {report['runtime']['version']}: {entry['file']}: {verdict}")
+            check = entry.get("check") or {"verdict": entry["failure"]["what"], "max_error": "?"}
+            verdict, error = check["verdict"], check["max_error"]
+            print(f"{report['runtime']['name']} {report['runtime']['version']}: {entry['file']}: {verdict}, {error}")
             if verdict != "PASS":
                 wrong.append(f"{entry['file']}: {entry}")
     assert not wrong, "\n".join(wrong)

@@ -1,9 +1,10 @@
-/* A TFLite external delegate for the tests: takes resize operators or LOGISTIC, computes them right or wrong, or breaks.
+/* A TFLite external delegate for the tests: takes some operators, computes them right or wrong, or breaks.
 
    Options (all optional):
-     take  nearest: RESIZE_NEAREST_NEIGHBOR only (default); resize: RESIZE_BILINEAR too; logistic: LOGISTIC; none: nothing
+     take  nearest: RESIZE_NEAREST_NEIGHBOR only (default); resize: RESIZE_BILINEAR too; logistic: LOGISTIC;
+           softmax: SOFTMAX; none: nothing
      mode  correct: as the reference kernels do (default)
-           fixed:   the same values whatever the input, in RESIZE_NEAREST_NEIGHBOR and LOGISTIC
+           fixed:   the same values whatever the input, but RESIZE_BILINEAR computes as it should
            wrong:   off by the option "off" (default 40) steps, or by 0.3 for floats
            nan:     not a number, for floats
            refuse:  fails when it is given the graph
@@ -23,7 +24,7 @@
 
 enum { OK = 0, ERROR = 1 };
 enum { FLOAT32 = 1, UINT8 = 3, INT8 = 9 };
-enum { OP_LOGISTIC = 14, OP_RESIZE_BILINEAR = 23, OP_DELEGATE = 51, OP_RESIZE_NEAREST_NEIGHBOR = 97 };
+enum { OP_LOGISTIC = 14, OP_RESIZE_BILINEAR = 23, OP_SOFTMAX = 25, OP_DELEGATE = 51, OP_RESIZE_NEAREST_NEIGHBOR = 97 };
 
 typedef struct { int size; int data[]; } IntArray;
 
@@ -155,26 +156,47 @@ static float bilinear(const Resize *resize, const Tensor *in, const void *data, 
            at(in, data, rows[1], columns[1], channel) * down * right;
 }
 
+static float real(const Tensor *tensor, const void *data, size_t i) {
+    if (tensor->type == FLOAT32) return ((const float *)data)[i];
+    int raw = tensor->type == INT8 ? ((const int8_t *)data)[i] : ((const uint8_t *)data)[i];
+    return tensor->params.scale * (float)(raw - tensor->params.zero_point);
+}
+
+/* Writes a probability as the mode has it; fixed: one for every input. */
+static void put(const Delegate *delegate, const Tensor *out, void *data, size_t i, float value, float fixed) {
+    bool is_wrong = strcmp(delegate->mode, "wrong") == 0;
+    if (strcmp(delegate->mode, "fixed") == 0) value = fixed;
+    if (out->type == FLOAT32) {
+        if (is_wrong) value = 1.0f - value;
+        ((float *)data)[i] = strcmp(delegate->mode, "nan") == 0 ? NAN : value;
+        return;
+    }
+    float lowest = out->type == INT8 ? -128 : 0;
+    value = roundf(value / out->params.scale) + (float)out->params.zero_point;
+    if (is_wrong) value += (float)delegate->off;
+    value = value < lowest ? lowest : value > lowest + 255 ? lowest + 255 : value;
+    if (out->type == INT8) ((int8_t *)data)[i] = (int8_t)value;
+    else ((uint8_t *)data)[i] = (uint8_t)value;
+}
+
+static size_t count_of(const Tensor *tensor) {
+    return tensor->type == FLOAT32 ? tensor->bytes / sizeof(float) : tensor->bytes;
+}
+
 /* Every value by itself, as the reference kernel does: the network's last operator before boxes are made of its numbers. */
 static void logistic(const Delegate *delegate, const Tensor *in, const void *from, const Tensor *out, void *to) {
-    size_t count = in->type == FLOAT32 ? in->bytes / sizeof(float) : in->bytes;
-    for (size_t i = 0; i < count; i++) {
-        if (in->type == FLOAT32) {
-            float value = 1.0f / (1.0f + expf(-((const float *)from)[i]));
-            if (strcmp(delegate->mode, "fixed") == 0) value = 0.0f;
-            if (strcmp(delegate->mode, "wrong") == 0) value = 1.0f - value;
-            ((float *)to)[i] = strcmp(delegate->mode, "nan") == 0 ? NAN : value;
-            continue;
-        }
-        int lowest = in->type == INT8 ? -128 : 0;
-        int raw = in->type == INT8 ? ((const int8_t *)from)[i] : ((const uint8_t *)from)[i];
-        float real = in->params.scale * (float)(raw - in->params.zero_point);
-        float value = roundf(1.0f / (1.0f + expf(-real)) / out->params.scale) + (float)out->params.zero_point;
-        if (strcmp(delegate->mode, "fixed") == 0) value = (float)lowest;
-        if (strcmp(delegate->mode, "wrong") == 0) value += (float)delegate->off;
-        value = value < (float)lowest ? (float)lowest : value > (float)(lowest + 255) ? (float)(lowest + 255) : value;
-        if (in->type == INT8) ((int8_t *)to)[i] = (int8_t)value;
-        else ((uint8_t *)to)[i] = (uint8_t)value;
+    for (size_t i = 0; i < count_of(in); i++) put(delegate, out, to, i, 1.0f / (1.0f + expf(-real(in, from, i))), 0.0f);
+}
+
+/* Over the last axis, with a beta of 1. */
+static void softmax(const Delegate *delegate, const Tensor *in, const void *from, const Tensor *out, void *to) {
+    size_t size = (size_t)in->dims->data[in->dims->size - 1];
+    for (size_t row = 0; row < count_of(in); row += size) {
+        float most = real(in, from, row), sum = 0;
+        for (size_t i = row; i < row + size; i++) most = fmaxf(most, real(in, from, i));
+        for (size_t i = row; i < row + size; i++) sum += expf(real(in, from, i) - most);
+        for (size_t i = row; i < row + size; i++)
+            put(delegate, out, to, i, expf(real(in, from, i) - most) / sum, i == row ? 1.0f : 0.0f);
     }
 }
 
@@ -190,7 +212,8 @@ static void *kernel_init(Context *context, const char *buffer, size_t length) {
         Registration *registration;
         context->GetNodeAndRegistration(context, params->nodes_to_replace->data[i], &node, &registration);
         static const bool no_options[2];
-        const bool *how = registration->builtin_code == OP_LOGISTIC ? no_options : node->builtin_data;
+        bool resizes = registration->builtin_code != OP_LOGISTIC && registration->builtin_code != OP_SOFTMAX;
+        const bool *how = resizes ? node->builtin_data : no_options;
         kernel->resizes[i] =
             (Resize){registration->builtin_code, node->inputs->data[0], node->outputs->data[0], how[0], how[1], NULL};
         bool leaves = false;
@@ -230,8 +253,8 @@ static int kernel_invoke(Context *context, Node *node) {
         const Tensor *out = &context->tensors[resize->output];
         const void *from = data_of(kernel, context, resize->input);
         void *to = data_of(kernel, context, resize->output);
-        if (resize->operator == OP_LOGISTIC) {
-            logistic(kernel->delegate, in, from, out, to);
+        if (resize->operator == OP_LOGISTIC || resize->operator == OP_SOFTMAX) {
+            (resize->operator == OP_LOGISTIC ? logistic : softmax)(kernel->delegate, in, from, out, to);
             continue;
         }
         bool is_nearest = resize->operator == OP_RESIZE_NEAREST_NEIGHBOR;
@@ -257,6 +280,7 @@ static int kernel_invoke(Context *context, Node *node) {
 static bool is_taken(const Delegate *delegate, const Context *context, const Node *node, int operator) {
     if (strcmp(delegate->take, "none") == 0) return false;
     if (strcmp(delegate->take, "logistic") == 0) return operator == OP_LOGISTIC;
+    if (strcmp(delegate->take, "softmax") == 0) return operator == OP_SOFTMAX;
     bool both = strcmp(delegate->take, "resize") == 0;
     if (operator != OP_RESIZE_NEAREST_NEIGHBOR && !(both && operator == OP_RESIZE_BILINEAR)) return false;
     const Tensor *in = &context->tensors[node->inputs->data[0]];

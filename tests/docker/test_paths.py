@@ -46,6 +46,7 @@ def here(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
     (tiny / "release/1.0.0").mkdir(parents=True)
     (here / "link.key").symlink_to("release.key")
@@ -105,6 +106,7 @@ def test_a_path_that_leads_nowhere(words: list[str], says: str, here: Path) -> N
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_settings_alone_are_for_the_default(tiny: Path, here: Path) -> None:
     doit = tiny / "doit"
     doit.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m doit \"$@\"\n")

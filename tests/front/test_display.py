@@ -27,6 +27,7 @@ def lines_of_steps(text: str) -> list[str]:
     return [found[2] for line in text.splitlines() if (found := LINE.match(line))]
 
 
+@pytest.mark.slow
 def test_through_a_pipe_each_step_is_one_line(small: Checkout) -> None:
     done = small.run("sh", "-c", f"{sys.executable} -m doit -n 2 demo 2>&1 | cat")
     assert "\r" not in done.stdout

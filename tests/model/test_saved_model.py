@@ -120,6 +120,7 @@ def test_hidden_behind_a_name(frozen: Results) -> None:
     assert result.get("kind") == "BuildError", result
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process(folder: Path, frozen: Results) -> None:
     """Each step is a process of its own; within one, TensorFlow numbers functions on."""
     names = ["functions", "ref_variables", "resource_variables"]

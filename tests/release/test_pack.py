@@ -106,6 +106,7 @@ def test_what_vela_compiled_is_released_and_what_boards_said_is_not(ready: Check
     assert not names & {"board/here.json", "holiday.jpeg", "utils/x.webp"}  # none of the bundle's
 
 
+@pytest.mark.slow
 def test_what_boards_said_is_passed_on_only_when_asked(ready: Checkout) -> None:
     """Without it a release is the same to the last byte, measured or not; with it nothing says whose board it was."""
     words = ["release", "version=1.0.0", "models=demo_nearest"]

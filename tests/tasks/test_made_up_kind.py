@@ -149,6 +149,7 @@ def test_a_report_of_a_board_is_checked_by_its_kind(made: tuple[Checkout, Path])
         assert "predictions" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.builds
 def test_only_its_own_models_depend_on_it(made: tuple[Checkout, Path]) -> None:
     """An edit of how it measures runs its evaluation again, and nothing of a model of another kind."""

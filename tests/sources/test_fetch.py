@@ -111,6 +111,14 @@ def test_a_dead_host_does_not_keep_another_from_giving_the_file(server: Server) 
     assert len(fetch_all(wanted, report=quiet, limits=QUICK)) == 5
 
 
+def test_a_redirect_to_a_dead_host_does_not_make_its_own_host_dead(server: Server) -> None:
+    """The host that redirects has answered; so has another port of a host of which one port is dead."""
+    moved = [server.on(f"/moved{n}", redirect(silent_url())) for n in range(2)]
+    another = silent_url().replace("localhost", "127.0.0.1")
+    path, _ = get(source(*moved, another, server.on("/good", full(DATA))))
+    assert path.read_bytes() == DATA
+
+
 def test_a_host_that_answers_with_an_error_is_not_dead(server: Server) -> None:
     wanted = [source(server.on(f"/{n}", status(503)), name=f"f{n}", sha256=f"{n:064}") for n in range(2)]
     with pytest.raises(SourceError, match=r"^2 sources cannot be had:") as caught:

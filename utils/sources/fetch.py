@@ -153,7 +153,7 @@ class _Fetcher:
             mirrored = self._recorded_by(mirror, source) if mirror and not known.sha256 else known
             missing = _MissingError(source, mirrored.sha256)
             for address in self._addresses(mirrored, mirror):
-                if not address.is_mirror and (why := self.dead.get(address.label)):
+                if not address.is_mirror and (why := self.dead.get(address.host)):
                     missing.failures.append((address, TryError(f"{why}; not asked again", is_silent=True)))
                     continue
                 try:
@@ -162,7 +162,7 @@ class _Fetcher:
                     missing.failures.append((address, error))
                     self.has_answer = self.has_answer or not error.is_silent
                     if error.is_silent and not address.is_mirror:
-                        self._note_dead(address.label, error.why)
+                        self._note_dead(address, error.why)
                     if address.is_mirror and not error.is_absent:
                         self._say(f"warning: {source.name}: {address}: {error.why}; not used")
                         # A dead mirror would cost each of hundreds of files all its tries.
@@ -171,11 +171,11 @@ class _Fetcher:
             self.report(Event("failed", source.name, key=source.key))
             raise missing
 
-    def _note_dead(self, host: str, why: str) -> None:
+    def _note_dead(self, address: Address, why: str) -> None:
         """Remember a host that does not answer: it would cost each of hundreds of files all its tries."""
-        if host not in self.dead:
-            self.dead[host] = why
-            self._say(f"warning: {as_text(host)}: {why}; it is not asked again")
+        if address.host not in self.dead:
+            self.dead[address.host] = why
+            self._say(f"warning: {as_text(address.label)}: {why}; it is not asked again")
 
     def _drop_damaged(self, known: Source) -> None:
         if known.sha256 and (file := cache.whole_path(known.sha256)).exists():

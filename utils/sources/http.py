@@ -116,7 +116,7 @@ class Client:
     def _get(self, url: str, headers: dict[str, str] | None = None) -> requests.Response:
         timeout = (self._limits.connect_s, self._limits.read_s)
         follow = self._follow_redirects
-        with _contained(self._limits, before_answer=True):
+        with _contained(self._limits, asked=url):
             return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
 
     def _read_body(self, response: requests.Response) -> Iterator[bytes]:
@@ -235,14 +235,30 @@ def _shut_down(response: requests.Response) -> None:
 
 
 @contextmanager
-def _contained(limits: Limits, *, before_answer: bool = False) -> Iterator[None]:
-    """Turn any exception of the libraries into a failure of this address: their list is not documented."""
+def _contained(limits: Limits, *, asked: str = "") -> Iterator[None]:
+    """Turn any exception of the libraries into a failure of this address: their list is not documented.
+
+    ``asked`` is the address, as long as its host has not answered.
+    """
     try:
         yield
     except Exception as error:
         failure = _explain(error, limits)
-        failure.is_silent = before_answer and failure.why in _silences(limits)
+        failure.is_silent = bool(asked) and failure.why in _silences(limits) and not _has_redirected(error, asked)
         raise failure from None
+
+
+def _has_redirected(error: Exception, asked: str) -> bool:
+    """Whether the host of ``asked`` answered with a redirect, and it was the next one that failed."""
+    import requests
+
+    failed = getattr(error, "request", None)
+    first = requests.PreparedRequest()
+    try:
+        first.prepare_url(asked, None)
+    except requests.RequestException:
+        return False
+    return failed is not None and failed.url != first.url
 
 
 def _silences(limits: Limits) -> tuple[str, ...]:

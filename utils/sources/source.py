@@ -54,6 +54,11 @@ class Address:
         """The short name of a file's origin: the host, or "mirror"."""
         return "mirror" if self.is_mirror else split_url(str(self.place)).hostname or str(self)
 
+    @property
+    def host(self) -> str:
+        """The host and the port that a URL names; empty for a file."""
+        return split_url(str(self.place)).netloc.rpartition("@")[2].lower() if isinstance(self.place, str) else ""
+
     def __str__(self) -> str:
         shown = redact_url(self.place) if isinstance(self.place, str) else as_text(self.place)
         return f"mirror {shown}" if self.is_mirror else shown

@@ -94,6 +94,7 @@ def test_touching_one_models_epochs_rebuilds_that_model_alone(built: Checkout) -
     assert {name for name in after if after[name] != before[name]} == {name for name in after if "bilinear" in name}
 
 
+@pytest.mark.slow
 def test_changing_the_cards_template_writes_cards_only(built: Checkout) -> None:
     built.change("utils/steps/card.md.j2", "## Introduction", "## What it is")
     done = built.doit("demo")
@@ -102,6 +103,7 @@ def test_changing_the_cards_template_writes_cards_only(built: Checkout) -> None:
     assert "## What it is" in (built.root / "artifacts/demo_nearest/README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "steps"),
     [
@@ -221,6 +223,7 @@ def test_an_accuracy_below_the_gate_fails_and_says_by_how_much(built: Checkout) 
     assert "FAILED demo_nearest:evaluate: exit code 7" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_not_the_expected_one_fails(built: Checkout) -> None:
     built.change("recipes/demo/recipe.toml", "RESIZE_NEAREST_NEIGHBOR = 3", "RESIZE_NEAREST_NEIGHBOR = 2")
     done = built.doit("demo_nearest:float32")
@@ -281,6 +284,7 @@ def test_a_database_of_an_older_version_is_left_alone(built: Checkout, kind: str
         assert database.lstat() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["[1]", '{"format": 1}', '{"format": 1, "key": 7, "writes": [3]}', "[" * 50_000])
 def test_damaged_records_and_digests_cost_one_look(built: Checkout, content: str) -> None:
     (built.root / "build/demo_nearest/records/card.json").write_text(content)

@@ -56,6 +56,7 @@ def test_kills_change_nothing(built_once: Checkout, tmp_path: Path) -> None:
     assert not list((checkout.root / "build").glob("*/records/.*"))
 
 
+@pytest.mark.slow
 def test_a_killed_doit_leaves_no_step_running(small: Checkout) -> None:
     build = small.start("-n", "1", "demo_nearest:train")
     read_until(build, "epoch 1")

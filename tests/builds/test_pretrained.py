@@ -313,6 +313,7 @@ def test_if_one_model_fails_the_others_still_build(loaded: Checkout, loaded_once
     assert len(listed.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_truncated_weights_file(loaded: Checkout, loaded_once: Loaded) -> None:
     cut = loaded_once.files["/colours.h5"][:3000]
     url = loaded_once.server.on("/cut.h5", pretrained.full(cut))

@@ -75,6 +75,7 @@ def test_the_next_build_has_an_estimate_and_may_say_less_or_more(built: Checkout
     assert re.search(r"\ndemo_nearest:evaluate int8: [\d.]+ % top-1 on 230 images\n", loud)
 
 
+@pytest.mark.slow
 def test_a_failed_step_is_told_once_and_what_was_not_run_too(small: Checkout) -> None:
     small.change("recipes/demo/recipe.toml", "float32 = 0\n", "float32 = 100\n")
     done = small.doit("-n", "1", "demo_nearest")

@@ -120,6 +120,7 @@ running.start(["", "-m", "{PROBE}", "stay"], {{}}, 1, 2, 1, warm=True)
     wait_until(lambda: is_gone(parent))
 
 
+@pytest.mark.slow
 def test_a_build_imports_tensorflow_once(small: Checkout) -> None:
     code = small.root / "recipes/mnist/model.py"
     code.write_text(f"""{code.read_text()}

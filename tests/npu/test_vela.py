@@ -198,6 +198,7 @@ def run(checkout: Checkout, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_doit_vela(with_vela: Checkout) -> None:
     root = with_vela.root
     shutil.rmtree(root / "artifacts/demo_bilinear")

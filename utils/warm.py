@@ -11,7 +11,6 @@ the answer. The answer is ``+`` when the step has started, then its exit code as
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -25,13 +24,11 @@ import tempfile
 import threading
 from typing import Any, NoReturn
 
-__all__ = ["DESCRIPTORS", "REQUEST_BYTES"]
+from utils.events import PIPE, name_pipe
+from utils.lifeline import die_with
 
-#: How many descriptors come with a request.
-DESCRIPTORS = 4
-
-#: A request is never longer.
-REQUEST_BYTES = 1 << 16
+#: How many descriptors come with a request, which is never longer than so many bytes.
+_DESCRIPTORS, _REQUEST_BYTES = 4, 1 << 16
 
 
 def _main() -> dict[str, Any]:
@@ -40,11 +37,13 @@ def _main() -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group: the steps end, and then doit
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for a process that has given its answer
     _import_tensorflow(control)
+    ours = str(os.getpid())
     while True:
-        packet, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, DESCRIPTORS)
+        packet, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, _DESCRIPTORS)
         if not packet:
             sys.exit()
         if not os.fork():
+            die_with(ours)
             control.close()
             return _become(json.loads(packet), *descriptors)
         for descriptor in descriptors:
@@ -79,7 +78,6 @@ def _watch(control: socket.socket, done: threading.Event) -> None:
 
 def _become(request: dict[str, Any], out: int, err: int, events: int, answer: int) -> dict[str, Any]:
     """Fork once more: this process waits and answers, the other returns and is the step."""
-    _die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     step = os.fork()
     if step:
@@ -96,7 +94,7 @@ def _become(request: dict[str, Any], out: int, err: int, events: int, answer: in
     os.set_inheritable(events, True)  # the step may start anew, as another program
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["ZOO_PARENT"] = str(os.getppid())
-    os.environ["ZOO_EVENTS"] = f"{events}:{os.fstat(events).st_ino}"
+    os.environ[PIPE] = name_pipe(events)
     return request
 
 
@@ -106,13 +104,6 @@ def _answer(step: int, answer: int) -> NoReturn:
     with contextlib.suppress(OSError):  # doit is gone
         os.write(answer, str(code).encode())
     os._exit(0)
-
-
-def _die_with_parent() -> None:
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ _STARTED_NS = time.time_ns()
 
 # ruff: noqa: E402  # nothing of ours is read before that
 import contextlib
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +21,7 @@ from utils import environment, events, paths, program
 from utils.errors import BuildError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
+from utils.lifeline import die_with
 from utils.recipe.load import find_recipe, forget_recipes
 
 __all__ = ["main", "note", "say", "show_progress"]
@@ -58,7 +57,8 @@ def main(work: Work) -> None:
     """
     if len(sys.argv) != 3:
         sys.exit("usage: python -m utils.steps.STEP MODEL NAME (doit does this for you)")
-    _die_with_parent()
+    # A killed doit must not leave a step behind it, with yesterday's recipe in its memory.
+    die_with(os.environ.get("ZOO_PARENT", str(os.getppid())))
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
         _start_anew()
     model, name = sys.argv[1:]
@@ -112,17 +112,6 @@ def _start_anew() -> NoReturn:
 def _module() -> str:
     spec = sys.modules["__main__"].__spec__
     return spec.name if spec else ""
-
-
-def _die_with_parent() -> None:
-    """A killed doit must not leave a step behind it, with yesterday's recipe in its memory.
-
-    The kernel tells us of a parent's death only from here on (Linux only); whether it lives still, its pid tells.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>
-    if os.environ.get("ZOO_PARENT", str(os.getppid())) != str(os.getppid()):
-        os._exit(137)
 
 
 def _hush(log: Path) -> None:

@@ -79,11 +79,13 @@ def _watch(control: socket.socket, done: threading.Event) -> None:
 def _become(request: dict[str, Any], out: int, err: int, events: int, answer: int) -> dict[str, Any]:
     """Fork once more: this process waits and answers, the other returns and is the step."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    waits = str(os.getpid())
     step = os.fork()
     if step:
         for descriptor in (out, err, events):
             os.close(descriptor)
         _answer(step, answer)
+    die_with(waits)  # whatever the step is, and before it has begun
     os.close(answer)
     for descriptor, standard in ((out, 1), (err, 2)):
         os.dup2(descriptor, standard)
@@ -93,7 +95,7 @@ def _become(request: dict[str, Any], out: int, err: int, events: int, answer: in
     vars(sys).update(stdout=said, __stdout__=said, stderr=complained, __stderr__=complained)
     os.set_inheritable(events, True)  # the step may start anew, as another program
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ["ZOO_PARENT"] = str(os.getppid())
+    os.environ["ZOO_PARENT"] = waits
     os.environ[PIPE] = name_pipe(events)
     return request
 

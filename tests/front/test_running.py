@@ -19,6 +19,8 @@ from tests.support.checkouts import ROOT, Checkout, clean_env, ran
 from utils import environment
 from utils.front import running
 
+pytestmark = pytest.mark.builds  # it imports TensorFlow
+
 PROBE = "tests.support.warm_probe"
 
 
@@ -93,12 +95,15 @@ def test_it_runs_until_it_ends_or_whoever_waits_for_it() -> None:
         assert process.poll() is None
         os.kill(parent_of(step), signal.SIGKILL)
         assert process.wait() == process.poll() == -signal.SIGKILL
+    wait_until(lambda: is_gone(step))
 
 
 def test_without_the_parent_it_is_a_process_like_any_other() -> None:
     with started("stay") as (process, (out, *_)):
-        os.kill(parent_of(parent_of(int(out.read(100)))), signal.SIGKILL)
+        step = int(out.read(100))
+        os.kill(parent_of(parent_of(step)), signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+    wait_until(lambda: is_gone(step))
     assert run("tell").out.startswith("False []")
     running._parent = running._WarmParent()  # the next test has one again
     assert run("tell").out.startswith("True []")

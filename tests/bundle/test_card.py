@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.checkouts import Checkout
 from tests.support.links import branch_links, dead_links, targets
-from utils import example, tflite, tflite_edit
+from utils import example, tflite_edit
 from utils.bundle import markdown
 from utils.errors import DataError
 from utils.graph import layout
@@ -124,7 +124,6 @@ def test_a_held_upsampling_gives_the_output_that_the_verdict_calls_fixed(built_o
 def drawn(built_once: Checkout) -> Any:
     """How to write the card of any recipe with the facts of the demo's bundle."""
     home = built_once.root / "artifacts/demo_nearest"
-    graph = tflite.read(home / "demo_nearest_int8.tflite")
     compat = json.loads((home / "compat.json").read_text())
 
     def write(recipe: Recipe) -> str:
@@ -137,7 +136,7 @@ def drawn(built_once: Checkout) -> Any:
         if isinstance(recipe.labels, str):  # a file to download
             recipe = recipe.model_copy(update={"labels": [f"class {n}" for n in range(recipe.output.shape[-1])]})
         facts["sources"] = {"list": {"name": "list.csv", "licence": "any", "count": 4}}
-        return _text(recipe, facts, graph, compat, "")
+        return _text(recipe, facts, compat, "")
 
     return write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import zipfile
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from utils import environment, example, files, paths
+from utils import environment, example, files, paths, tflite
 from utils.errors import BuildError, DataError
 from utils.graph import layout, record
 from utils.model import datasets, preprocess
+from utils.recipe.datasets import FileSet, IdxSet
 from utils.recipe.fields import Variant
 from utils.recipe.schema import Recipe
 from utils.sources.fetch import fetch
-from utils.tasks import answers_of
+from utils.tasks import answers_of, task_of
 
 __all__ = [
+    "MANIFEST_FORMAT",
     "OLD_PATH_SCRIPT",
     "SAMPLES",
     "copy_files",
@@ -39,6 +42,9 @@ import runpy
 
 runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "example.py"), run_name="__main__")
 """
+
+#: Of manifest.json; since 2 it has ``card`` and ``graph``.
+MANIFEST_FORMAT = 2
 
 #: Inputs of the evaluation set that a bundle carries as samples.npz.
 SAMPLES = 100
@@ -154,14 +160,30 @@ def _model_json(recipe: Recipe, variants: dict[str, Any], with_own_weights: bool
 
 
 def manifest(
-    recipe: Recipe, evaluation: dict[str, Any], validation: dict[str, Any], parity: Any, sources: dict[str, Any]
+    recipe: Recipe,
+    evaluation: dict[str, Any],
+    validation: dict[str, Any],
+    parity: Any,
+    sources: dict[str, Any],
+    graph: tflite.Graph,
 ) -> dict[str, Any]:
-    """The content of manifest.json: sources, tools and results. It is the same on every host, commit and day."""
+    """The content of manifest.json: sources, tools and results. It is the same on every host, commit and day.
+
+    Args:
+        recipe: of the model.
+        evaluation: ``evaluation.json``.
+        validation: what example.py said in the bundle.
+        parity: ``parity.json``; empty where nothing was converted from a network.
+        sources: ``sources.json``; empty without sources.
+        graph: of the last variant.
+    """
     code = (recipe.code_file,) if recipe.code_file else ()
     return {
-        "format": 1,
+        "format": MANIFEST_FORMAT,
         "model": recipe.name,
         "licence": recipe.licence,
+        "card": _card(recipe, sources),
+        "graph": _graph(recipe, graph),
         "recipe_sha256": record.key_of(recipe.model_dump(mode="json"), code),
         "sources": sources,
         "environment": environment.describe(),
@@ -169,6 +191,55 @@ def manifest(
         "evaluation": evaluation,
         "validation": validation,
     }
+
+
+def _graph(recipe: Recipe, graph: tflite.Graph) -> dict[str, Any]:
+    """How large the network is, as papers count it, and the operators of the last variant's file."""
+    known = recipe.expected.parameters
+    return {
+        "parameters": known if isinstance(known, int) else graph.parameters(),
+        "macs": graph.macs(),
+        "operators": graph.count(),
+    }
+
+
+def _card(recipe: Recipe, sources: dict[str, Any]) -> dict[str, Any]:
+    """What the card says in words, and what others found out, for readers that read no Markdown."""
+    own = [source for source in sources.values() if "own" in source]
+    weights = [recipe.sources[key] for key in recipe.load.sources] if recipe.load else []
+    may = bool(own[0].get("licence")) if own else all(source.redistribute for source in weights)
+    plain = recipe.model_dump(mode="json", include={"claims", "targets", "measured"})
+    return plain | {
+        "group": recipe.group,
+        "summary": recipe.summary,
+        "introduction": recipe.card.introduction.strip(),
+        "limitations": recipe.card.limitations.strip(),
+        "metric": task_of(recipe).metric,
+        "redistributable": may,
+        "evaluation_set": _evaluation_set(recipe, sources),
+        "links": _links(recipe, sources),
+    }
+
+
+def _evaluation_set(recipe: Recipe, sources: dict[str, Any]) -> dict[str, str]:
+    """What the accuracy is measured on: equal for two models if their numbers can be compared."""
+    found = recipe.datasets[recipe.evaluation.dataset]
+    if isinstance(found, IdxSet):
+        name, made_of = recipe.sources[found.images].file, [sources[key]["sha256"] for key in (found.images, found.labels)]
+    elif isinstance(found, FileSet):
+        listed = sources[recipe.evaluation.dataset]
+        name, made_of = listed["name"], [listed["sha256"]]
+    else:
+        name, made_of = f"{found.count:,} drawn digits", [f"seed {found.seed}", f"count {found.count}"]
+    return {"name": name, "sha256": hashlib.sha256("\n".join(made_of).encode()).hexdigest()}
+
+
+def _links(recipe: Recipe, sources: dict[str, Any]) -> dict[str, str]:
+    """The address of each source by its key; of a list, where its files begin. A user's own weights have none."""
+    files_of = {key: found for key, found in recipe.datasets.items() if isinstance(found, FileSet)}
+    links = {key: source.urls[0] for key, source in recipe.sources.items()}
+    links |= {key: found.urls[0].partition("{file}")[0] for key, found in files_of.items()}
+    return {key: links[key] for key, source in sources.items() if "own" not in source}
 
 
 def keep_npu(recipe: Recipe, folder: Path) -> None:

@@ -39,14 +39,14 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         pictures.training(folder / layout.figure("training"), written("history.json"), accuracy)
     examined = compat.as_json(folder / layout.deployed(recipe))
     (folder / "compat.json").write_text(files.dump_json(examined), encoding="utf-8")
-    facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"))
+    facts = bundle.manifest(recipe, evaluation, validation, written("parity.json"), written("sources.json"), graph)
     (folder / "manifest.json").write_text(files.dump_json(facts), encoding="utf-8")
     (folder / "utils").mkdir()
     (folder / "utils" / "example.py").write_text(bundle.OLD_PATH_SCRIPT, encoding="utf-8")
     boards, unreadable = board_report.load_records(recipe, folder)
     for error in unreadable:
         note(f"left out: {error.where}: {error.what} -> {error.hint}")
-    text = _text(recipe, facts, graph, compat=examined, boards=boards_part(boards.values()))
+    text = _text(recipe, facts, compat=examined, boards=boards_part(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     # Outside these check sums: measuring and compiling again leave them true.
@@ -84,7 +84,7 @@ def _scene(recipe: Recipe, folder: Path, evaluation: dict[str, Any]) -> Scene:
     )
 
 
-def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, compat: dict[str, Any], boards: str) -> str:
+def _text(recipe: Recipe, facts: dict[str, Any], compat: dict[str, Any], boards: str) -> str:
     return markdown.render(
         figures_of(recipe).template,
         {"card": TEMPLATE},
@@ -92,7 +92,6 @@ def _text(recipe: Recipe, facts: dict[str, Any], graph: tflite.Graph, compat: di
         task=task_of(recipe),
         draws=example.TASKS[recipe.task].draws,
         facts=facts,
-        graph=graph,
         labels=datasets.labels(recipe),
         layout=layout,
         compat=compat,

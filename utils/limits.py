@@ -25,6 +25,9 @@ __all__ = [
     "BOARD_TEXT_CHARS",
     "BOM_COMPARISONS",
     "BOXES_BYTES",
+    "CATALOGUE_CELLS",
+    "CATALOGUE_MODELS",
+    "CATALOGUE_TEXT_CHARS",
     "CREDENTIALS_BYTES",
     "IDX_BYTES",
     "JSON_BYTES",
@@ -175,3 +178,12 @@ CREDENTIALS_BYTES = 64 * 1024
 
 #: Error codes of a registry that one message shows.
 SHOWN_CODES = 5
+
+#: Folders in ``artifacts/`` that a catalogue looks into; the zoo has 15, and the site is tested with 200.
+CATALOGUE_MODELS = 2_000
+
+#: One text of a bundle in the catalogue; the longest introduction has 700 characters.
+CATALOGUE_TEXT_CHARS = 20_000
+
+#: Classes whose confusion the catalogue shows: a table of 100 x 100 is more than anybody reads.
+CATALOGUE_CELLS = 100

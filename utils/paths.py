@@ -24,6 +24,9 @@ ARTIFACTS_LOCK = ROOT / "artifacts.lock"
 #: Finished releases, one folder for each version; git-ignored.
 RELEASES = ROOT / "release"
 
+#: The catalogue: pages about all bundles; git-ignored.
+SITE = ROOT / "site"
+
 #: Everything that can be rebuilt; git-ignored.
 BUILD = ROOT / "build"
 

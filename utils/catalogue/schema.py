@@ -150,8 +150,8 @@ class Damaged(Closed):
     """Name of the folder."""
     title: str
     """The same."""
-    page: str
-    """Its page."""
+    page: str | None
+    """Its page; null where no page can have the folder's name."""
     damaged: Annotated[str, Field(min_length=1)]
     """What is wrong, and what to do."""
 

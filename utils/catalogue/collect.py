@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from utils import limits
 from utils.catalogue.boards import boards_of, matrix_of, npu_of, reports_of
@@ -79,6 +82,12 @@ def collect(folder: Path, options: Options | None = None) -> Collected:
             bundles[facts.name] = facts
         except ZooError as error:
             models.append(_damaged(place.name, error))
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            key = ".".join(str(part) for part in wrong["loc"])
+            models.append(
+                _damaged(place.name, DataError(f"{key}: {wrong['msg']}", hint=f"doit {place.name} builds it"))
+            )
     content = Catalogue(
         format=FORMAT,
         title="nxp-model-zoo",
@@ -111,7 +120,7 @@ def _cleaned(value: Any) -> Any:
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):
         return {_cleaned(key): _cleaned(item) for key, item in value.items()}
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # 1e999 is JSON, Infinity is not
 
 
 def _target(key: str, text: str) -> Target:
@@ -159,8 +168,8 @@ def _model(facts: Facts, options: Options) -> Model:
         parameters=graph.parameters,
         macs=graph.macs,
         operators=graph.operators,
-        input=model.input,
-        output=output if isinstance(output, list) else [output],
+        input=_cleaned(model.input),
+        output=_cleaned(output if isinstance(output, list) else [output]),
         boards=boards_of(facts),
         matrix=matrix_of(facts),
         npu=npu_of(facts),

@@ -207,9 +207,7 @@ def _manifest(folder: Path, again: str) -> Manifest:
     return parse_as(Manifest, content, where="manifest.json", error=DataError)
 
 
-def _require_one_story(
-    name: str, sums: dict[str, str], manifest: Manifest, model: ModelJson, compat: Compat
-) -> None:
+def _require_one_story(name: str, sums: dict[str, str], manifest: Manifest, model: ModelJson, compat: Compat) -> None:
     """Refuse files that each fit the check sums, and are of different builds.
 
     Raises:

@@ -37,6 +37,7 @@ FORMAT = 1
 #: The file of the JSON Schema.
 SCHEMA = paths.ROOT / "docs" / "reference" / "catalogue.schema.json"
 
+
 class Release(Closed):
     """The release that the catalogue belongs to."""
 

@@ -1,0 +1,68 @@
+"""Make the site of a folder of bundles: for ``doit catalogue``, and for a release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.catalogue import browser, plots, site, try_it
+from utils.catalogue.collect import Collected, Options, collect
+from utils.errors import SourceError, ZooError
+from utils.untrusted import as_text
+
+__all__ = ["make_site"]
+
+
+def make_site(bundles: Path, to: Path, options: Options, note: Callable[[str], object]) -> Collected:
+    """Read every bundle of a folder, and write the site.
+
+    Args:
+        bundles: a folder of bundles; it is only read.
+        to: the folder of the site: not there yet, empty, or a site.
+        options: what it is made for.
+        note: told of what is left out, a sentence each.
+
+    Returns:
+        What was collected.
+
+    Raises:
+        DataError: ``bundles`` cannot be read.
+        BuildError: ``to`` is no site.
+        StorageError: it cannot be written.
+    """
+    found = collect(bundles, options)
+    for model in found.content["models"]:
+        if model["damaged"]:
+            note(f"damaged: {model['name']}: {model['damaged']}")
+        else:
+            for words in model["warnings"]:
+                note(f"{model['name']}: {words}")
+    more = _trials(found, note)
+    site.write_site(found.content, plots.plots_of(found.content), found.read, to, more)
+    return found
+
+
+def _trials(found: Collected, note: Callable[[str], object]) -> dict[str, bytes]:
+    """Path -> bytes of what a browser needs to run the models; their entries go into the content."""
+    if not found.bundles:
+        return {}
+    try:
+        more = browser.files()
+    except SourceError as error:
+        note(f'made without "try it": {as_text(error.what)} -> {as_text(error.hint)}')
+        return {}
+    trials: dict[str, try_it.Trial] = {}
+    for name, facts in found.bundles.items():
+        if not facts.manifest.card.redistributable:
+            continue
+        try:
+            trials[name] = try_it.make(name, facts.folder)
+        except ZooError as error:
+            note(f"{name}: cannot be tried: {as_text(error.what)}")
+    try_it.beside(trials)
+    for model in found.content["models"]:
+        trial = trials.get(model["name"])
+        if trial and trial.entry:
+            model["try"] = trial.entry
+            more |= trial.files
+    return more

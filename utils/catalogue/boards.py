@@ -1,7 +1,7 @@
 """What is known of a model on each board: predicted placement, measured answers, and times of three kinds.
 
-A time is ours (a board ran this very file), published (others ran their own) or estimated (by Vela): the kinds are never
-mixed, and only times of one kind, one system and one variant are compared. A green verdict never stands alone where
+A time is ours (a board ran this very file), published (others ran their own) or estimated (by Vela). The kinds are
+never mixed: only times of one kind, one system and one variant are compared. A green verdict never stands alone where
 nobody has compared the answers, or where the NPU is slower than the CPU.
 """
 
@@ -288,4 +288,5 @@ def _slower(npu: Iterable[Speed], cpu: Iterable[Speed]) -> Iterator[str]:
         ours, other = min(times, key=lambda time: time.ms), best.get(key)
         if other and ours.kind != "estimated" and ours.ms > other.ms:
             kind = "measured by us" if ours.kind == "ours" else f"published: {ours.source}"
-            yield f"slower than the CPU: {ours.ms:g} ms against {other.ms:g} ms ({other.accelerator}, {ours.bsp}, {kind})"
+            where = f"{other.accelerator}, {ours.bsp}, {kind}"
+            yield f"slower than the CPU: {ours.ms:g} ms against {other.ms:g} ms ({where})"

@@ -85,9 +85,8 @@ def collect(folder: Path, options: Options | None = None) -> Collected:
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
             key = ".".join(str(part) for part in wrong["loc"])
-            models.append(
-                _damaged(place.name, DataError(f"{key}: {wrong['msg']}", hint=f"doit {place.name} builds it"))
-            )
+            what = f"{key}: {wrong['msg']}"
+            models.append(_damaged(place.name, DataError(what, hint=f"doit {place.name} builds it again")))
     content = Catalogue(
         format=FORMAT,
         title="nxp-model-zoo",

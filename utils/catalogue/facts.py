@@ -257,7 +257,7 @@ def _records(folder: Path, models: dict[str, str], left_out: list[str]) -> tuple
         return ()
     try:
         _plain_folder(place)
-        names = sorted(name for name in os.listdir(place) if name.endswith(".json"))[: limits.BOARD_ENTRIES]
+        names = sorted(file.name for file in place.glob("*.json"))[: limits.BOARD_ENTRIES]
     except (ZooError, OSError) as error:
         left_out.append(f"The boards' reports are left out: {_BOARD}/: {_words(error)}.")
         return ()

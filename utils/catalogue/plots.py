@@ -1,8 +1,8 @@
 """Plots as SVG text: accuracy against latency or size, and where the cycles of an NPU go.
 
 Only numbers of one data set share axes, and only latencies of one board, accelerator, system and kind. Colours are
-those of the page (``currentColor``, and the classes ``dot``, ``bar`` and ``grid``); each mark has a title, so that it can
-be read without a mouse. Titles come from bundles: they are text, and never part of a tag.
+those of the page (``currentColor``, and the classes ``dot``, ``bar`` and ``grid``). Each mark has a title, so that it
+can be read without a mouse. Titles come from bundles: they are text, and never part of a tag.
 """
 
 from __future__ import annotations
@@ -48,13 +48,10 @@ class Dot(NamedTuple):
 def plots_of(content: dict[str, Any]) -> dict[str, str]:
     """All plots of a catalogue, name -> SVG: ``accuracy-DATASET``, and ``npu-MODEL-BSP``."""
     whole = [model for model in content["models"] if not model["damaged"]]
-    found = {}
-    for words, models in sorted(_by_data(whole).items()):
-        found[f"accuracy-{words}"] = accuracy_plot(models, words)
+    found = {f"accuracy-{words}": accuracy_plot(models, words) for words, models in sorted(_by_data(whole).items())}
     for model in whole:
-        for run in model["npu"]:
-            found[f"npu-{model['name']}-{run['bsp']}"] = layers_plot(run, model["title"])
-    return found
+        found |= {f"npu-{model['name']}-{run['bsp']}": layers_plot(run, model["title"]) for run in model["npu"]}
+    return {name: drawn for name, drawn in found.items() if drawn}
 
 
 def _by_data(models: list[Model]) -> dict[str, list[Model]]:
@@ -117,14 +114,16 @@ def accuracy_plot(models: list[Model], words: str) -> str:
         *_grid(across, up),
         _text(WIDTH / 2, HEIGHT - 8, axis.words, "middle"),
         _text(4, TOP - 2, "%", "start"),
-        *(
-            _dot(dot, across, up, largest)
-            for dot in sorted(dots, key=lambda dot: (-dot.parameters, dot.name, dot.variant))
-        ),
+        *(_dot(dot, across, up, largest) for dot in sorted(dots, key=_order)),
     ]
     if missing:
         parts.append(_text(WIDTH - RIGHT, TOP + 8, f"no such latency: {', '.join(missing)}", "end"))
     return "".join([*parts, "</svg>"])
+
+
+def _order(dot: Dot) -> tuple[int, str, str]:
+    """Large circles first: they would hide the small ones."""
+    return -dot.parameters, dot.name, dot.variant
 
 
 def _dot(dot: Dot, across: _Scale, up: _Scale, largest: int) -> str:
@@ -198,11 +197,9 @@ def layers_plot(run: dict[str, Any], title: str) -> str:
     """
     layers = run["layers"][:LAYERS]
     if rest := run["layers"][LAYERS:]:
-        more = {
-            "cycles": sum(layer["cycles"] for layer in rest),
-            "sram_bytes": max(each["sram_bytes"] for each in rest),
-        }
-        layers = [*layers, {"operator": f"{len(rest)} more layers", "name": "", **more}]
+        cycles, sram_bytes = sum(each["cycles"] for each in rest), max(each["sram_bytes"] for each in rest)
+        more = f"{len(rest)} more layers"
+        layers = [*layers, {"operator": more, "name": "", "cycles": cycles, "sram_bytes": sram_bytes}]
     if not layers:
         return ""
     most = max(layer["cycles"] for layer in layers) or 1
@@ -240,7 +237,7 @@ def _bar(x: float, top: float, width: float, said: str, value: str) -> str:
 
 def _frame(words: str, height: float = HEIGHT) -> list[str]:
     return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="group" font-size="11">',
         f"<title>{_escape(words)}</title>",
     ]
 

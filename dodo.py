@@ -141,6 +141,13 @@ def task_new() -> dict[str, Any]:
     return {"actions": [run_program(command, talks=True)]}
 
 
+def task_catalogue() -> dict[str, Any]:
+    """make the site of all built models, in site/: to=FOLDER, files=1, previous=RELEASE, serve=PORT"""
+    options = OURS["catalogue"].variables
+    given = [f"--{option}={value}" for option in options if (value := get_var(option)) is not None]
+    return {"actions": [run_program([sys.executable, "-m", "utils.catalogue", *given], talks=True, pins=False)]}
+
+
 def _release(name: str, *, forces: bool = False) -> dict[str, Any]:
     """A task that is a command of utils/release, with the ``name=value`` that the user gave."""
     own = [option for option in OURS[name].variables if option not in MODEL_VARIABLES]

@@ -23,7 +23,8 @@ list=*         file    read   mirror
 from=*         folder  read   mirror
 to=dir:*       folder  write  publish
 to=oci:*       folder  write  publish
-to=*           folder  write  mirror,vela
+to=*           folder  write  mirror,vela,catalogue
+previous=*     folder  read   catalogue,release
 ZOO_MIRROR     any     read   all
 ZOO_CACHE      folder  write  all
 ZOO_KEY        file    read   release

@@ -225,10 +225,8 @@ def _evaluation_set(recipe: Recipe, sources: dict[str, Any]) -> dict[str, str]:
     """What the accuracy is measured on: equal for two models if their numbers can be compared."""
     found = recipe.datasets[recipe.evaluation.dataset]
     if isinstance(found, IdxSet):
-        name, made_of = (
-            recipe.sources[found.images].file,
-            [sources[key]["sha256"] for key in (found.images, found.labels)],
-        )
+        name = recipe.sources[found.images].file
+        made_of = [sources[key]["sha256"] for key in (found.images, found.labels)]
     elif isinstance(found, FileSet):
         listed = sources[recipe.evaluation.dataset]
         name, made_of = listed["name"], [listed["sha256"]]

@@ -1,6 +1,6 @@
 """``python -m utils.catalogue``: make the site of all bundles in ``artifacts/``, and serve it for looking.
 
-``--to FOLDER`` is the site's folder (default: ``site/``), ``--files`` copies the models into it, ``--previous FOLDER``
+``--to FOLDER`` is the site's folder (default: ``site/``), ``--files 1`` copies the models into it, ``--previous FOLDER``
 compares with a release, ``--serve PORT`` serves it on 127.0.0.1 until Ctrl-C.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import os
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,6 +50,8 @@ def _serve(folder: Path, port: int) -> None:
         raise BuildError(what, where="serve=", hint="choose another port: serve=8001") from None
     with server:
         print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        if "NXP_MODEL_ZOO_IMAGE" in os.environ:
+            print('in a container: ZOO_DOCKER_ARGS="--network host" docker/run ... lets you open it', flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever(poll_interval=0.1)
 
@@ -68,10 +71,13 @@ def _port(text: str) -> int:
 def _run(asked: argparse.Namespace) -> None:
     from utils.catalogue.make import make_site  # jinja2 and numpy: not before the words are checked
 
+    for name in ("to", "previous"):
+        if getattr(asked, name) == "":  # as a shell leaves it of an unset variable
+            raise UsageError(f"no {name} given", where=f"{name}=", hint=f"doit catalogue {name}=..., or leave it out")
     port = _port(asked.serve) if asked.serve is not None else None
     previous = load_previous(Path(asked.previous)) if asked.previous else None
     to = Path(asked.to) if asked.to else paths.SITE
-    options = Options(with_files=asked.files, previous=previous)
+    options = Options(with_files=asked.files not in ("", "0"), previous=previous)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         found = make_site(paths.ARTIFACTS, to, options, note=lambda words: print(words, file=sys.stderr, flush=True))
@@ -89,7 +95,7 @@ def main() -> None:
     """Make the site, and exit."""
     parser = argparse.ArgumentParser(prog="python -m utils.catalogue", description="Make the site of all bundles.")
     parser.add_argument("--to", metavar="FOLDER", help="folder of the site; default: site/")
-    parser.add_argument("--files", action="store_true", help="copy the models' files into it")
+    parser.add_argument("--files", metavar="1", default="0", help="1: copy the models' files into it")
     parser.add_argument("--previous", metavar="FOLDER", help="a release to compare with")
     parser.add_argument("--serve", metavar="PORT", help="serve it on 127.0.0.1")
     asked = parser.parse_args()

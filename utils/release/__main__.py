@@ -31,7 +31,12 @@ def _release(options: Options) -> None:
 
     with_boards = options.get("boards", "0") not in ("", "0")
     folder = pack.pack(
-        options.get("version", ""), _names(options), _key(options), force="force" in options, with_boards=with_boards
+        options.get("version", ""),
+        _names(options),
+        _key(options),
+        force="force" in options,
+        with_boards=with_boards,
+        previous=_path(options, "previous") if "previous" in options else None,
     )
     signed = "signed" if _key(options) else "not signed (key=FILE signs it)"
     print(f"{paths.relative(folder)} is ready, {signed}")
@@ -79,13 +84,13 @@ def _refetch(options: Options) -> None:
 
 
 #: What is not left empty; an empty to= is refused where the places are known.
-_NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from"}
+_NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from", "previous"}
 
 #: Command -> what it runs, and the names it takes.
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "lock": (_lock, {"models"}),
     "verify": (_verify, {"models"}),
-    "release": (_release, {"version", "models", "key", "boards", "force"}),
+    "release": (_release, {"version", "models", "key", "boards", "previous", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
     "mirror": (_mirror, {"to", "models", "list", "from"}),

@@ -14,8 +14,8 @@ from utils.untrusted import as_text, parse_as, parse_json, read_untrusted
 
 __all__ = ["FORMAT", "index_of"]
 
-#: Since 2, the pictures of ``cards/`` are inside them, and a registry gets that card.
-FORMAT = 2
+#: Since 2, the pictures of ``cards/`` are inside them, and a registry gets that card; since 3, there is ``site/``.
+FORMAT = 3
 
 _AGAIN = "get it again from where it was published"
 
@@ -28,7 +28,9 @@ def _is_version(text: str) -> str:
 
 #: Name of a file or folder in a release: not a path, not hidden.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=150)]
-_Place = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=300)]
+_Place = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=300)
+]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=1000)]
 
@@ -52,7 +54,7 @@ class _Model(_Closed):
 
 
 class _Index(_Closed):
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     version: Annotated[str, AfterValidator(_is_version)]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
     time: Annotated[int, Field(ge=0, le=0o77777777777)]  # the limit of tar
@@ -69,6 +71,9 @@ class _Index(_Closed):
                 raise ValueError(f"the archive of {name} is called {model.archive}")
             wanted |= {model.archive, *(f"provenance/{file}.json" for file in (*model.artifacts, model.archive))}
         found = self.files.keys() - signed
+        if self.format > 2:
+            wanted |= {"site/index.html", "site/catalogue.json", *(f"site/models/{name}.html" for name in self.models)}
+            found -= {name for name in found - wanted if name.startswith("site/")}
         if found != wanted:
             raise ValueError(f"files does not have what a release has: {min(found ^ wanted)}")
         return self

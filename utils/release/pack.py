@@ -8,6 +8,7 @@
     provenance/<file>.json     in-toto statement, one an artifact and one an archive
     signatures/<model>.sig     of the folder that is published for one model (``published``); only with a key
     signatures/<model>.oci.sig  the same, for a registry, whose page shows the card alone; only with a key
+    site/                      the catalogue of these models: index.html, catalogue.json (``utils/catalogue``)
     bom.json                   CycloneDX 1.6
     SHA256SUMS                 of all of these
     model.sig                  of all of these; only with a key
@@ -28,6 +29,9 @@ from typing import Any
 
 from utils import files, limits, paths
 from utils.bundle.board_report import Record, dump_record
+from utils.catalogue import collect
+from utils.catalogue.make import make_site
+from utils.catalogue.schema import Catalogue, Release
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
@@ -38,6 +42,9 @@ from utils.release.model import ReleasedModel
 from utils.release.reasons import reasons
 from utils.release.versions import precedence_of
 from utils.untrusted import as_text
+
+#: The bundles as they are released, unpacked beside the new release while its site is made.
+_BUNDLES = "bundles"
 
 __all__ = [
     "is_added",
@@ -51,7 +58,15 @@ __all__ = [
 ]
 
 
-def pack(version: str, models: list[str], key: Path | None, *, force: bool = False, with_boards: bool = False) -> Path:
+def pack(
+    version: str,
+    models: list[str],
+    key: Path | None,
+    *,
+    force: bool = False,
+    with_boards: bool = False,
+    previous: Path | None = None,
+) -> Path:
     """Make a release of ``models`` (none: the zoo); returns its folder.
 
     Args:
@@ -60,6 +75,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
         key: the key that signs it.
         force: replace an existing release.
         with_boards: include the boards' reports, without their owners' names.
+        previous: the folder of the release before: the site says what moved.
 
     Raises:
         ReleaseError: a wrong version or key, an existing version, or reasons against the release; lists all reasons.
@@ -68,6 +84,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
     folder = release_of(version)
     if key:
         sign.check_private(key)
+    before = collect.load_previous(previous) if previous else None
     _refuse_existing(folder, force=force)  # early; what a killed run left aside is looked at under the lock
     known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
@@ -79,7 +96,7 @@ def pack(version: str, models: list[str], key: Path | None, *, force: bool = Fal
             hint="correct them, or name the models that are ready: models=NAME,NAME",
         )
     try:
-        fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards)
+        fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards, before=before)
         put_release(folder, fill, force=force)
     except OSError as error:
         if error.errno not in STORAGE:
@@ -119,7 +136,15 @@ def release_of(version: str) -> Path:
     return paths.RELEASES / version
 
 
-def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | None, *, with_boards: bool) -> None:
+def _fill(
+    folder: Path,
+    version: str,
+    models: list[ReleasedModel],
+    key: Path | None,
+    *,
+    with_boards: bool,
+    before: Catalogue | None,
+) -> None:
     commit, time = git.commit(), git.time()
     index: dict[str, Any] = {"format": FORMAT, "version": version, "commit": commit, "time": time, "models": {}}
     for sub in ("cards", "provenance", *(["signatures"] if key else [])):
@@ -128,6 +153,8 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
         archive = folder / f"{model.name}-{version}.tar.gz"
         contents = _contents(model, version, released_boards(model) if with_boards else {})
         write_archive(archive, contents, time)
+        for name, data in contents.items():
+            write(folder.parent / _BUNDLES / model.name / name, data)
         alone = card.embed_pictures(contents["README.md"], contents)
         (folder / "cards" / f"{model.name}.md").write_bytes(alone)
         subjects = {file: facts["sha256"] for file, facts in model.artifacts.items()}
@@ -149,6 +176,7 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
             for card_alone in (False, True):
                 _sign_published(folder, index, model.name, key, card_alone=card_alone)
         print(f"{archive.name}: {archive.stat().st_size:,} bytes", flush=True)
+    _make_site(folder, index, before)
     (folder / "bom.json").write_text(files.dump_json(sbom.of(models, version, commit, time)), encoding="utf-8")
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     index["files"] = {name: files.sha256(folder / name) for name in names}
@@ -156,6 +184,21 @@ def _fill(folder: Path, version: str, models: list[ReleasedModel], key: Path | N
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     if key:
         sign.sign(folder, folder / sign.SIGNATURE, key)
+
+
+def _make_site(folder: Path, index: dict[str, Any], before: Catalogue | None) -> None:
+    """Make the catalogue of the bundles as they are released, and remove them."""
+    bundles = folder.parent / _BUNDLES
+    options = collect.Options(
+        release=Release(version=index["version"], commit=index["commit"]),
+        archives={name: f"../{model['archive']}" for name, model in index["models"].items()},
+        previous=before,
+    )
+    found = make_site(bundles, folder / "site", options, note=lambda words: print(f"site: {words}", flush=True))
+    shutil.rmtree(bundles)
+    for model in found.content["models"]:
+        if model["damaged"]:  # it was whole when the reasons were looked for
+            raise ReleaseError(model["damaged"], where=model["name"], hint=f"doit {model['name']}, then release again")
 
 
 def _sign_published(folder: Path, index: dict[str, Any], model: str, key: Path, *, card_alone: bool) -> None:

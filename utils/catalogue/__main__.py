@@ -1,7 +1,7 @@
 """``python -m utils.catalogue``: make the site of all bundles in ``artifacts/``, and serve it for looking.
 
-``--to FOLDER`` is the site's folder (default: ``site/``), ``--files 1`` copies the models into it, ``--previous FOLDER``
-compares with a release, ``--serve PORT`` serves it on 127.0.0.1 until Ctrl-C.
+``--to FOLDER`` is the site's folder (default: ``site/``), ``--files 1`` copies the models into it, ``--previous
+FOLDER`` compares with a release, ``--serve PORT`` serves it on 127.0.0.1 until Ctrl-C.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, limits
-from utils.errors import ReleaseError
+from utils.catalogue.collect import load_previous
+from utils.catalogue.schema import Model, Release
+from utils.errors import DataError, ReleaseError
 from utils.release import pack, provenance, sbom, sign, signer, statement
 from utils.release.archive import read_archive
 from utils.release.card import embed_pictures
@@ -63,7 +65,7 @@ def _check(folder: Path, public: Path | None) -> list[str]:
     builders: set[str] = set()
     if not damaged:  # damaged files need no further check
         wrong += _models(folder, index, public, builders)
-        wrong += _bom(folder, index)
+        wrong += _bom(folder, index) + _site(folder, index)
     if wrong:
         raise _wrong(folder, wrong)
     artifacts = sum(len(model["artifacts"]) for model in index["models"].values())
@@ -247,6 +249,28 @@ def _bom(folder: Path, index: dict[str, Any]) -> list[str]:
     return [
         f"bom.json: does not have {file} with its sha256" for file, sha256 in artifacts if (file, sha256) not in known
     ]
+
+
+def _site(folder: Path, index: dict[str, Any]) -> list[str]:
+    """What the catalogue says otherwise than release.json; a release before format 3 has none."""
+    if index["format"] < 3:
+        return []
+    try:
+        found = load_previous(folder)
+    except DataError as error:
+        return [f"site/catalogue.json: {error.what}"]
+    wrong = []
+    if found.release != Release(version=index["version"], commit=index["commit"]):
+        wrong.append("site/catalogue.json: is of another release than release.json")
+    shown = {model.name: model for model in found.models}
+    if shown.keys() != index["models"].keys():
+        wrong.append("site/catalogue.json: does not show the models of release.json")
+    for name in sorted(shown.keys() & index["models"].keys()):
+        model = shown[name]
+        told = {entry.file: entry.sha256 for entry in model.variants} if isinstance(model, Model) else {}
+        if told != {file: facts["sha256"] for file, facts in index["models"][name]["artifacts"].items()}:
+            wrong.append(f"site/catalogue.json: has other files of {name} than release.json")
+    return wrong
 
 
 def compare(one: Path, other: Path) -> list[str]:

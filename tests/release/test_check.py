@@ -141,8 +141,8 @@ def test_a_public_key_that_is_none(release_once: Path, keys: Keys, tmp_path: Pat
 
 def test_what_is_no_release(tmp_path: Path) -> None:
     assert "is not a release: it has no release.json" in refused(tmp_path, None)
-    (tmp_path / "release.json").write_text('{"format": 3}')
-    assert "a release of format 3" in refused(tmp_path, None)
+    (tmp_path / "release.json").write_text('{"format": 4}')
+    assert "a release of format 4" in refused(tmp_path, None)
     (tmp_path / "release.json").write_text('{"format": 1, "models": []}')
     assert "release.json cannot be read: version: Field required" in refused(tmp_path, None)
 

@@ -72,7 +72,10 @@ def pipe(name: str) -> Callable[[Path], object]:
 
 
 DAMAGE = {
-    "empty": (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "SHA256SUMS: is missing: the bundle is not whole"),
+    "empty": (
+        lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+        "SHA256SUMS: is missing: the bundle is not whole",
+    ),
     "without sums": (remove(files.SUMS), "SHA256SUMS: is missing"),
     "half": (remove("pets_int8.tflite"), "pets_int8.tflite: is missing"),
     "a bit": (put("pets_int8.tflite", b"other"), "pets_int8.tflite: changed after the build"),
@@ -121,7 +124,10 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         {"manifest": lambda found: found["card"].update(summary="x" * (limits.CATALOGUE_TEXT_CHARS + 1))},
         "manifest.json: card.summary: ",
     ),
-    "a path": ({"model": lambda found: found["variants"]["int8"].update(file="../x")}, "model.json: variants.int8.file"),
+    "a path": (
+        {"model": lambda found: found["variants"]["int8"].update(file="../x")},
+        "model.json: variants.int8.file: ",
+    ),
     "other variants": ({"model": lambda found: found["variants"].pop("int8")}, "name other variants"),
     "unknown variant": (
         {"model": lambda found: found["variants"].update(float16=found["variants"]["int8"])}, "model.json: variants.",
@@ -131,7 +137,10 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         "pets_float32.tflite: is not the int8 file that was measured",
     ),
     "other compat": ({"compat": lambda found: found.update(sha256="0" * 64)}, "compat.json: is about another file"),
-    "odd verdict": ({"compat": lambda found: found["targets"][0].update(verdict="blue")}, "compat.json: targets.0.verdict"),
+    "odd verdict": (
+        {"compat": lambda found: found["targets"][0].update(verdict="blue")},
+        "compat.json: targets.0.verdict: ",
+    ),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -17,16 +17,21 @@ from utils.catalogue.collect import collect
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)
+def drawn(text: str) -> ET.Element:
+    return ET.fromstring(text)
 
 
 def dots(text: str) -> dict[str, tuple[float, float, float]]:
     """Title -> x, y, radius of every circle."""
+    circles = list(drawn(text).iter(f"{SVG}circle"))
     return {
-        str(circle.findtext(f"{SVG}title")): (float(circle.get("cx", 0)), float(circle.get("cy", 0)), float(circle.get("r", 0)))
-        for circle in drawn(text).iter(f"{SVG}circle")
-    }  # fmt: skip
+        str(circle.findtext(f"{SVG}title")): (
+            float(circle.get("cx", 0)),
+            float(circle.get("cy", 0)),
+            float(circle.get("r", 0)),
+        )
+        for circle in circles
+    }
 
 
 def words_of(text: str) -> str:

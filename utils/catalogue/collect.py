@@ -20,7 +20,7 @@ from utils.npu import bsp
 from utils.npu.compat import TARGETS
 from utils.untrusted import as_text, parse_as, read_untrusted
 
-__all__ = ["Collected", "Options", "collect", "load_previous"]
+__all__ = ["Collected", "Options", "cleaned", "collect", "load_previous"]
 
 #: Addresses that may become links.
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`]+")
@@ -95,7 +95,7 @@ def collect(folder: Path, options: Options | None = None) -> Collected:
         targets=[_target(key, text) for key, text in TARGETS.items()],
         models=models,
     )
-    return Collected(_cleaned(content.model_dump(mode="json", by_alias=True)), bundles)
+    return Collected(cleaned(content.model_dump(mode="json", by_alias=True)), bundles)
 
 
 def load_previous(release: Path) -> Catalogue:
@@ -111,14 +111,14 @@ def load_previous(release: Path) -> Catalogue:
                     error=DataError, hint=hint)  # fmt: skip
 
 
-def _cleaned(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
     """The same value with every text on one line, and control and direction codes spelt out."""
     if isinstance(value, str):
         return value if value.isprintable() else as_text(value, limits.CATALOGUE_TEXT_CHARS)
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value  # 1e999 is JSON, Infinity is not
 
 
@@ -167,8 +167,8 @@ def _model(facts: Facts, options: Options) -> Model:
         parameters=graph.parameters,
         macs=graph.macs,
         operators=graph.operators,
-        input=_cleaned(model.input),
-        output=_cleaned(output if isinstance(output, list) else [output]),
+        input=cleaned(model.input),
+        output=cleaned(output if isinstance(output, list) else [output]),
         boards=boards_of(facts),
         matrix=matrix_of(facts),
         npu=npu_of(facts),

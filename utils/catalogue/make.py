@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils.catalogue import browser, plots, site, try_it
-from utils.catalogue.collect import Collected, Options, collect
+from utils.catalogue.collect import Collected, Options, cleaned, collect
 from utils.errors import SourceError, ZooError
 from utils.untrusted import as_text
 
@@ -60,9 +60,9 @@ def _trials(found: Collected, note: Callable[[str], object]) -> dict[str, bytes]
         except ZooError as error:
             note(f"{name}: cannot be tried: {as_text(error.what)}")
     try_it.beside(trials)
+    can = {name: trial for name, trial in trials.items() if trial.entry}
     for model in found.content["models"]:
-        trial = trials.get(model["name"])
-        if trial and trial.entry:
-            model["try"] = trial.entry
-            more |= trial.files
-    return more
+        if model["name"] in can:
+            model["try"] = cleaned(can[model["name"]].entry)
+            more |= can[model["name"]].files
+    return more if can else {}

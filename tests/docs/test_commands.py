@@ -56,7 +56,7 @@ def clone(to: Path) -> Clone:
 
     def made_here(folder: str, names: list[str]) -> set[str]:
         caches = {name for name in names if name == "__pycache__" or name.endswith("_cache")}
-        return caches | ({".git", "artifacts", "build", "release"} if Path(folder) == ROOT else set())
+        return caches | ({".git", "artifacts", "build", "release", "site"} if Path(folder) == ROOT else set())
 
     shutil.copytree(ROOT, to, ignore=made_here)
     (to / "artifacts").mkdir()

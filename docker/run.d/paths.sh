@@ -9,7 +9,8 @@ notes=()     # what to say where those two differ
 
 # Every path that CMD takes from outside the checkout has a row: a word of CMD or a variable, the kind
 # (file, folder, any), the access, and the commands that it is for. The first row that fits and is for CMD counts.
-# Access is read, write, or beside: the result goes beside the file, so that its folder is written to.
+# Access is read, write, or beside: the result goes beside the file, so that its folder is written to; a folder that is
+# replaced as a whole is made beside the old one.
 path_table() {
     cat <<'END'
 weights=*      any     read   all
@@ -23,7 +24,8 @@ list=*         file    read   mirror
 from=*         folder  read   mirror
 to=dir:*       folder  write  publish
 to=oci:*       folder  write  publish
-to=*           folder  write  mirror,vela,catalogue
+to=*           folder  write  mirror,vela
+to=*           folder  beside catalogue
 previous=*     folder  read   catalogue,release
 ZOO_MIRROR     any     read   all
 ZOO_CACHE      folder  write  all
@@ -122,7 +124,8 @@ take_path() {
     refuse_control "$name" "$value"
     here_path=$(physical "$value") || die "$name: no such file or folder: $value (seen from $PWD)"
     if [ ! -e "$here_path" ]; then
-        [ "$access" = write ] || die "$name: no such file or folder: $value (seen from $PWD)"
+        [ "$access" = write ] || [ "$access $kind" = 'beside folder' ] ||
+            die "$name: no such file or folder: $value (seen from $PWD)"
     elif [ "$kind" = file ] && [ -d "$here_path" ]; then
         die "$name: $value is a folder -> name a file"
     elif [ "$kind" = folder ] && [ ! -d "$here_path" ]; then
@@ -134,6 +137,7 @@ take_path() {
     # The same name inside as outside: then messages and hints name what the user has.
     seen=$here_path
     if [ "$access" = beside ]; then seen=$(dirname "$here_path"); fi
+    [ "$access $kind $seen" != 'beside folder /' ] || die "$name: $value is too close to / -> name a folder in another"
     box_path=$here_path
     if is_taken_in_image "$seen"; then
         at=${name%%=*}

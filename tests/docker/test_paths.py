@@ -64,6 +64,8 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
     ]  # fmt: skip
     assert not (here.parent / "usb").exists()  # the command makes it
     assert shown("vela", "file=own.h5", "to=../usb")[1:3] == [f"file={here}/own.h5", f"to={here.parent}/usb"]
+    assert shown("catalogue", "to=../pages", "previous=old")[1:3] == [f"to={here.parent}/pages", f"previous={here}/old"]
+    assert not (here.parent / "pages").exists()
     assert shown("publish", "to=dir:new/er", f"path={root}/release/1.0.0") == [
         "publish", f"to=dir:{here}/new/er", "path=release/1.0.0", "no key",
     ]  # fmt: skip
@@ -94,6 +96,9 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
         (["weights=no.h5"], "weights=: no such file or folder: no.h5 (seen from "),
         (["doit", "release", "key=release"], "key=: release is a folder -> name a file"),
         (["doit", "mirror", "to=own.h5"], "to=: own.h5 is a file -> name a folder"),
+        (["doit", "catalogue", "to=own.h5"], "to=: own.h5 is a file -> name a folder"),
+        (["doit", "catalogue", "to=/pages"], "to=: /pages is too close to / -> name a folder in another"),
+        (["doit", "catalogue", "previous=none"], "previous=: no such file or folder: none"),
         (["doit", "publish", "to=dir:no/../such"], "to=dir:: no such file or folder: no/../such"),
         (["doit", "release:check", "path=none"], "path=: no such file or folder: none"),
         (["doit", "release:check", "path=https://host/1.0.0"], "path=: no such file or folder: https://host/1.0.0"),
@@ -150,6 +155,9 @@ def test_the_container_writes_where_the_user_says(tmp_path: Path, here: Path) ->
     (zoo / "inside").mkdir()
     shown("publish", f"to=dir:{zoo}/inside")
     assert (zoo / "inside/made").is_file()
+    # A site is replaced as a whole: it is made beside the old one.
+    shown("catalogue", "to=new/pages/site")
+    assert (here / "new/pages").is_dir()
     # What is made of a file of the user's own goes beside it; what only looks at it writes nothing there.
     assert shown("vela", "file=own.h5")[1:3] == [f"file={here}/own.h5", "own.h5 True"]
     assert shown("compat", "file=own.h5")[1:3] == [f"file={here}/own.h5", "own.h5 False"]

@@ -121,8 +121,9 @@ def test_serve_answers_on_loopback_until_ctrl_c(zoo: Checkout, tmp_path: Path) -
             assert len(json.load(answer)["models"]) == 3
         with urllib.request.urlopen(f"{base}/catalogue.js", timeout=10) as answer:
             assert answer.headers["Content-Type"] == "text/javascript"
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as caught:
             urllib.request.urlopen(f"{base}/../../etc/passwd", timeout=10)
+        caught.value.close()
         table = Path("/proc/net/tcp").read_text().splitlines()[1:]
         listens = [row.split()[1] for row in table if row.split()[3] == "0A"]
         assert f"0100007F:{int(found[1]):04X}" in listens

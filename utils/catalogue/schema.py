@@ -99,7 +99,7 @@ class Model(Closed):
     summary: str
     """In one line."""
     data: Data
-    """What the accuracy was measured on."""
+    """The evaluation set: what the numbers of `variants` are about."""
     variants: list[Variant]
     """Its files."""
     classes: Classes

@@ -3967,7 +3967,10 @@ def run_apart(work: Callable[[], int], seconds: int) -> int:
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
-            os._exit(code)  # without the cleaning up of the runtime, which may crash
+            try:
+                sys.stderr.flush()  # Python 3.8 keeps it back where it is no terminal
+            finally:
+                os._exit(code)  # without the cleaning up of the runtime, which may crash
     for _, end in pipes:
         os.close(end)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,19 @@ def test_class_maps_are_compared_by_pixels() -> None:
 
 
 # --- on old runtimes
+
+
+def test_a_message_arrives_where_stderr_is_kept_back(here: Path) -> None:
+    """Python 3.8 buffers it where it is no terminal, and a process that ends at once drops what is there."""
+    file = strangers.write(here, "for_edge_tpu")
+    code = (
+        "import runpy, sys; sys.stderr = open(2, 'w', buffering=8192, closefd=False); "
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, str(paths.EXAMPLE), "-m", file.name, "-i", "zeros"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=600)
+    assert done.returncode == strangers.REFUSED["for_edge_tpu"]
+    assert "is compiled for the Edge TPU" in done.stderr
 
 
 @pytest.mark.runtimes

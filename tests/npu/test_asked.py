@@ -21,8 +21,9 @@ INSTALLED = vela.installed()
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A build/ of its own."""
+    """A build/ of its own, with no Vela but what a test puts there: the image has one elsewhere."""
     monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(vela, "_folders", lambda: [tmp_path / "build/vela"])
     return tmp_path / "build"
 
 
@@ -105,6 +106,15 @@ def test_a_vela_that_refuses_is_no_prediction(
     assert finding.operators == {"CONV_2D": 2}
     assert str(build) not in finding.what
     assert not (build / "vela-answers").exists()
+
+
+def test_a_rule_that_places_nothing_explains_nothing() -> None:
+    """An operator with a dynamic batch that Vela leaves on the CPU has Vela's own reason too."""
+    graph = tflite.parse(GRAPHS["dynamic batch"](), "x")
+    answer = asked.Answer("Vela 0", {0: "because of this"})
+    found = compat.examine(graph, "ethos_u", DEFAULT, lambda _: answer)
+    assert {finding.id: finding.what for finding in found.findings}["vela-cpu"] == "because of this"
+    assert "dynamic-shape" in {finding.id for finding in found.findings}
 
 
 def test_unnamed_tensors_are_told_apart(build: Path) -> None:

@@ -147,11 +147,8 @@ def examine(graph: tflite.Graph, accelerator: str, bsp: Bsp, ask: Ask = lambda _
     if any(rule.refuses for rule, _ in hits):
         return Examined(frozenset(), tuple(found), TABLES)
     known = load_operators()
-    foreign = {
-        index
-        for index in everything - stay
-        if not ((row := known.get(graph.operators[index].name)) and row.runs_on(accelerator, bsp))
-    }
+    foreign = _unsupported(graph, accelerator, bsp) - stay
+    foreign |= {index for index in everything - stay if graph.operators[index].name not in known}
     if foreign:
         what = "the accelerator does not take these operators: they stay on the CPU"
         remedy = "nothing to do: the model runs, but these operators and the copies to the CPU and back cost time"
@@ -179,17 +176,12 @@ def _apply_rules(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[set[i
     """Find the rules that apply with their operators, and all operators that they keep on the CPU."""
     stay: set[int] = set()
     hits = []
-    known = load_operators()
-    foreign = {
-        index
-        for index, operator in enumerate(graph.operators)
-        if accelerator != "cpu" and (row := known.get(operator.name)) and not row.runs_on(accelerator, bsp)
-    }
+    unsupported = _unsupported(graph, accelerator, bsp)
     for rule in load_rules():
         if not rule.holds_for(accelerator, bsp):
             continue
         # A rule about every operator explains nothing of one that is not supported at all.
-        passed = foreign if not rule.operators and rule.severity == "yellow" and rule.on_cpu else set()
+        passed = unsupported if not rule.operators and rule.severity == "yellow" and rule.on_cpu else set()
         hit = [
             index
             for index, operator in enumerate(graph.operators)
@@ -203,6 +195,18 @@ def _apply_rules(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> tuple[set[i
     return stay, hits
 
 
+def _unsupported(graph: tflite.Graph, accelerator: str, bsp: Bsp) -> set[int]:
+    """The operators that the accelerator does not take, whatever their tensors are, by the table of operators."""
+    if accelerator == "cpu":
+        return set()
+    known = load_operators()
+    return {
+        index
+        for index, operator in enumerate(graph.operators)
+        if (row := known.get(operator.name)) and not row.runs_on(accelerator, bsp)
+    }
+
+
 def _by_vela(
     graph: tflite.Graph, answer: asked.Answer, found: list[Finding], hits: list[tuple[Rule, list[int]]]
 ) -> Examined:
@@ -212,7 +216,7 @@ def _by_vela(
         holds = [index for index in hit if index in answer.on_cpu or not rule.on_cpu]
         if holds and not answer.refusal:
             found.append(_finding(rule, graph, holds))
-            explained |= set(holds)
+            explained |= set(holds) if rule.on_cpu else set()
         elif rule.severity == "red":
             found.append(_finding(rule, graph, hit))
     if answer.refusal:

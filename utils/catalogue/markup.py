@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from utils.bundle.boards import BEGIN, END
 from utils.errors import BuildError
@@ -57,6 +57,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "bytes": _bytes,
         "count": _count,
+        "inline": inline,
         "exact": lambda number: f"{number:,}",
         "markdown": markdown,
         "ms": _ms,
@@ -129,6 +130,14 @@ def markdown(text: str, pictures: Pictures | None = None, *, below: int = 2) -> 
         if token.children:
             token.children = _safe(token.children, pictures or {})
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704  # the parser escapes all text
+
+
+def inline(text: str) -> Markup:
+    """Text of one line, in which only code between backticks is markup."""
+    parts = shown(text).split("`")
+    whole = len(parts) % 2 == 1
+    found = [Markup("<code>{}</code>").format(part) if whole and number % 2 else escape(part) for number, part in enumerate(parts)]
+    return Markup("" if whole else "`").join(found)
 
 
 def pictures_of(text: str) -> dict[str, str]:

@@ -23,8 +23,9 @@ MARK = "catalogue.json"
 #: Files of ``pages/`` that are in every site, as they are.
 ASSETS = ("style.css", "catalogue.js")
 
-#: The picture of a card, in the bundle and on the overview.
-RESULT = "figures/result.png"
+#: A picture of the card in the bundle, and the one on the overview.
+_FIGURE = "figures/{}.png"
+RESULT = _FIGURE.format("result")
 
 #: How the pictures begin that a page may show: PNG, JPEG. An SVG could hold a program.
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -67,7 +68,7 @@ def write_site(
 
 
 def _fill(site: Path, content: dict[str, Any], plots: dict[str, str], read: Read) -> None:
-    whole = [model for model in content["models"] if not model["damaged"]]
+    whole = _whole(content)
     cards = {model["name"]: (read(model["name"], "README.md") or b"").decode("utf-8", "replace") for model in whole}
     pictures = {model["name"]: _copy_files(site, model, cards[model["name"]], read) for model in whole}
     shared = _shared(content)
@@ -92,6 +93,11 @@ def _fill(site: Path, content: dict[str, Any], plots: dict[str, str], read: Read
         _write(site, f"models/{name}.html", page.encode())
 
 
+def _whole(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models whose bundles are not damaged."""
+    return [model for model in content["models"] if not model["damaged"]]
+
+
 def _shared(content: dict[str, Any]) -> dict[str, Any]:
     """What every template is given."""
     bsps = [bsp["name"] for bsp in content["bsps"]]
@@ -101,7 +107,8 @@ def _shared(content: dict[str, Any]) -> dict[str, Any]:
         "bsps": bsps,
         "texts": texts,
         "words": views.WORDS,
-        "findings": views.findings_of(model for model in content["models"] if not model["damaged"]),
+        "findings": views.findings_of(_whole(content)),
+        "whole": _whole(content),
         "deployed": views.deployed,
         "lanes": lambda model: views.lanes(model, texts, bsps),
         "lines": views.lines,
@@ -131,12 +138,13 @@ def _copy_files(site: Path, model: dict[str, Any], card: str, read: Read) -> dic
     for file in model["files"]:
         file["path"] = copied(file["path"], file["name"])
     found = {}
-    for source in [RESULT, *markup.pictures_of(card)]:
+    for source in [RESULT, *(_FIGURE.format(each) for each in model["figures"]), *markup.pictures_of(card)]:
         path = inside + source.removeprefix("figures/")
-        data = read(name, source) if files.is_plain(path) else None
+        data = read(name, source) if source not in found and files.is_plain(path) else None
         if data is not None and data.startswith(_PICTURES):
             _write(site, path, data)
             found[source] = path.removeprefix("models/")
+    model["figures"] = {key: f"models/{found[source]}" for key in model["figures"] if (source := _FIGURE.format(key)) in found}
     model["picture"] = f"models/{found[RESULT]}" if RESULT in found else None
     return found
 

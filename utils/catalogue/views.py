@@ -37,11 +37,6 @@ WORDS = {
 #: A kind of time, and how it is labelled.
 SPEEDS = {"ours": "measured by this project", "published": "published", "estimated": "estimated"}
 
-#: An accelerator of the tables, in two words; the CPU has no operators that it does not take.
-SHORT = {"vx": "NPU", "ethos_u": "NPU", "cpu": "CPU"}
-
-CPU = "cpu"
-
 
 class Finding(NamedTuple):
     """An obstacle, as the tables word it."""
@@ -87,15 +82,19 @@ class Line(NamedTuple):
         is_tested: whether a board ran the files.
         placement: where the operators run, and who says so.
         correctness: who compared the outputs, or that nobody did.
-        speeds: times with their kind, the best known kind first; the first is for the overview.
+        is_wrong: whether its outputs were wrong there.
+        speed: the time on the accelerator, of the best known kind, labelled; None where there is none.
+        speeds: all times, those on the accelerator before those on the board's CPU, the best known kind first.
         caution: why the verdict does not stand for itself, or "".
     """
 
     name: str
     verdict: str
     is_tested: bool
+    is_wrong: bool
     placement: str
     correctness: str
+    speed: dict[str, Any] | None
     speeds: tuple[dict[str, Any], ...]
     caution: str
 
@@ -168,35 +167,41 @@ def lines(model: Model) -> list[Line]:
 
 
 def _line(board: dict[str, Any]) -> Line:
-    correctness, placement = board["correctness"] or {"state": "untested"}, board["placement"]
+    correctness, placement = board["correctness"], board["placement"]
     state = correctness["state"]
-    order = list(SPEEDS)
-    speeds = sorted(board["speed"], key=lambda each: order.index(each["kind"]))
-    said = "untested"
-    if state != "untested":
-        outputs = "outputs are right" if state == "right" else "outputs are WRONG"
-        whom = ", ".join(str(correctness[key]) for key in ("by", "date", "bsp") if correctness.get(key))
-        said = f"tested: {outputs} ({whom})" if whom else f"tested: {outputs}"
-    accelerator = SHORT.get(board["accelerator"], board["accelerator"])
     return Line(
-        name=board["board"] if accelerator in board["board"] else f"{board['board']}, {accelerator}",
+        name=f"{board['board']}, NPU",
         verdict="red" if state == "wrong" else placement["verdict"] if placement else "none",
         is_tested=state != "untested",
-        placement=_placement(board["accelerator"], placement),
-        correctness=said,
-        speeds=tuple(each | {"label": SPEEDS[each["kind"]]} for each in speeds),
+        is_wrong=state == "wrong",
+        placement=_placement(placement),
+        correctness=_correctness(correctness),
+        speed=_labelled(board["speed"])[0] if board["speed"] else None,
+        speeds=(*_labelled(board["speed"]), *_labelled(board["cpu"])),
         caution=board["caution"] or "",
     )
 
 
-def _placement(accelerator: str, placement: dict[str, Any] | None) -> str:
+def _labelled(speeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = sorted(speeds, key=lambda each: [*SPEEDS].index(each["kind"]))
+    return [each | {"label": SPEEDS[each["kind"]]} for each in found]
+
+
+def _correctness(found: dict[str, Any]) -> str:
+    if found["state"] == "untested":
+        return "untested"
+    outputs = "outputs are right" if found["state"] == "right" else "outputs are wrong"
+    whom = ", ".join(str(found[key]) for key in ("by", "date", "bsp") if found[key])
+    kind = "published" if found["kind"] == "published" else "tested"
+    return f"{kind}: {outputs}" + (f" ({whom})" if whom else "")
+
+
+def _placement(placement: dict[str, Any] | None) -> str:
     if not placement:
         return "placement unknown"
     by = "predicted" if placement["by"] == "tables" else f"by {placement['by']}"
     if placement["verdict"] == "red":
         return f"do not deploy ({by})"
-    if accelerator == CPU:
-        return f"runs ({by})"
     return f"{placement['placed']} of {placement['total']} operators on it ({by})"
 
 
@@ -233,11 +238,11 @@ def notices(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> list[No
 
 def _failures(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> Iterable[Notice]:
     for variant in model["variants"]:
-        if variant["verdict"] not in ("PASS", None):
+        if variant["verdict"] != "PASS":
             text = f"{variant['file']}: {variant['verdict']}. Build the model again, and do not deploy this file."
             yield Notice("stop", "example.py found these files wrong.", text)
     for line in lines(model):
-        if line.is_tested and line.verdict == "red" and "WRONG" in line.correctness:
+        if line.is_wrong:
             yield Notice("stop", f"Wrong on a board: {line.name}.", f"{line.correctness}.")
     for lane in lanes(model, texts, bsps):
         for run in lane.runs:

@@ -72,13 +72,13 @@ def _fill(site: Path, content: dict[str, Any], plots: dict[str, str], read: Read
     cards = {model["name"]: (read(model["name"], "README.md") or b"").decode("utf-8", "replace") for model in whole}
     pictures = {model["name"]: _copy_files(site, model, cards[model["name"]], read) for model in whole}
     shared = _shared(content)
-    shown = {name: markup.as_plot(text) for name, text in sorted(plots.items())}
+    shown = {name: markup.as_plot(text) for name, text in sorted(plots.items()) if text}
     _write(site, MARK, files.dump_json(content).encode())
     accuracy = {name.removeprefix("accuracy-"): text for name, text in shown.items() if name.startswith("accuracy-")}
     _write(site, "index.html", markup.render("index.html.j2", root="", plots=accuracy, **shared).encode())
     for model in content["models"]:
         name = model["name"]
-        if not _NAME.fullmatch(name):  # a damaged bundle may have any name; it has no page
+        if not _has_page(model):
             continue
         page = markup.render(
             "model.html.j2",
@@ -91,6 +91,11 @@ def _fill(site: Path, content: dict[str, Any], plots: dict[str, str], read: Read
             **shared,
         )
         _write(site, f"models/{name}.html", page.encode())
+
+
+def _has_page(model: dict[str, Any]) -> bool:
+    """Whether it can have one: the folder of a damaged bundle may have any name."""
+    return model["page"] is not None and _NAME.fullmatch(model["name"]) is not None
 
 
 def _whole(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -114,7 +119,7 @@ def _shared(content: dict[str, Any]) -> dict[str, Any]:
         "lines": views.lines,
         "notices": lambda model: views.notices(model, texts, bsps),
         "span_of": lambda some: views.span_of(some, bsps),
-        "has_page": lambda model: bool(_NAME.fullmatch(model["name"])),
+        "has_page": _has_page,
     }
 
 

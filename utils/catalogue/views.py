@@ -79,13 +79,14 @@ class Line(NamedTuple):
     Attributes:
         name: board and accelerator.
         verdict: as of :class:`Run`; red where a board gave wrong outputs, whatever was predicted.
-        is_tested: whether a board ran the files.
+        is_tested: whether a board of ours ran the files.
         placement: where the operators run, and who says so.
-        correctness: who compared the outputs, or that nobody did.
+        correctness: who compared the outputs, or that nobody did; and why the verdict does not stand for itself.
         is_wrong: whether its outputs were wrong there.
         speed: the time on the accelerator, of the best known kind, labelled; None where there is none.
         speeds: all times, those on the accelerator before those on the board's CPU, the best known kind first.
-        caution: why the verdict does not stand for itself, or "".
+        warns: whether the board is wrong, or its NPU is slower than its CPU.
+        bsps: those that the placement holds for.
     """
 
     name: str
@@ -96,7 +97,8 @@ class Line(NamedTuple):
     correctness: str
     speed: dict[str, Any] | None
     speeds: tuple[dict[str, Any], ...]
-    caution: str
+    warns: bool
+    bsps: tuple[str, ...]
 
 
 class Notice(NamedTuple):
@@ -172,13 +174,14 @@ def _line(board: dict[str, Any]) -> Line:
     return Line(
         name=f"{board['board']}, NPU",
         verdict="red" if state == "wrong" else placement["verdict"] if placement else "none",
-        is_tested=state != "untested",
+        is_tested=correctness["kind"] == "ours",
         is_wrong=state == "wrong",
         placement=_placement(placement),
-        correctness=_correctness(correctness),
+        correctness="; ".join(filter(None, [_correctness(correctness), board["caution"]])),
         speed=_labelled(board["speed"])[0] if board["speed"] else None,
         speeds=(*_labelled(board["speed"]), *_labelled(board["cpu"])),
-        caution=board["caution"] or "",
+        warns=state == "wrong" or "slower than the CPU" in (board["caution"] or ""),
+        bsps=tuple(placement["bsps"]) if placement else (),
     )
 
 
@@ -190,10 +193,11 @@ def _labelled(speeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _correctness(found: dict[str, Any]) -> str:
     if found["state"] == "untested":
         return "untested"
-    outputs = "outputs are right" if found["state"] == "right" else "outputs are wrong"
+    outputs = f"outputs are {found['state']}"
+    if found["kind"] == "published":  # the address is on the model's page
+        return f"published by others: {outputs}"
     whom = ", ".join(str(found[key]) for key in ("by", "date", "bsp") if found[key])
-    kind = "published" if found["kind"] == "published" else "tested"
-    return f"{kind}: {outputs}" + (f" ({whom})" if whom else "")
+    return f"tested: {outputs} ({whom})"
 
 
 def _placement(placement: dict[str, Any] | None) -> str:
@@ -201,8 +205,8 @@ def _placement(placement: dict[str, Any] | None) -> str:
         return "placement unknown"
     by = "predicted" if placement["by"] == "tables" else f"by {placement['by']}"
     if placement["verdict"] == "red":
-        return f"do not deploy ({by})"
-    return f"{placement['placed']} of {placement['total']} operators on it ({by})"
+        return f"do not deploy, {by}"
+    return f"{placement['placed']} of {placement['total']} operators on it, {by}"
 
 
 # Notices
@@ -230,7 +234,7 @@ def notices(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> list[No
     if not model["redistributable"]:
         text = "A licence does not let these files be given away. `docker/run doit {}` builds them on your machine."
         found.append(Notice("note", "Not redistributable.", text.format(model["name"])))
-    if not any(line.is_tested for line in lines(model)):
+    if all(report["emulated"] for report in model["reports"]):
         text = "Placement is predicted and correctness is untested. `docker/run doit board:{} target=root@HOST` tests it."
         found.append(Notice("note", "No board has run these files.", text.format(model["name"])))
     return found + [Notice("note", "", text) for text in model["warnings"]]
@@ -243,7 +247,7 @@ def _failures(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> Itera
             yield Notice("stop", "example.py found these files wrong.", text)
     for line in lines(model):
         if line.is_wrong:
-            yield Notice("stop", f"Wrong on a board: {line.name}.", f"{line.correctness}.")
+            yield Notice("stop", f"Wrong on a board: {line.name}.", _sentence(f"{line.correctness}."))
     for lane in lanes(model, texts, bsps):
         for run in lane.runs:
             if run.verdict == "red":

@@ -51,6 +51,7 @@
       size: Number(card.dataset.s ?? Infinity),
       words: `${card.dataset.n} ${card.textContent}`.toLowerCase(),
       rows: tables.map((table) => table.rows[at]),
+      points: all(`.plot a[data-model="${CSS.escape(card.dataset.n)}"]`),
       verdicts: Object.fromEntries(tables.map((table) => [table.accelerator, verdictsOf(table.rows[at])])),
     }));
     const byName = (one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0);
@@ -83,6 +84,7 @@
         const stays = fits(model, wanted);
         shown += stays;
         for (const element of [model.card, ...model.rows]) element.hidden = !stays;
+        for (const point of model.points) point.classList.toggle("away", !stays);
       }
       if (order !== wanted.sort) {
         order = wanted.sort;
@@ -128,15 +130,21 @@
     const tip = make("div", "", { id: "tip", role: "tooltip", hidden: true });
     let owner = null;
     let timer = 0;
+    for (const point of all(".plot a[data-model]")) { // its title would show twice
+      const title = one("title", point);
+      point.dataset.tip = title.textContent;
+      point.setAttribute("aria-label", title.textContent);
+      title.remove();
+    }
     const lines = (element) => {
-      if (!element.matches(".matrix a")) return [[one("title", element).textContent]];
+      if (element.dataset.tip) return [[element.dataset.tip]];
       const ids = (element.dataset.f ?? element.hash.slice(1)).trim().split(" ");
       return ids.map((id) => {
         const found = document.getElementById(id);
         return [one("dt", found).firstChild.textContent, `Remedy: ${one("dd", found).textContent}`];
       });
     };
-    const target = (event) => event.target.closest?.(".matrix td > a, .plot [data-tip]");
+    const target = (event) => event.target.closest?.(".matrix td > a, [data-tip]");
     function open(element) {
       clearTimeout(timer);
       if (owner === element) return;
@@ -185,8 +193,8 @@
       });
       if (element.matches(".cmd")) element.append(button);
       else element.after(button);
-      element.closest("section, main").append(status);
     }
+    one("main").append(status);
   }
   async function copied(text) {
     try {
@@ -210,9 +218,8 @@
       status.textContent = "Loading...";
       try {
         if (location.protocol === "file:") throw new Error("a browser loads no modules from a folder");
-        await import("./try.js");
-        button.parentElement.remove();
-        status.remove();
+        await import("./try.js"); // it fills the section
+        for (const each of [button, status]) each.remove();
       } catch (error) {
         const serve = "docker/run doit catalogue serve=8000";
         status.textContent = `This page cannot run the model: ${error.message}. "${serve}" serves the site on this machine.`;

@@ -149,7 +149,8 @@ def _copy_files(site: Path, model: dict[str, Any], card: str, read: Read) -> dic
         if data is not None and data.startswith(_PICTURES):
             _write(site, path, data)
             found[source] = path.removeprefix("models/")
-    model["figures"] = {key: f"models/{found[source]}" for key in model["figures"] if (source := _FIGURE.format(key)) in found}
+    there = {key: found.get(_FIGURE.format(key)) for key in model["figures"]}
+    model["figures"] = {key: f"models/{address}" for key, address in there.items() if address}
     model["picture"] = f"models/{found[RESULT]}" if RESULT in found else None
     return found
 

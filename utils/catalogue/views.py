@@ -235,7 +235,7 @@ def notices(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> list[No
         text = "A licence does not let these files be given away. `docker/run doit {}` builds them on your machine."
         found.append(Notice("note", "Not redistributable.", text.format(model["name"])))
     if all(report["emulated"] for report in model["reports"]):
-        text = "Placement is predicted and correctness is untested. `docker/run doit board:{} target=root@HOST` tests it."
+        text = "Placement is predicted, correctness is untested. `docker/run doit board:{} target=root@HOST` tests it."
         found.append(Notice("note", "No board has run these files.", text.format(model["name"])))
     return found + [Notice("note", "", text) for text in model["warnings"]]
 

@@ -27,6 +27,9 @@ ASSETS = ("style.css", "catalogue.js")
 _FIGURE = "figures/{}.png"
 RESULT = _FIGURE.format("result")
 
+#: Characters of all plots that the overview shows itself; a crowd of dots is on a page of its own.
+PLOT_CHARS = 30_000
+
 #: How the pictures begin that a page may show: PNG, JPEG. An SVG could hold a program.
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
@@ -75,7 +78,12 @@ def _fill(site: Path, content: dict[str, Any], plots: dict[str, str], read: Read
     shown = {name: markup.as_plot(text) for name, text in sorted(plots.items()) if text}
     _write(site, MARK, files.dump_json(content).encode())
     accuracy = {name.removeprefix("accuracy-"): text for name, text in shown.items() if name.startswith("accuracy-")}
-    _write(site, "index.html", markup.render("index.html.j2", root="", plots=accuracy, **shared).encode())
+    beside = sum(map(len, accuracy.values())) > PLOT_CHARS
+    _write(
+        site, "index.html", markup.render("index.html.j2", root="", plots=accuracy, beside=beside, **shared).encode()
+    )
+    if beside:
+        _write(site, "plots.html", markup.render("plots.html.j2", root="", plots=accuracy, **shared).encode())
     for model in content["models"]:
         name = model["name"]
         if not _has_page(model):
@@ -120,6 +128,7 @@ def _shared(content: dict[str, Any]) -> dict[str, Any]:
         "notices": lambda model: views.notices(model, texts, bsps),
         "span_of": lambda some: views.span_of(some, bsps),
         "has_page": _has_page,
+        "is_plain": lambda accelerator: views.is_plain(_whole(content), accelerator, bsps),
     }
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "deployed",
     "findings_of",
+    "is_plain",
     "lanes",
     "lines",
     "notices",
@@ -33,6 +34,9 @@ WORDS = {
     "yellow": "it runs, part of it on the CPU",
     "red": "do not deploy",
 }
+
+#: What "untested" says already (boards.py words it).
+NOBODY = "nobody has compared the answers of this board's NPU"
 
 #: A kind of time, and how it is labelled.
 SPEEDS = {"ours": "measured by this project", "published": "published", "estimated": "estimated"}
@@ -160,6 +164,16 @@ def _runs(row: list[tuple[str, dict[str, Any] | None]]) -> Iterable[Run]:
         yield run._replace(bsps=tuple(bsp for bsp, _ in entries))
 
 
+def is_plain(models: Iterable[Model], accelerator: str, bsps: Sequence[str]) -> bool:
+    """Whether a lane says the same of every model: all green, and nothing to add. A sentence says it better."""
+    for model in models:
+        (lane,) = lanes(model, [accelerator], bsps)
+        run = lane.runs[0]
+        if len(lane.runs) > 1 or run.verdict != "green" or run.findings or run.by != "tables":
+            return False
+    return True
+
+
 # Boards
 
 
@@ -177,12 +191,16 @@ def _line(board: dict[str, Any]) -> Line:
         is_tested=correctness["kind"] == "ours",
         is_wrong=state == "wrong",
         placement=_placement(placement),
-        correctness="; ".join(filter(None, [_correctness(correctness), board["caution"]])),
+        correctness="; ".join([_correctness(correctness), *_cautions(board["caution"])]),
         speed=_labelled(board["speed"])[0] if board["speed"] else None,
         speeds=(*_labelled(board["speed"]), *_labelled(board["cpu"])),
         warns=state == "wrong" or "slower than the CPU" in (board["caution"] or ""),
         bsps=tuple(placement["bsps"]) if placement else (),
     )
+
+
+def _cautions(text: str | None) -> list[str]:
+    return [part for part in (text or "").split("; ") if part not in ("", NOBODY)]
 
 
 def _labelled(speeds: list[dict[str, Any]]) -> list[dict[str, Any]]:

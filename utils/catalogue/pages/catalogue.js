@@ -41,7 +41,13 @@
     const form = one("#filters");
     if (!form) return;
     const bsps = [...form.elements.bsp.options].slice(1).map((option) => option.value);
-    const tables = all(".matrix").map((table) => ({ accelerator: table.id.slice(3), body: table.tBodies[0], rows: [...table.tBodies[0].rows] }));
+    const lanes = all("[data-on]").map((element) => ({
+      element, // a table, or a sentence: green for every model and BSP
+      accelerator: element.dataset.on,
+      text: one("caption, b", element).textContent,
+      body: element.tBodies?.[0],
+      rows: [...(element.tBodies?.[0].rows ?? [])],
+    }));
     const models = all("#cards > .card").map((card, at) => ({
       card,
       name: card.dataset.n,
@@ -50,9 +56,9 @@
       accuracy: Number(card.dataset.a ?? -1),
       size: Number(card.dataset.s ?? Infinity),
       words: `${card.dataset.n} ${card.textContent}`.toLowerCase(),
-      rows: tables.map((table) => table.rows[at]),
+      rows: lanes.flatMap((lane) => lane.rows[at] ?? []),
       points: all(`.plot a[data-model="${CSS.escape(card.dataset.n)}"]`),
-      verdicts: Object.fromEntries(tables.map((table) => [table.accelerator, verdictsOf(table.rows[at])])),
+      verdicts: Object.fromEntries(lanes.map((lane) => [lane.accelerator, verdictsOf(card, lane.rows[at])])),
     }));
     const byName = (one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0);
     const orders = {
@@ -62,7 +68,8 @@
     };
     let order = "";
 
-    function verdictsOf(row) {
+    function verdictsOf(card, row) {
+      if (!row) return bsps.map(() => (card.matches(".damaged") ? "none" : "green"));
       return [...row.cells].slice(1).flatMap((cell) => Array(cell.colSpan).fill(cell.className));
     }
     function fits(model, wanted) {
@@ -90,7 +97,7 @@
         order = wanted.sort;
         models.sort(orders[order]);
         one("#cards").append(...models.map((model) => model.card));
-        tables.forEach((table, at) => table.body.append(...models.map((model) => model.rows[at])));
+        for (const row of models.flatMap((model) => model.rows)) row.parentElement.append(row);
       }
       one("#none").hidden = shown > 0;
       const differ = order === "accuracy" ? " Accuracies of different data sets do not compare." : "";
@@ -99,7 +106,7 @@
     }
     // One accelerator at a time, or all.
     const tabs = one("#tabs");
-    const buttons = [["", "All"], ...tables.map((table) => [table.accelerator, one("caption", table.body.parentElement).textContent])].map(([accelerator, text]) => {
+    const buttons = [{ accelerator: "", text: "All" }, ...lanes].map(({ accelerator, text }) => {
       const button = make("button", text, { type: "button" });
       button.addEventListener("click", () => choose(accelerator));
       tabs.append(button);
@@ -107,10 +114,10 @@
     });
     function choose(wanted) {
       for (const { accelerator, button } of buttons) button.setAttribute("aria-pressed", String(accelerator === wanted));
-      for (const table of tables) table.body.parentElement.hidden = Boolean(wanted) && table.accelerator !== wanted;
+      for (const lane of lanes) lane.element.hidden = Boolean(wanted) && lane.accelerator !== wanted;
     }
     choose("");
-    tabs.hidden = tables.length < 2;
+    tabs.hidden = lanes.length < 2;
     form.addEventListener("input", apply);
     form.addEventListener("reset", () => setTimeout(() => { choose(""); apply(); }));
     form.addEventListener("submit", (event) => event.preventDefault());

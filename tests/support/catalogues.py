@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["BSPS", "EVIL", "Bundles", "TARGETS", "catalogue", "model", "plots", "states", "two_hundred"]
+__all__ = ["BSPS", "EVIL", "TARGETS", "Bundles", "catalogue", "model", "plots", "states", "two_hundred"]
 
 BSPS = [f"LF6.{minor}_{patch}.0.0" for minor in (1, 6, 12, 18) for patch in (1, 2, 3)]
 
@@ -20,7 +20,10 @@ TARGETS = [
 ]
 
 #: Text that would do harm where it is not escaped: tags, ends of attributes and scripts, addresses, direction codes.
-EVIL = """<script>alert("x")</script> '"><img src=x onerror=alert(1)> </script><!-- {{ 7*7 }} \u202egnp.exe\u0000 javascript:x"""
+EVIL = (
+    """<script>alert("x")</script> '"><img src=x onerror=alert(1)> </script><!-- {{ 7*7 }} """
+    "\u202egnp.exe\u0000 javascript:x"
+)
 
 NEAREST = {
     "id": "vx-nearest-half-pixel",

@@ -316,6 +316,11 @@ def test_a_plot_with_more_than_a_drawing_is_refused(tmp_path: Path, svg: str) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_a_plot_with_links_is_a_group_and_a_chart_an_image(site: Path) -> None:
+    assert [given["role"] for given in page(site, "index").all("svg")] == ["group"]
+    assert [given["role"] for given in page(site, "moved").all("svg")] == ["img"]
+
+
 # Cards
 
 

@@ -269,9 +269,9 @@ def _failures(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> Itera
     for lane in lanes(model, texts, bsps):
         for run in lane.runs:
             if run.verdict == "red":
-                why = " ".join(f"{each.what}: {each.remedy}." for each in run.findings)
+                why = " ".join(f"{_sentence(each.what)}. Remedy: {each.remedy}." for each in run.findings)
                 span = span_of(run.bsps, bsps)
-                yield Notice("stop", f"Do not deploy on {texts[lane.accelerator]} ({span}).", _sentence(why))
+                yield Notice("stop", f"Do not deploy on {texts[lane.accelerator]} ({span}).", why)
 
 
 def _sentence(text: str) -> str:

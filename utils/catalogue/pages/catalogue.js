@@ -45,7 +45,6 @@
       element, // a table, or a sentence: green for every model and BSP
       accelerator: element.dataset.on,
       text: one("caption, b", element).textContent,
-      body: element.tBodies?.[0],
       rows: [...(element.tBodies?.[0].rows ?? [])],
     }));
     const models = all("#cards > .card").map((card, at) => ({

@@ -390,12 +390,12 @@ def test_no_verdict_stands_alone(site: Path) -> None:
 
 def test_a_time_says_whether_it_is_measured_published_or_estimated(site: Path) -> None:
     tested, other = page(site, "as_it_should_be").words, page(site, "moved").words
-    assert "measured by this project NPU, int8" in tested
+    assert "measured by us NPU, int8" in tested
     assert "estimated NPU, int8" in tested
     assert "tested: outputs are right (imx93evk, 2026-11-02, LF6.12); slower than the CPU: 12 ms against 8 ms" in tested
     assert "published CPU (1 thread), int8" in other
     index = (site / "index.html").read_text()
-    assert re.search(r"<i>12 ms<small>measured by this project</small></i>", index)
+    assert re.search(r"<i>12 ms<small>measured by us</small></i>", index)
     assert re.search(r"<i>0.048 ms<small>estimated</small></i>", index)
     assert re.search(r'<em class="warn">tested: outputs are right', index)
 

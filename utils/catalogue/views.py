@@ -39,7 +39,7 @@ WORDS = {
 NOBODY = "nobody has compared the answers of this board's NPU"
 
 #: A kind of time, and how it is labelled.
-SPEEDS = {"ours": "measured by this project", "published": "published", "estimated": "estimated"}
+SPEEDS = {"ours": "measured by us", "published": "published", "estimated": "estimated"}
 
 
 class Finding(NamedTuple):

@@ -330,6 +330,7 @@ def test_a_card_is_rendered_without_html_pictures_of_others_and_dead_links(site:
     assert "<strong>A demo.</strong> Of <em>nothing</em> real." in card
     assert "<h3>own_weights</h3>" in card
     assert "<td>MIT</td>" in card
+    assert "<th>At a glance</th>\n<td></td>" in card
     assert "<h4>On boards</h4>" in card
     assert "boards: begin" not in card
     assert 'src="own_weights/result.png" alt="Input and output"' in card

@@ -127,9 +127,11 @@ def markdown(text: str, pictures: Pictures | None = None, *, below: int = 2) -> 
     """
     parser = _parser()
     tokens = parser.parse(_without_marks(text))
-    for token in tokens:
+    for at, token in enumerate(tokens):
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + below, 6)}"
+        if token.type == "th_open" and not tokens[at + 1].content:  # a header that says nothing is a cell
+            token.tag = tokens[at + 2].tag = "td"
         if token.children:
             token.children = _safe(token.children, pictures or {})
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704  # the parser escapes all text

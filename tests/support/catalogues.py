@@ -237,7 +237,7 @@ def states() -> dict[str, Any]:
             title="Fails on a board",
             task="segmentation",
             licence="Apache-2.0",
-            boards=[board("i.MX 8M Plus", "NPU", placement=red, correctness=fails)],
+            boards=[board("i.MX 8M Plus", "NPU", placement=red, correctness=fails, caution=wrong)],
             matrix=cells(lanes, 16),
             targets=[target | {"source": "https://example.org/issue"}],
             measured=[published | {"command": "benchmark_model --graph=x", "source": "https://example.org/n"}],

@@ -35,8 +35,8 @@ WORDS = {
     "red": "do not deploy",
 }
 
-#: What "untested" says already (boards.py words it).
-NOBODY = "nobody has compared the answers of this board's NPU"
+#: What the words for correctness say already, as boards.py words it in a caution.
+SAID = ("nobody has compared the answers of this board's NPU", "others found the answers right, with their own file")
 
 #: A kind of time, and how it is labelled.
 SPEEDS = {"ours": "measured by us", "published": "published", "estimated": "estimated"}
@@ -191,7 +191,7 @@ def _line(board: dict[str, Any]) -> Line:
         is_tested=correctness["kind"] == "ours",
         is_wrong=state == "wrong",
         placement=_placement(placement),
-        correctness="; ".join([_correctness(correctness), *_cautions(board["caution"])]),
+        correctness="; ".join(filter(None, [_correctness(correctness), _caution(board)])),
         speed=_labelled(board["speed"])[0] if board["speed"] else None,
         speeds=(*_labelled(board["speed"]), *_labelled(board["cpu"])),
         warns=state == "wrong" or "slower than the CPU" in (board["caution"] or ""),
@@ -199,8 +199,11 @@ def _line(board: dict[str, Any]) -> Line:
     )
 
 
-def _cautions(text: str | None) -> list[str]:
-    return [part for part in (text or "").split("; ") if part not in ("", NOBODY)]
+def _caution(board: dict[str, Any]) -> str:
+    text = board["caution"] or ""
+    for words in (*SAID, f"wrong on the board: {board['correctness']['why']}"):
+        text = text.removeprefix(words).removeprefix("; ")
+    return text
 
 
 def _labelled(speeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -213,7 +216,7 @@ def _correctness(found: dict[str, Any]) -> str:
         return "untested"
     outputs = f"outputs are {found['state']}"
     if found["kind"] == "published":  # the address is on the model's page
-        return f"published by others: {outputs}"
+        return f"published by others, with their own file: {outputs}"
     whom = ", ".join(str(found[key]) for key in ("by", "date", "bsp") if found[key])
     return f"tested: {outputs} ({whom})"
 
@@ -263,9 +266,12 @@ def _failures(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> Itera
         if variant["verdict"] != "PASS":
             text = f"{variant['file']}: {variant['verdict']}. Build the model again, and do not deploy this file."
             yield Notice("stop", "example.py found these files wrong.", text)
-    for line in lines(model):
+    for line, board in zip(lines(model), model["boards"], strict=True):
         if line.is_wrong:
-            yield Notice("stop", f"Wrong on a board: {line.name}.", _sentence(f"{line.correctness}."))
+            why = f"{board['correctness']['why'] or ''}".rstrip(".")
+            yield Notice(
+                "stop", f"Wrong on a board: {line.name}.", _sentence(f"{_correctness(board['correctness'])}: {why}.")
+            )
     for lane in lanes(model, texts, bsps):
         for run in lane.runs:
             if run.verdict == "red":

@@ -197,8 +197,9 @@ def states() -> dict[str, Any]:
         "kind": "published",
         "by": "https://example.org/issue",
         "date": None,
-        "why": "fixed",
+        "why": "It repeats itself.",
     }
+    wrong = "wrong on the board: It repeats itself.; slower than the CPU: 9 ms against 8 ms"
     report = {
         "target": "imx93evk",
         "date": "2026-11-02",

@@ -67,7 +67,7 @@ def _take_ends(model: Any) -> None:
 def float_io(data: bytes) -> bytes:
     """Put a QUANTIZE after each integer input and a DEQUANTIZE before each integer output: undo ``integer_io``.
 
-    The graph computes the same; inputs and outputs are float32 and keep their names. Ends that are float32 already stay.
+    The graph computes the same; inputs and outputs are float32 and keep their names. Float32 ends stay as they are.
 
     Raises:
         DataError: no end holds integers with a scale, or the file is damaged.

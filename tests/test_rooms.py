@@ -22,7 +22,8 @@ BELOW = {
     "bundle": {"", "sources", "npu", "recipe", "tasks", "model", "graph"},
     "steps": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
     "board": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
-    "release": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
+    "catalogue": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
+    "release": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle", "catalogue"},
 }
 MODULES = sorted((ROOT / "utils").rglob("*.py"))
 

@@ -40,6 +40,7 @@ __all__ = [
     "RECIPE_FINDINGS",
     "RELEASE_BYTES",
     "RELEASE_FILES",
+    "RUNTIME_BYTES",
     "SHOWN_CHARS",
     "SHOWN_CODES",
     "SHOWN_LINES",
@@ -175,3 +176,6 @@ CREDENTIALS_BYTES = 64 * 1024
 
 #: Error codes of a registry that one message shows.
 SHOWN_CODES = 5
+
+#: LiteRT.js, unpacked: four builds of its WebAssembly have 39 MB.
+RUNTIME_BYTES = 256 * 2**20

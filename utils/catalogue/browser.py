@@ -26,7 +26,7 @@ __all__ = ["FOLDER", "NOTE", "Package", "files", "packages"]
 FOLDER = "runtime"
 NOTE = "README.txt"
 
-#: The one build of the WebAssembly that the site has. It needs SIMD, which every browser has since 2023, and not relaxed
+#: The one build of the WebAssembly that the site has. It needs SIMD, which browsers have had since 2023, and no relaxed
 #: SIMD, whose results depend on the processor.
 WASM = "litert_wasm_compat_internal"
 

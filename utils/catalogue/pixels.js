@@ -213,13 +213,13 @@ export function fit(image, input) {
   const filter = FILTERS[input.resize];
   if (!filter) throw new Sentence(`the page cannot resize with ${input.resize}.`);
   const isWhole = (from, to, count, size) => count === size && from === 0 && to === count;
+  const columns = isWhole(box[0], box[2], wide, width) ? null : weights(width, box[0], box[2], wide, filter);
+  const rows = isWhole(box[1], box[3], high, height) ? null : weights(height, box[1], box[3], high, filter);
+  const goesDownFirst = high < height && wide > width; // as Pillow 13: the smaller picture is between the passes
   let made = source;
-  if (!isWhole(box[0], box[2], wide, width)) {
-    made = across(made, width, height, channels, weights(width, box[0], box[2], wide, filter));
-  }
-  if (!isWhole(box[1], box[3], high, height)) {
-    made = down(made, wide, channels, weights(height, box[1], box[3], high, filter));
-  }
+  if (rows && goesDownFirst) made = down(made, width, channels, rows);
+  if (columns) made = across(made, width, goesDownFirst ? high : height, channels, columns);
+  if (rows && !goesDownFirst) made = down(made, wide, channels, rows);
   return made;
 }
 

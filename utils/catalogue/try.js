@@ -252,9 +252,8 @@ class Page {
   }
 
   async start() {
-    document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet()];
     this.section.hidden = false;
-    this.section.replaceChildren(el("h2", {}, "Try it"), this.status, this.alert, this.body);
+    this.section.replaceChildren(el("style", {}, STYLE), el("h2", {}, "Try it"), this.status, this.alert, this.body);
     this.section.dataset.state = "loading";
     await this.later(async () => {
       requireBrowser();
@@ -516,12 +515,6 @@ function requireBrowser() {
   if (typeof OffscreenCanvas !== "function" || typeof createImageBitmap !== "function") {
     throw new Sentence(`This browser cannot read pictures as the page needs it: ${newer}`);
   }
-}
-
-function sheet() {
-  const made = new CSSStyleSheet();
-  made.replaceSync(STYLE);
-  return made;
 }
 
 const section = document.getElementById("try");

@@ -160,7 +160,9 @@ def test_tensors_of_the_inside_as_outputs(chain: Path, variant: str, tmp_path: P
     after = tflite.read(tmp_path / "shown.tflite")
     assert after.outputs[: len(before.outputs)] == before.outputs
     assert [after.tensors[index].dtype for index in after.outputs[1:]] == ["FLOAT32"] * len(inner)
-    assert len(after.signature) == (2 + len(inner) if variant == "signed" else 0)
+    names = [before.tensors[index].name for index in inner]
+    assert [after.tensors[index].name for index in after.outputs[1:]] == names
+    assert set(after.signature) == ({"picture", "scores", *names} if variant == "signed" else set())
     inside, shown = opened(given, keep_all=True), opened(tmp_path / "shown.tflite")
     for values in quantised.make_inputs(count=5, seed=70):
         tensor = inside.quantise(values)

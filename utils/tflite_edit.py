@@ -105,7 +105,7 @@ def _put_ends(model: Any, where: str) -> None:
 
 
 def show_tensors(data: bytes, indices: Sequence[int]) -> bytes:
-    """A model that also answers with tensors from inside its graph, float32, after its own outputs.
+    """A model that also answers with tensors from inside its graph, float32, under their names, after its own outputs.
 
     Args:
         data: the model.
@@ -121,10 +121,14 @@ def show_tensors(data: bytes, indices: Sequence[int]) -> bytes:
         if any(not 0 <= index < len(graph.tensors) for index in indices):
             raise DataError("has no tensor of that number", where=where, hint=f"it has {len(graph.tensors)}")
         for index in indices:
-            shown, label = index, graph.tensors[index].name or b"t%d" % index
-            if types[graph.tensors[index].type] != "FLOAT32":
+            tensor, shown = graph.tensors[index], index
+            label = tensor.name or b"t%d" % index
+            if types[tensor.type] == "FLOAT32":
+                tensor.name = label
+            else:
                 shown = len(graph.tensors)
-                graph.tensors.append(_as_float(graph.tensors[index], label + b"_real", where))
+                graph.tensors.append(_as_float(tensor, label, where))
+                tensor.name = label + b"_integers"
                 graph.operators.append(_operator(model, "DEQUANTIZE", index, shown))
             graph.outputs = [*map(int, graph.outputs), shown]
             for signature in model.signatureDefs or []:

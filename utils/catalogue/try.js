@@ -79,7 +79,7 @@ function loadRuntime() {
   return runtime;
 }
 
-/** One file: run(values) gives its outputs as float32 arrays. */
+/** One file: run(values) gives a function: the name of an output -> its float32 array. */
 class Network {
   static async load(file, sha256, input) {
     const litert = await loadRuntime();
@@ -97,7 +97,9 @@ class Network {
       const begin = performance.now();
       outputs = await this.model.run(given);
       this.ms = performance.now() - begin;
-      return await Promise.all(outputs.map((output) => output.data()));
+      const names = this.model.getOutputDetails().map(({ name }) => name); // their order is the runtime's own
+      const found = await Promise.all(outputs.map((output) => output.data()));
+      return (name) => (found.length === 1 ? found[0] : found[names.indexOf(name)]);
     } finally {
       for (const tensor of [given, ...outputs]) tensor.delete();
     }
@@ -126,7 +128,7 @@ async function checkGolden({ model, variant, network }) {
   const [size, kept] = [real.length / golden.count, wanted.length / golden.count];
   const [ours, theirs] = [[], []];
   for (let number = 0; number < golden.count; number++) {
-    const [answer] = await network.run(real.slice(number * size, (number + 1) * size));
+    const answer = (await network.run(real.slice(number * size, (number + 1) * size)))(model.output.name);
     const values = thinned(answer, model.output.shape, golden.step);
     const isSteps = golden.unit === "steps";
     ours.push(isSteps ? values.map((value) => Math.round(value / golden.output_scale) + golden.output_zero_point) : values);
@@ -192,7 +194,7 @@ function answerBox(competitor, labels) {
     maps,
   );
   const show = async (values) => {
-    const [answer] = await competitor.network.run(values);
+    const answer = (await competitor.network.run(values))(competitor.model.output.name);
     const found = best(answer, labels, Math.min(labels.length, 10));
     box.dataset.answer = found[0].label;
     const heading = el("p", { class: "try-said" }, el("strong", {}, found[0].label), ` ${percent(found[0].score)}`);
@@ -206,18 +208,16 @@ function answerBox(competitor, labels) {
 const inOrder = (found, labels) => [...found].sort((one, other) => labels.indexOf(one.label) - labels.indexOf(other.label));
 
 async function showMaps({ maps, variant }, values, into) {
-  const [, ...found] = await maps.run(values);
+  const found = await maps.run(values);
   if (!into.childElementCount) {
-    into.append(...variant.maps.names.map((name) => el("figure", {}, el("figcaption", {}, name), mapCanvas(name))));
+    into.append(...variant.maps.outputs.map((map) => el("figure", {}, el("figcaption", {}, nameOfMap(map)), mapCanvas(map))));
   }
   const canvases = into.querySelectorAll("canvas");
-  found.forEach((each, index) => {
-    const shape = variant.maps.names[index].split(", ")[1].split(" x ").map(Number);
-    drawMaps(canvases[index], each, shape);
-  });
+  variant.maps.outputs.forEach(({ name, shape }, index) => drawMaps(canvases[index], found(name), shape));
 }
 
-const mapCanvas = (name) => el("canvas", { class: "try-small", role: "img", "aria-label": `Feature maps after ${name}` });
+const nameOfMap = ({ operator, shape }) => `${operator}, ${shape.join(" x ")}`;
+const mapCanvas = (map) => el("canvas", { class: "try-small", role: "img", "aria-label": `Feature maps after ${nameOfMap(map)}` });
 
 // --- the page ------------------------------------------------------------------------------------------------------
 
@@ -470,7 +470,7 @@ function segmentBox(competitor, page) {
   const legend = el("ul");
   const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, el("h4", {}, nameOf(competitor)), canvas, legend);
   const show = async (values) => {
-    const [scores] = await competitor.network.run(values);
+    const scores = (await competitor.network.run(values))(competitor.model.output.name);
     const [, high, wide, count] = competitor.model.output.shape;
     const classes = classMap(scores, count);
     const image = scaled(page.image);

@@ -160,10 +160,15 @@ class _Maker:
         indices = [operator.outputs[0] for operator in found]
         if not indices:
             return None
-        shapes = [" x ".join(map(str, graph.tensors[index].shape[1:])) for index in indices]
+        made = tflite_edit.show_tensors(taken, indices)
+        shown = tflite.parse(made, "feature maps")
+        outputs = [shown.tensors[index] for index in shown.outputs[-len(indices) :]]
         return {
-            "file": self._add(f"{variant}_maps.tflite", tflite_edit.show_tensors(taken, indices)),
-            "names": [f"{operator.name}, {shape}" for operator, shape in zip(found, shapes, strict=True)],
+            "file": self._add(f"{variant}_maps.tflite", made),
+            "outputs": [
+                {"name": tensor.name, "operator": operator.name, "shape": list(tensor.shape[1:])}
+                for tensor, operator in zip(outputs, found, strict=True)
+            ],
         }
 
     def _golden(

@@ -253,7 +253,8 @@ class Page {
 
   async start() {
     this.section.hidden = false;
-    this.section.replaceChildren(el("style", {}, STYLE), el("h2", {}, "Try it"), this.status, this.alert, this.body);
+    const heading = this.section.querySelector("h2") ?? el("h2", {}, "Try it");
+    this.section.replaceChildren(el("style", {}, STYLE), heading, this.status, this.alert, this.body);
     this.section.dataset.state = "loading";
     await this.later(async () => {
       requireBrowser();

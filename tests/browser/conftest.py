@@ -43,9 +43,28 @@ class Watched:
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url}"))
-        page.on("response", lambda answer: answer.status >= 400 and self.errors.append(f"{answer.status}: {answer.url}"))
+        page.on("response", lambda got: got.status >= 400 and self.errors.append(f"{got.status}: {got.url}"))
         page.on("console", lambda said: said.type == "error" and self.errors.append(f"console: {said.text}"))
         page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+
+    def start(self, state: str = "ready") -> None:
+        """Press "Try it", and wait until the models are loaded, or cannot be."""
+        self.page.click("#try .go")
+        self.page.wait_for_selector(f'#try[data-state="{state}"]')
+
+    def wait_for_answers(self, count: int) -> None:
+        """Wait until the page has answered so many inputs."""
+        self.page.wait_for_selector(f'#try[data-answered="{count}"]')
+
+    def answers(self) -> dict[str, str]:
+        """What each model and variant answers."""
+        boxes = self.page.query_selector_all(".try-answer")
+        return {box.get_attribute("data-competitor"): box.get_attribute("data-answer") for box in boxes}
+
+    def alert(self) -> str:
+        """What the page says of an error, once it does."""
+        self.page.wait_for_function("document.querySelector('.try-alert').textContent !== ''")
+        return str(self.page.inner_text(".try-alert"))
 
     def elsewhere(self, base: str) -> list[str]:
         """Requests to another place than the site."""

@@ -302,7 +302,7 @@ class Page {
       context.fillRect(0, 0, 280, 280);
     };
     clear();
-    Object.assign(context, { strokeStyle: "#fff", lineWidth: 24, lineCap: "round", lineJoin: "round" });
+    Object.assign(context, { strokeStyle: "#fff", lineWidth: 22, lineCap: "round", lineJoin: "round" });
     let last = null;
     const place = (event) => {
       const box = this.input.getBoundingClientRect();

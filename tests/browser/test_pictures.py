@@ -150,7 +150,8 @@ def test_a_dropped_picture_and_an_example(hand: str, visit: Visit) -> None:
     drop = """(data) => {
       const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0)), dropped = new DataTransfer();
       dropped.items.add(new File([bytes], "dropped.png"));
-      document.querySelector(".try-drop").dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true }));
+      const event = new DragEvent("drop", { dataTransfer: dropped, bubbles: true });
+      document.querySelector(".try-drop").dispatchEvent(event);
     }"""
     watched.page.evaluate(drop, data)
     watched.wait_for_answers(1)

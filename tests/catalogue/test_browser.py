@@ -37,7 +37,7 @@ def package(data: bytes, name: str = "@made/core", **taken: str) -> browser.Pack
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty mirror and an empty cache; no npm, and no variable of this machine."""
     for name in [name for name in os.environ if name.startswith("ZOO_")]:
         monkeypatch.delenv(name)
@@ -59,17 +59,16 @@ def npm(tmp_path: Path, script: str) -> None:
     (tmp_path / "bin/npm").chmod(0o755)
 
 
-def test_files_come_from_the_mirror(mirror: Path) -> None:
+def test_files_come_from_the_mirror(own_mirror: Path) -> None:
     one, other = packed({"a.js": b"a", "b.js": b"b"}), packed({"c.wasm": b"\0asm"})
-    put(mirror, one)
-    put(mirror, other)
+    put(own_mirror, one)
+    put(own_mirror, other)
     packages = [package(one), package(other, "plain", **{"c.wasm": "c.wasm"})]
     assert browser.load(packages) == {"to/a.js": b"a", "c.wasm": b"\0asm"}
 
 
-def test_a_registry_is_asked_by_the_name_of_the_package(
-    mirror: Path, upstream: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("own_mirror")
+def test_a_registry_is_asked_by_the_name_of_the_package(upstream: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     data = packed({"a.js": b"from afar"})
     upstream.routes["/npm/@made/core/-/core-1.2.3.tgz"] = [full(data)]
     monkeypatch.setenv("ZOO_NPM", f"{upstream.base}/npm/")
@@ -78,7 +77,8 @@ def test_a_registry_is_asked_by_the_name_of_the_package(
     assert browser.load([package(data)]) == {"to/a.js": b"from afar"}  # from the cache
 
 
-def test_npm_s_own_setting_names_the_registry(mirror: Path, upstream: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("own_mirror")
+def test_npm_s_own_setting_names_the_registry(upstream: Server, tmp_path: Path) -> None:
     data = packed({"a.js": b"as npm says"})
     upstream.routes["/own/@made/core/-/core-1.2.3.tgz"] = [full(data)]
     npm(tmp_path, f'[ "$*" = "config get registry" ] && echo {upstream.base}/own/')
@@ -86,7 +86,8 @@ def test_npm_s_own_setting_names_the_registry(mirror: Path, upstream: Server, tm
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo undefined", "echo file:///etc; exit 0", "printf '\\377'"])
-def test_without_a_registry_the_message_says_what_helps(mirror: Path, tmp_path: Path, script: str) -> None:
+@pytest.mark.usefixtures("own_mirror")
+def test_without_a_registry_the_message_says_what_helps(tmp_path: Path, script: str) -> None:
     npm(tmp_path, script)
     with pytest.raises(SourceError) as caught:
         browser.load([package(packed({"a.js": b""}))])
@@ -94,15 +95,17 @@ def test_without_a_registry_the_message_says_what_helps(mirror: Path, tmp_path: 
     assert "-> set ZOO_NPM to an npm registry's address, or install npm, or set ZOO_MIRROR" in str(caught.value)
 
 
-def test_offline_no_npm_is_asked(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    npm(tmp_path, f"touch {tmp_path}/asked")
+@pytest.mark.usefixtures("own_mirror")
+def test_offline_no_npm_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm(tmp_path, f": >{tmp_path}/asked")
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     with pytest.raises(OfflineError):
         browser.load([package(packed({"a.js": b""}))])
     assert not (tmp_path / "asked").exists()
 
 
-def test_other_bytes_are_refused(mirror: Path, upstream: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("own_mirror")
+def test_other_bytes_are_refused(upstream: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     data = packed({"a.js": b"right"})
     upstream.routes["/bad/@made/core/-/core-1.2.3.tgz"] = [full(packed({"a.js": b"wrong"}))]
     monkeypatch.setenv("ZOO_NPM", f"{upstream.base}/bad")
@@ -110,16 +113,16 @@ def test_other_bytes_are_refused(mirror: Path, upstream: Server, monkeypatch: py
         browser.load([package(data)])
 
 
-def test_a_package_without_the_file_is_damaged(mirror: Path) -> None:
+def test_a_package_without_the_file_is_damaged(own_mirror: Path) -> None:
     data = packed({"b.js": b""})
-    put(mirror, data)
+    put(own_mirror, data)
     with pytest.raises(DataError, match=r"@made/core 1.2.3: a.js: cannot be read"):
         browser.load([package(data)])
 
 
 def made_up(monkeypatch: pytest.MonkeyPatch, mirror: Path, index: bytes) -> None:
     """Let two small archives be the runtime."""
-    contents = [{name: index for name in found.taken} for found in browser.PACKAGES]
+    contents = [dict.fromkeys(found.taken, index) for found in browser.PACKAGES]
     archives = [packed(files) for files in contents]
     for data in archives:
         put(mirror, data)
@@ -127,8 +130,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch, mirror: Path, index: bytes) -> None
     monkeypatch.setattr(browser, "PACKAGES", tuple(made))
 
 
-def test_the_modules_import_files_and_name_no_source_map(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up(monkeypatch, mirror, INDEX)
+def test_the_modules_import_files_and_name_no_source_map(own_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(monkeypatch, own_mirror, INDEX)
     files = browser.files()
     assert files["runtime/index.js"].startswith(b'import { createWasmLib } from "./wasm-utils.js";\nexport ')
     assert b"sourceMappingURL" not in files["runtime/index.js"] + files["runtime/wasm-utils.js"]
@@ -140,8 +143,8 @@ def test_the_modules_import_files_and_name_no_source_map(mirror: Path, monkeypat
     assert browser.files() == files
 
 
-def test_a_module_that_imports_more_is_refused(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up(monkeypatch, mirror, INDEX + b'\nimport more from "elsewhere";')
+def test_a_module_that_imports_more_is_refused(own_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(monkeypatch, own_mirror, INDEX + b'\nimport more from "elsewhere";')
     with pytest.raises(DataError, match="imports what the site does not have"):
         browser.files()
 

@@ -13,7 +13,7 @@ const TYPES = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
 const STYLE = `
 #try .try-row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; margin: 0.75rem 0; }
 #try .try-answer { flex: 1 1 15rem; max-width: 26rem; min-width: 0; border: 1px solid; border-radius: 0.4rem; padding: 0.6rem; }
-#try .try-answer h4 { margin: 0 0 0.4rem; overflow-wrap: anywhere; }
+#try .try-answer h3 { margin: 0 0 0.4rem; overflow-wrap: anywhere; }
 #try canvas, #try video { max-width: 100%; height: auto; border: 1px solid; }
 #try .try-draw { touch-action: none; cursor: crosshair; background: #000; width: 280px; }
 #try .try-small { image-rendering: pixelated; }
@@ -188,7 +188,7 @@ function answerBox(competitor, labels) {
   const box = el(
     "div",
     { class: "try-answer", "data-competitor": nameOf(competitor) },
-    el("h4", {}, nameOf(competitor)),
+    el("h3", {}, nameOf(competitor)),
     ends ? el("p", {}, "A copy with QUANTIZE and DEQUANTIZE put back at its ends: LiteRT.js takes no integers there.") : "",
     said,
     maps,
@@ -255,6 +255,8 @@ class Page {
     this.section.hidden = false;
     const heading = this.section.querySelector("h2") ?? el("h2", {}, "Try it");
     this.section.replaceChildren(el("style", {}, STYLE), heading, this.status, this.alert, this.body);
+    heading.tabIndex = -1; // the button that had the focus is gone
+    heading.focus({ preventScroll: true });
     this.section.dataset.state = "loading";
     await this.later(async () => {
       requireBrowser();
@@ -469,7 +471,7 @@ class Page {
 function segmentBox(competitor, page) {
   const canvas = el("canvas", { role: "img", "aria-label": `The picture with the classes that ${nameOf(competitor)} finds` });
   const legend = el("ul");
-  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, el("h4", {}, nameOf(competitor)), canvas, legend);
+  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, el("h3", {}, nameOf(competitor)), canvas, legend);
   const show = async (values) => {
     const scores = (await competitor.network.run(values))(competitor.model.output.name);
     const [, high, wide, count] = competitor.model.output.shape;

@@ -55,7 +55,8 @@ export async function decode(blob, name = "the file") {
   if (!size || size[0] < 1 || size[1] < 1) throw new Sentence(`${name} is not a picture: ${give}.`);
   if (size[0] * size[1] > MOST_PIXELS) {
     const millions = Math.round((size[0] * size[1]) / 1e6);
-    throw new Sentence(`${name} has ${millions} megapixels, and the page takes ${Math.floor(MOST_PIXELS / 1e6)}: make it smaller.`);
+    const most = Math.floor(MOST_PIXELS / 1e6);
+    throw new Sentence(`${name} has ${millions} megapixels, and the page takes ${most}: make it smaller.`);
   }
   let bitmap;
   try {

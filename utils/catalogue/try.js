@@ -217,7 +217,8 @@ async function showMaps({ maps, variant }, values, into) {
 }
 
 const nameOfMap = ({ operator, shape }) => `${operator}, ${shape.join(" x ")}`;
-const mapCanvas = (map) => el("canvas", { class: "try-small", role: "img", "aria-label": `Feature maps after ${nameOfMap(map)}` });
+const mapCanvas = (map) =>
+  el("canvas", { class: "try-small", role: "img", "aria-label": `Feature maps after ${nameOfMap(map)}` });
 
 // --- the page ------------------------------------------------------------------------------------------------------
 
@@ -262,7 +263,8 @@ class Page {
       requireBrowser();
       this.competitors = competitors(this.entry);
       const bytes = this.competitors.reduce((sum, { variant }) => sum + variant.size, 0);
-      this.say(`Loading the runtime (9.7 MB) and ${this.competitors.length} models (${(bytes / 1e6).toFixed(1)} MB) from this site ...`);
+      const models = `${this.competitors.length} models (${(bytes / 1e6).toFixed(1)} MB)`;
+      this.say(`Loading the runtime (9.7 MB) and ${models} from this site ...`);
       const text = new TextDecoder().decode(await get(this.entry.labels));
       this.labels = text.replace(/\n$/, "").split("\n");
       for (const competitor of this.competitors) await load(competitor);
@@ -279,14 +281,16 @@ class Page {
   build() {
     const { entry } = this;
     const isDrawn = entry.kind === "draw";
-    this.input = el("canvas", { class: isDrawn ? "try-draw" : "", role: "img", "aria-label": isDrawn ? "Draw a digit here, with a mouse, a pen or a finger" : "The picture" });
+    const label = isDrawn ? "Draw a digit here, with a mouse, a pen or a finger" : "The picture";
+    this.input = el("canvas", { class: isDrawn ? "try-draw" : "", role: "img", "aria-label": label });
     this.answers = this.competitors.map((competitor) =>
       entry.task === "segmentation" ? segmentBox(competitor, this) : answerBox(competitor, this.labels),
     );
     const row = (...children) => el("div", { class: "try-row" }, ...children);
     const given = isDrawn ? this.buildDrawing() : this.buildPicture();
     const left = entry.left_out.map(({ variant, why }) => el("p", {}, `Not here: ${variant}: ${why}.`));
-    this.body.append(row(...given), this.buildExamples(), row(...this.answers.map(({ box }) => box)), ...left, this.buildGolden());
+    const boxes = row(...this.answers.map(({ box }) => box));
+    this.body.append(row(...given), this.buildExamples(), boxes, ...left, this.buildGolden());
   }
 
   async answer(values) {
@@ -397,7 +401,9 @@ class Page {
     };
     open.addEventListener("click", () =>
       this.later(async () => {
-        if (!navigator.mediaDevices?.getUserMedia) throw new Sentence("This page cannot use a camera: that needs https, or localhost.");
+        if (!navigator.mediaDevices?.getUserMedia) {
+          throw new Sentence("This page cannot use a camera: that needs https, or localhost.");
+        }
         let stream;
         try {
           stream = await navigator.mediaDevices.getUserMedia({ video: true });
@@ -456,8 +462,9 @@ class Page {
           if (!variant.golden) continue;
           const { verdict, worst, inputs } = await checkGolden(competitor);
           const unit = variant.golden.unit === "steps" ? " steps" : "";
-          const text = `${verdict}: ${inputs} golden inputs, largest error ${Number(worst.toPrecision(3))}${unit} (allowed: ${variant.golden.tolerance}${unit})`;
-          list.append(el("li", { "data-verdict": verdict, "data-worst": worst }, `${nameOf(competitor)}: ${text}`));
+          const error = `largest error ${Number(worst.toPrecision(3))}${unit} (allowed: ${variant.golden.tolerance}${unit})`;
+          const text = `${nameOf(competitor)}: ${verdict}: ${inputs} golden inputs, ${error}`;
+          list.append(el("li", { "data-verdict": verdict, "data-worst": worst }, text));
         }
         this.say("The golden inputs are done.");
       });
@@ -471,7 +478,8 @@ class Page {
 function segmentBox(competitor, page) {
   const canvas = el("canvas", { role: "img", "aria-label": `The picture with the classes that ${nameOf(competitor)} finds` });
   const legend = el("ul");
-  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, el("h3", {}, nameOf(competitor)), canvas, legend);
+  const heading = el("h3", {}, nameOf(competitor));
+  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, heading, canvas, legend);
   const show = async (values) => {
     const scores = (await competitor.network.run(values))(competitor.model.output.name);
     const [, high, wide, count] = competitor.model.output.shape;

@@ -28,7 +28,7 @@ __all__ = ["FOLDER", "PACKAGES", "SCRIPTS", "Package", "files", "load"]
 FOLDER = "runtime"
 
 #: Scripts of ours, beside ``index.html``.
-SCRIPTS = ("pixels.js", "try.js", "verdict.js")
+SCRIPTS = ("pixels.js", "run.js", "show.js", "try.js", "verdict.js")
 
 #: The one build of the WebAssembly that the site has. It needs SIMD, which browsers have had since 2023, and no relaxed
 #: SIMD, whose results depend on the processor.

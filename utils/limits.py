@@ -110,6 +110,9 @@ STALL_S = 60.0
 #: All files of an archive together, in bytes.
 UNPACKED_BYTES = 8 * 2**30
 
+#: LiteRT.js, unpacked: four builds of its WebAssembly have 39 MB.
+RUNTIME_BYTES = 256 * 2**20
+
 #: Files and folders of an archive; a SavedModel has 10.
 ARCHIVE_MEMBERS = 10_000
 
@@ -176,6 +179,3 @@ CREDENTIALS_BYTES = 64 * 1024
 
 #: Error codes of a registry that one message shows.
 SHOWN_CODES = 5
-
-#: LiteRT.js, unpacked: four builds of its WebAssembly have 39 MB.
-RUNTIME_BYTES = 256 * 2**20

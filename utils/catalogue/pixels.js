@@ -47,10 +47,10 @@ function sizeOfJpeg(view) {
   }
 }
 
-/** Decode a file of the visitor: {width, height, data: RGBA bytes}. Throws a Sentence for what is no picture of ours. */
+/** Decode a file of the visitor: {width, height, data: RGBA bytes}. Throws a Sentence for what is no picture. */
 export async function decode(blob, name = "the file") {
   const give = "give a JPEG, PNG, BMP, GIF or WebP file";
-  if (blob.size > MOST_BYTES) throw new Sentence(`${name} has more than ${MOST_BYTES / 2 ** 20} MB: ${give} that is smaller.`);
+  if (blob.size > MOST_BYTES) throw new Sentence(`${name} has more than 256 MB: ${give} that is smaller.`);
   const size = sizeOf(new Uint8Array(await blob.slice(0, HEADER_BYTES).arrayBuffer()));
   if (!size || size[0] < 1 || size[1] < 1) throw new Sentence(`${name} is not a picture: ${give}.`);
   if (size[0] * size[1] > MOST_PIXELS) {
@@ -197,7 +197,8 @@ function nearest(source, width, height, channels, high, wide, box) {
   let to = 0;
   for (const row of rows) {
     for (const column of columns) {
-      for (let channel = 0; channel < channels; channel++) made[to++] = source[(row * width + column) * channels + channel];
+      const at = (row * width + column) * channels;
+      for (let channel = 0; channel < channels; channel++) made[to++] = source[at + channel];
     }
   }
   return made;
@@ -228,7 +229,8 @@ export function fit(image, input) {
 export function normalise(bytes, input) {
   const [mean, std] = [input.mean.map(Math.fround), input.std.map(Math.fround)];
   const channels = mean.length;
-  return Float32Array.from(bytes, (value, index) => Math.fround(value - mean[index % channels]) / std[index % channels]);
+  const scaled = (value, channel) => Math.fround(value - mean[channel]) / std[channel];
+  return Float32Array.from(bytes, (value, index) => scaled(value, index % channels));
 }
 
 // --- classes of pixels ---------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ export function palette(count) {
   );
 }
 
-/** Tint RGBA pixels in place with the classes (high x wide) of the part that the graph saw; class 0 of "background" stays. */
+/** Tint RGBA pixels in place with the classes (high x wide) of the part that the graph saw; the background stays. */
 export function tint(image, classes, high, wide, labels, input) {
   const colours = palette(labels.length);
   const [left, upper, right, lower] = seen(image.width, image.height, input).map(Math.round);
@@ -256,7 +258,7 @@ export function tint(image, classes, high, wide, labels, input) {
       if (found >= labels.length || labels[found].toLowerCase() === "background") continue;
       const at = 4 * (y * image.width + x);
       const grey = 0.299 * image.data[at] + 0.587 * image.data[at + 1] + 0.114 * image.data[at + 2];
-      for (let channel = 0; channel < 3; channel++) image.data[at + channel] = 0.6 * colours[found][channel] + 0.4 * grey;
+      colours[found].forEach((colour, channel) => (image.data[at + channel] = 0.6 * colour + 0.4 * grey));
     }
   }
 }

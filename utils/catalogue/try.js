@@ -1,5 +1,5 @@
-// "Try it": runs a model's files in the browser. It is loaded when somebody asks, and starts by itself. What the visitor
-// draws or shows stays on this machine: nothing is sent anywhere. docs/reference/try.md says what the page gives.
+// "Try it": runs a model's files in the browser. It is loaded when somebody asks, and starts by itself. What visitors
+// draw or show stays on their machine: nothing is sent anywhere. docs/reference/try.md says what the page gives.
 
 import { decode, fit, normalise, pixelsOf, Sentence } from "./pixels.js";
 import { address, checkGolden, competitors, get, load, requireBrowser } from "./run.js";

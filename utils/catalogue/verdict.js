@@ -1,4 +1,4 @@
-// What outputs say: the best labels, the classes of pixels, and the verdict of golden tensors, as example.py gives them.
+// What outputs say: the best labels, the classes of pixels, the verdict of golden tensors, as example.py gives them.
 
 /** The labels with the highest scores, best first: [{label, score}]; logits become probabilities. */
 export function best(scores, labels, top) {

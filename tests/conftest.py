@@ -26,7 +26,7 @@ BUILDING = {
 }  # fmt: skip
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
-DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs"}
+DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs", "browser"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

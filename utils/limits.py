@@ -43,6 +43,7 @@ __all__ = [
     "RECIPE_FINDINGS",
     "RELEASE_BYTES",
     "RELEASE_FILES",
+    "RUNTIME_BYTES",
     "SHOWN_CHARS",
     "SHOWN_CODES",
     "SHOWN_LINES",
@@ -111,6 +112,9 @@ STALL_S = 60.0
 
 #: All files of an archive together, in bytes.
 UNPACKED_BYTES = 8 * 2**30
+
+#: LiteRT.js, unpacked: four builds of its WebAssembly have 39 MB.
+RUNTIME_BYTES = 256 * 2**20
 
 #: Files and folders of an archive; a SavedModel has 10.
 ARCHIVE_MEMBERS = 10_000

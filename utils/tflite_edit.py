@@ -1,17 +1,17 @@
-"""Change TFLite files: integers at both ends, tidy names, an operator held, a name for every tensor."""
+"""Change TFLite files: integers or floats at both ends, tidy names, tensors shown or held, a name for every tensor."""
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from utils.errors import DataError
 from utils.tflite import damaged, enumerations, unpack
 from utils.untrusted import as_text
 
-__all__ = ["hold_input", "integer_io", "name_tensors", "rewrite", "tidy"]
+__all__ = ["float_io", "hold_input", "integer_io", "name_tensors", "rewrite", "show_tensors", "tidy"]
 
 #: Weights begin at multiples of this many bytes: the schema's force_align.
 ALIGNMENT = 16
@@ -62,6 +62,113 @@ def _take_ends(model: Any) -> None:
 
     graph.inputs = replace(list(graph.inputs), "QUANTIZE", "inputs", "outputs")
     graph.outputs = replace(list(graph.outputs), "DEQUANTIZE", "outputs", "inputs")
+
+
+def float_io(data: bytes) -> bytes:
+    """Put a QUANTIZE after each integer input and a DEQUANTIZE before each integer output: undo ``integer_io``.
+
+    The graph computes the same; inputs and outputs are float32 and keep their names. Float32 ends stay as they are.
+
+    Raises:
+        DataError: no end holds integers with a scale, or the file is damaged.
+    """
+    where = "the integer model"
+    model = unpack(data, where)
+    try:
+        _put_ends(model, where)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # a part is missing
+        raise damaged(error, where) from None
+    return _pack(model, len(data))
+
+
+def _put_ends(model: Any, where: str) -> None:
+    graph, (_, types) = model.subgraphs[0], enumerations()
+    entries = model.signatureDefs or []
+    put = 0
+    for side, name in (("inputs", "QUANTIZE"), ("outputs", "DEQUANTIZE")):
+        outer: dict[int, int] = {}
+        for end in map(int, getattr(graph, side)):
+            if end in outer or types[graph.tensors[end].type] == "FLOAT32":
+                continue
+            outer[end] = len(graph.tensors)
+            label = graph.tensors[end].name or b""
+            graph.tensors.append(_as_float(graph.tensors[end], label, where))
+            graph.tensors[end].name = label + b"_integers"
+            made = _operator(model, name, *((outer[end], end) if side == "inputs" else (end, outer[end])))
+            graph.operators.insert(0 if side == "inputs" else len(graph.operators), made)
+        setattr(graph, side, [outer.get(int(end), int(end)) for end in getattr(graph, side)])
+        for entry in (entry for signature in entries for entry in getattr(signature, side)):
+            entry.tensorIndex = outer.get(entry.tensorIndex, entry.tensorIndex)
+        put += len(outer)
+    if not put:
+        raise DataError("its inputs and outputs are float32 already", where=where, hint="give the integer file")
+
+
+def show_tensors(data: bytes, indices: Sequence[int]) -> bytes:
+    """A model that also answers with tensors from inside its graph, float32, under their names, after its own outputs.
+
+    Args:
+        data: the model.
+        indices: of the first subgraph's tensors; each is float32, or has integers with one scale.
+
+    Raises:
+        DataError: there is no such tensor, it is of another type, or the file is damaged.
+    """
+    where = "the model"
+    model = unpack(data, where)
+    try:
+        graph, (_, types) = model.subgraphs[0], enumerations()
+        if any(not 0 <= index < len(graph.tensors) for index in indices):
+            raise DataError("has no tensor of that number", where=where, hint=f"it has {len(graph.tensors)}")
+        for index in indices:
+            tensor, shown = graph.tensors[index], index
+            label = tensor.name or b"t%d" % index
+            if types[tensor.type] == "FLOAT32":
+                tensor.name = label
+            else:
+                shown = len(graph.tensors)
+                graph.tensors.append(_as_float(tensor, label, where))
+                tensor.name = label + b"_integers"
+                graph.operators.append(_operator(model, "DEQUANTIZE", index, shown))
+            graph.outputs = [*map(int, graph.outputs), shown]
+            for signature in model.signatureDefs or []:
+                entry = copy.copy(signature.outputs[0])
+                entry.name, entry.tensorIndex = label, shown
+                signature.outputs.append(entry)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # a part is missing
+        raise damaged(error, where) from None
+    return _pack(model, len(data))
+
+
+def _as_float(tensor: Any, name: bytes, where: str) -> Any:
+    """The float32 tensor beside an integer one, under this name."""
+    given = tensor.quantization
+    if given is None or given.scale is None or len(given.scale) != 1:
+        raise DataError(
+            f"{as_text(tensor.name)!r} has no scale that makes real numbers of it",
+            where=where,
+            hint="only integers with one scale have a float32 form",
+        )
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = copy.copy(tensor)
+    made.name, made.type, made.buffer, made.quantization = name, schema.TensorType.FLOAT32, 0, None
+    return made
+
+
+def _operator(model: Any, name: str, given: int, made: int) -> Any:
+    """A QUANTIZE or DEQUANTIZE from one tensor to another, its code entered into the model."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+    code.version = 1
+    kind = {"QUANTIZE": "QuantizeOptions", "DEQUANTIZE": "DequantizeOptions"}[name]
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+    operator.builtinOptions = getattr(schema, f"{kind}T")()
+    operator.opcodeIndex, operator.inputs, operator.outputs = len(model.operatorCodes), [given], [made]
+    model.operatorCodes.append(code)
+    return operator
 
 
 def hold_input(data: bytes, name: str) -> bytes:

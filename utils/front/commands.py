@@ -91,6 +91,7 @@ VALUES: dict[str, str] = {
 ENVIRONMENT: dict[str, str] = {
     "ZOO_MIRROR": "a folder or an http(s) address that is asked for sources first",
     "ZOO_OFFLINE": "1: no network but the mirror",
+    "ZOO_NPM": "address of an npm registry, for the runtime of the catalogue",
     "ZOO_CACHE": "the folder of sources; default: build/cache",
     "ZOO_KEY": "the key that signs a release",
     "ZOO_SSH_OPTIONS": "more words for ssh",

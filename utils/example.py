@@ -1423,7 +1423,7 @@ class Model:
         """Why a file with custom operators is refused, if they are the reason; a delegate may know some of them."""
         if not re.search("custom op|TensorFlow op", reason):
             return None
-        unknown = [name for name in content.customs if name in reason]
+        unknown = sorted({name for name in content.customs if name in reason})
         unknown = unknown or [name for name in content.customs if name != POSTPROCESS]
         flex = [name for name in content.customs if name.startswith(FLEX)]
         if EDGETPU in unknown:

@@ -799,6 +799,9 @@ BSPS = (
 #: Bytes of one element of a tensor, by the number of its type; of the others, strings among them, nothing is said.
 ELEMENT = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
 
+#: Strings, resources and variants: the runtime makes what such a tensor holds.
+OPAQUE = (5, 13, 14)
+
 #: Operators that run subgraphs: the type of their options, and how many subgraphs these name.
 CALLS = {118: (92, 2), 119: (93, 2), 129: (103, 1), 31: (16, 1)}  # IF, WHILE, CALL_ONCE, CALL
 CUSTOM = 32
@@ -858,11 +861,12 @@ class _Parts:
         ]
 
 
-def check_structure(data: Any) -> None:
+def check_structure(data: Any, runs: bool = True) -> None:
     """Look at every index, offset and length of a .tflite file that runtimes and schema readers trust.
 
     Args:
         data: the file's bytes.
+        runs: whether a runtime gets it, which ends the process at a tensor that nothing writes; a reader does not.
 
     Raises:
         ValueError: one of them points to what is not there; says which.
@@ -889,7 +893,7 @@ def check_structure(data: Any) -> None:
     if not graphs:
         raise ValueError("it has no subgraph")
     tensors = [
-        _check_graph(parts, graph, codes, buffers, len(graphs), "subgraph %d" % number)
+        _check_graph(parts, graph, codes, buffers, len(graphs), runs, "subgraph %d" % number)
         for number, graph in enumerate(graphs)
     ]
     _check_calls([calls for _, calls in tensors])
@@ -909,7 +913,7 @@ def _index(number: int, count: int, what: str, least: int = 0) -> int:
 
 
 def _check_graph(
-    parts: _Parts, graph: List[int], codes: List[int], buffers: List[int], graphs: int, what: str
+    parts: _Parts, graph: List[int], codes: List[int], buffers: List[int], graphs: int, runs: bool, what: str
 ) -> Tuple[int, List[int]]:
     """How many tensors a subgraph has, and the subgraphs that it calls."""
     tensors = parts.tables(graph[0], what + ": tensor")
@@ -919,7 +923,11 @@ def _check_graph(
     for index in ends[0] + ends[1]:
         _index(index, len(tensors), what + ": input or output: tensor")
     ready, calls = set(ends[0]), []
-    for number, operator in enumerate(parts.tables(graph[3], what + ": operator")):
+    operators = parts.tables(graph[3], what + ": operator")
+    if not runs:  # what nothing writes may be read; what is written later may not
+        written = {index for operator in operators for index in parts.vector("i", operator[2], what)}
+        ready.update(set(range(len(tensors))) - written)
+    for number, operator in enumerate(operators):
         name = "%s: operator %d" % (what, number)
         code = codes[_index(parts.number("<I", operator[0], name), len(codes), name + ": operator code")]
         inputs, outputs, inside = (parts.vector("i", operator[slot], name) for slot in (1, 2, 8))
@@ -966,7 +974,8 @@ def _check_tensor(parts: _Parts, tensor: List[int], buffers: List[int], what: st
         fields = parts.table(quantisation + parts.take("<I", quantisation, what)[0], what)
         scales, zeros = parts.vector("f", fields[2], what), parts.vector("q", fields[3], what)
         channel = parts.number("<i", fields[6], what)
-        wanted = shape[channel] if 0 <= channel < len(shape) else 1
+        # of a bias some converters give the axis of its weights; TFLite Micro and Vela take that
+        wanted = shape[channel] if 0 <= channel < len(shape) else shape[0] if len(shape) == 1 else 1
         if len(scales) not in (0, 1, wanted) or len(zeros) not in (0, len(scales)):
             raise ValueError("%s: %d scales and %d zero points" % (what, len(scales), len(zeros)))
         if not all(0 <= scale < float("inf") for scale in scales):
@@ -978,8 +987,7 @@ def _check_tensor(parts: _Parts, tensor: List[int], buffers: List[int], what: st
         parts.vector("i", variant[0], what)
     if bytes_here or parts.number("<I", tensor[10], what):  # here, or in another file
         return CONSTANT
-    holds_nothing = kind not in ELEMENT or not count
-    return STATE if holds_nothing or parts.number("<B", tensor[5], what) else 0
+    return STATE if kind in OPAQUE or not count or parts.number("<B", tensor[5], what) else 0
 
 
 def _check_calls(calls: List[List[int]]) -> None:
@@ -1398,6 +1406,9 @@ class Model:
             remedy = "the runtime may be older than this numpy %s: pip install 'numpy<2'" % np.__version__
         elif content.odd and re.search(OF_TYPES, reason):
             return self._odd(content, reason)
+        elif "quantized_dimension must be" in reason:
+            remedy = "no TFLite runtime takes it: TFLite Micro and Vela do; convert it again with a newer TensorFlow"
+            reason = reason.split("Tensor ")[0]  # it is said of each tensor
         else:
             remedy = "run it with a newer runtime (pip install ai-edge-litert), or convert it again for this one"
         return Problem("%s cannot run %s: %s" % (who, self._path, reason), remedy, RUNTIME)
@@ -1412,7 +1423,7 @@ class Model:
         """Why a file with custom operators is refused, if they are the reason; a delegate may know some of them."""
         if not re.search("custom op|TensorFlow op", reason):
             return None
-        unknown = [name for name in content.customs if name in reason]
+        unknown = sorted({name for name in content.customs if name in reason})
         unknown = unknown or [name for name in content.customs if name != POSTPROCESS]
         flex = [name for name in content.customs if name.startswith(FLEX)]
         if EDGETPU in unknown:

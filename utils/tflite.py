@@ -6,6 +6,7 @@ import math
 import re
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,8 @@ class Tensor:
         values: the integers of a constant of at most ``SMALL`` int32 or int64 numbers, flat; else empty.
         variable: whether it keeps its content from one inference to the next.
         blocks: whether its weights are quantised in blocks, each with a scale that is in another tensor.
+        axis: the one that the scales belong to, where they are several; runtimes refuse one that it does not have.
+        unwritten: whether operators read it and nothing writes it; runtimes end at it.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Tensor:
     values: tuple[int, ...] = ()
     variable: bool = False
     blocks: bool = False
+    axis: int = 0
+    unwritten: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def unpack(data: bytes, where: str) -> Any:
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise DataError("not a TFLite file", where=where, hint="give a .tflite file")
     try:  # the generated reader trusts its input: a few bytes could make it allocate any amount of memory
-        example.check_structure(data)
+        example.check_structure(data, runs=False)
         return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
     except Exception as error:  # from options, which only the reader knows: struct.error, IndexError, ...
         raise damaged(error, where) from None
@@ -229,7 +234,9 @@ def _graph(model: Any, where: str) -> Graph:
         name = operators[number]
         return _custom_name(entry.customCode) if name == "CUSTOM" else name, entry.version
 
-    def tensor(entry: Any) -> Tensor:
+    unwritten = _unwritten(graph, numbers)
+
+    def tensor(index: int, entry: Any) -> Tensor:
         buffer = model.buffers[entry.buffer]
         size = len(buffer.data) if buffer.data is not None else buffer.size if buffer.offset > 1 else 0
         dtype = types[entry.type]
@@ -244,6 +251,8 @@ def _graph(model: Any, where: str) -> Graph:
             values=_small(buffer.data, dtype),
             variable=bool(entry.isVariable),
             blocks=bool(entry.quantization) and entry.quantization.detailsType == BLOCKWISE,
+            axis=entry.quantization.quantizedDimension if entry.quantization else 0,
+            unwritten=index in unwritten and not size and 0 not in numbers(entry.shape),
         )
 
     def operator(entry: Any) -> Operator:
@@ -260,7 +269,7 @@ def _graph(model: Any, where: str) -> Graph:
     runtime = next((entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"), None)
     least = b"" if runtime is None else bytes(model.buffers[runtime.buffer].data)
     return Graph(
-        tensors=tuple(tensor(entry) for entry in graph.tensors),
+        tensors=tuple(tensor(index, entry) for index, entry in enumerate(graph.tensors)),
         operators=tuple(operator(entry) for entry in graph.operators),
         inputs=numbers(graph.inputs),
         outputs=numbers(graph.outputs),
@@ -273,6 +282,20 @@ def _graph(model: Any, where: str) -> Graph:
         min_runtime=_version(least.rstrip(b"\0").decode()),
         subgraphs=len(model.subgraphs),
     )
+
+
+def _unwritten(graph: Any, numbers: Callable[[Any], tuple[int, ...]]) -> set[int]:
+    """Tensors that an operator reads, and that no other one writes, no caller sets and no file holds."""
+    operators = graph.operators or []
+    read = {index for operator in operators for index in numbers(operator.inputs)}
+    found = read - {index for operator in operators for index in numbers(operator.outputs)} - set(numbers(graph.inputs))
+    return {index for index in found if index >= 0 and _is_computed(graph.tensors[index])}
+
+
+def _is_computed(tensor: Any) -> bool:
+    from utils import example
+
+    return not tensor.isVariable and not tensor.externalBuffer and tensor.type not in example.OPAQUE
 
 
 def _small(data: Any, dtype: str) -> tuple[int, ...]:

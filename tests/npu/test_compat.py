@@ -129,6 +129,8 @@ CASES: dict[str, tuple[str, str]] = {
     "runtime-blocks": ("dense of int4 in blocks", "dense int4"),
     "runtime-blocks-untested": ("dense of int4 in blocks", "dense int4"),
     "runtime-int16-bias": ("depthwise int16 with an int32 bias", "depthwise"),
+    "runtime-axis": ("depthwise whose bias has the axis of its weights", "depthwise"),
+    "unwritten": ("add of int4 in blocks that nothing writes", "dense of int4 in blocks"),
 }
 
 #: No BSP in the list is so old; and one of each compiler core.

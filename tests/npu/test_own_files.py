@@ -79,6 +79,20 @@ def test_what_vela_leaves_on_the_cpu_is_not_green(tmp_path: Path, name: str) -> 
     assert verdicts(tmp_path, name)["ethos_u"] != "green"
 
 
+def test_what_runtimes_refuse_and_vela_takes(tmp_path: Path) -> None:
+    """TFLite Micro's person detector."""
+    name = "depthwise whose bias has the axis of its weights"
+    assert verdicts(tmp_path, name) == {"vx": "red", "ethos_u": "green", "cpu": "red"}
+    assert "runtimes refuse scales along an axis that their tensor does not have" in say(tmp_path, name)
+
+
+def test_a_tensor_that_nothing_writes_is_a_finding(tmp_path: Path) -> None:
+    """LiteRT's file of int4 in blocks, which is there for readers."""
+    name = "add of int4 in blocks that nothing writes"
+    assert verdicts(tmp_path, name) == {"vx": "red", "ethos_u": "red", "cpu": "red"}
+    assert "[unwritten] 1 x ADD: it reads a tensor that nothing writes: runtimes end at it" in say(tmp_path, name)
+
+
 def _empty(model: object) -> None:
     model.subgraphs = []  # type: ignore[attr-defined]
 
@@ -115,10 +129,14 @@ def test_odd_files_end_in_a_report(tmp_path: Path, edit: object, said: str) -> N
     assert said in compat.as_text(tmp_path / "odd.tflite")
 
 
-@pytest.mark.parametrize("edit", [_endless, _no_ends])
-def test_what_is_read_before_it_is_written_is_named(tmp_path: Path, edit: object) -> None:
-    """Operators in a circle, and a graph without inputs."""
-    (tmp_path / "odd.tflite").write_bytes(handmade.changed(edit))  # type: ignore[arg-type]
+def test_a_graph_without_ends_reads_what_nothing_writes(tmp_path: Path) -> None:
+    (tmp_path / "odd.tflite").write_bytes(handmade.changed(_no_ends))
+    assert "[unwritten]" in compat.as_text(tmp_path / "odd.tflite")
+
+
+def test_what_is_read_before_it_is_written_is_named(tmp_path: Path) -> None:
+    """Operators in a circle."""
+    (tmp_path / "odd.tflite").write_bytes(handmade.changed(_endless))
     with pytest.raises(DataError, match=r"operator 0: tensor \d+ is read before it is written"):
         compat.as_text(tmp_path / "odd.tflite")
 

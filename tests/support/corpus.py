@@ -704,3 +704,21 @@ def _(net: Net) -> int:
     bias = net.constant((4,), "INT32", scale=[0.00001] * 4)
     return net.add("DEPTHWISE_CONV_2D", [read, weights, bias], (1, 8, 8, 4), "DepthwiseConv2DOptions", of="INT16",
                    scale=0.001, version=5, depthMultiplier=1, **_CONV)  # fmt: skip
+
+
+@_graph("depthwise whose bias has the axis of its weights")
+def _(net: Net) -> int:
+    """TFLite Micro's person detector: a bias of four numbers, with scales along its fourth axis."""
+    read = net.conv(net.input(), 4)
+    weights, scales = net.constant((1, 3, 3, 4), scale=[0.01] * 4, axis=3), [0.0005] * 4
+    bias = net.constant((4,), "INT32", scale=scales, axis=3)
+    return net.add("DEPTHWISE_CONV_2D", [read, weights, bias], (1, 8, 8, 4), "DepthwiseConv2DOptions", version=3,
+                   depthMultiplier=1, **_CONV)  # fmt: skip
+
+
+@_graph("add of int4 in blocks that nothing writes")
+def _(net: Net) -> int:
+    """LiteRT's test of reading: no runtime runs it."""
+    other = net.tensor((64,), "INT4", scale=None)
+    net.in_blocks(other, net.constant((2,), "FLOAT16"), 32)
+    return net.add("ADD", [net.input((64,), "INT4", scale=None), other], (64,), "AddOptions", of="INT4", scale=None)

@@ -64,6 +64,14 @@ def _blocks(graph: Graph, operator: Operator) -> bool:
     return any(tensor.blocks for tensor in tensors(graph, operator))
 
 
+def _axis_outside(graph: Graph, operator: Operator) -> bool:
+    return any(len(found.scales) > 1 and not 0 <= found.axis < len(found.shape) for found in tensors(graph, operator))
+
+
+def _unwritten(graph: Graph, operator: Operator) -> bool:
+    return any(found.unwritten for found in tensors(graph, operator))
+
+
 def _int16_with_int32_bias(graph: Graph, operator: Operator) -> bool:
     read, bias = get_input(graph, operator), get_params(graph, operator, 2)
     return read is not None and bias is not None and (read.dtype, bias.dtype) == ("INT16", "INT32")
@@ -71,6 +79,7 @@ def _int16_with_int32_bias(graph: Graph, operator: Operator) -> bool:
 
 #: Name in ``compat.toml`` -> whether the rule applies to an operator.
 CONDITIONS: dict[str, Condition] = {
+    "axis_outside": _axis_outside,
     "blocks": _blocks,
     "control_flow": _control_flow,
     "custom": _custom,
@@ -83,6 +92,7 @@ CONDITIONS: dict[str, Condition] = {
     "int4": _int4,
     "per_channel": _per_channel,
     "runtimes_own": _runtimes_own,
+    "unwritten": _unwritten,
     **ethos_u_graph.CONDITIONS,
     **ethos_u_moves.CONDITIONS,
     **ethos_u_shapes.CONDITIONS,

@@ -1,7 +1,8 @@
 """``python -m utils.catalogue``: make the site of all bundles in ``artifacts/``, and serve it for looking.
 
 ``--to FOLDER`` is the site's folder (default: ``site/``), ``--files 1`` copies the models into it, ``--previous
-FOLDER`` compares with a release, ``--serve PORT`` serves it on 127.0.0.1 until Ctrl-C.
+FOLDER`` compares with a release, ``--try 0`` leaves out what runs models in the browser, ``--serve PORT`` serves it on
+127.0.0.1 until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _run(asked: argparse.Namespace) -> None:
     port = _port(asked.serve) if asked.serve is not None else None
     previous = load_previous(Path(asked.previous)) if asked.previous else None
     to = Path(asked.to) if asked.to else paths.SITE
-    options = Options(with_files=asked.files not in ("", "0"), previous=previous)
+    options = Options(
+        with_files=asked.files not in ("", "0"), previous=previous, trials="if had" if asked.tries != "0" else "never"
+    )
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         found = make_site(paths.ARTIFACTS, to, options, note=lambda words: print(words, file=sys.stderr, flush=True))
@@ -97,6 +100,7 @@ def main() -> None:
     parser.add_argument("--to", metavar="FOLDER", help="folder of the site; default: site/")
     parser.add_argument("--files", metavar="1", default="0", help="1: copy the models' files into it")
     parser.add_argument("--previous", metavar="FOLDER", help="a release to compare with")
+    parser.add_argument("--try", metavar="0", default="1", dest="tries", help="0: no models in the browser")
     parser.add_argument("--serve", metavar="PORT", help="serve it on 127.0.0.1")
     asked = parser.parse_args()
     program.prepare()

@@ -22,7 +22,7 @@ from utils.sources.source import Source, is_offline
 from utils.sources.unpack import unpack
 from utils.untrusted import read_untrusted
 
-__all__ = ["FOLDER", "PACKAGES", "SCRIPTS", "Package", "files", "load"]
+__all__ = ["FOLDER", "PACKAGES", "SCRIPTS", "Package", "files", "load", "sources"]
 
 #: The folder of the runtime in a site.
 FOLDER = "runtime"
@@ -128,15 +128,21 @@ def load(packages: Sequence[Package]) -> dict[str, bytes]:
     return found
 
 
+def sources(packages: Iterable[Package] = PACKAGES) -> list[Source]:
+    """Where the archives of packages come from: the registry is asked for only if the cache lacks one."""
+    found = [package.source() for package in packages]
+    if is_offline() or all(cached(source) for source in found):
+        return found
+    registry = _registry()
+    return [package.source(registry) for package in packages]
+
+
 def _archives(packages: Iterable[Package]) -> list[Path]:
-    sources = [package.source() for package in packages]
-    if not is_offline() and not all(cached(source) for source in sources):
-        registry = _registry()
-        sources = [package.source(registry) for package in packages]
+    wanted = sources(packages)
     try:
-        return list(fetch_all(sources).values())
+        return list(fetch_all(wanted).values())
     except SourceError as error:
-        if is_offline() or all(source.urls for source in sources):
+        if is_offline() or all(source.urls for source in wanted):
             raise
         hint = "set ZOO_NPM to an npm registry's address, or install npm, or set ZOO_MIRROR to a folder that has them"
         raise SourceError(error.what, where=error.where, hint=hint) from None

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -38,12 +38,14 @@ class Options:
         with_files: whether the site has copies of the models' files.
         archives: model -> path, from the site, of an archive that has its files; of a release.
         previous: the catalogue of the release before.
+        trials: whether the site can run models in the browser: as far as the runtime can be had, always, or never.
     """
 
     release: Release | None = None
     with_files: bool = False
     archives: dict[str, str] | None = None
     previous: Catalogue | None = None
+    trials: Literal["if had", "always", "never"] = "if had"
 
 
 @dataclass(frozen=True)

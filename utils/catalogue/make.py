@@ -27,6 +27,7 @@ def make_site(bundles: Path, to: Path, options: Options, note: Callable[[str], o
 
     Raises:
         DataError: ``bundles`` cannot be read.
+        SourceError: the site always has the runtime, and it cannot be had.
         BuildError: ``to`` is no site.
         StorageError: it cannot be written.
     """
@@ -37,18 +38,20 @@ def make_site(bundles: Path, to: Path, options: Options, note: Callable[[str], o
         else:
             for words in model["warnings"]:
                 note(f"{model['name']}: {words}")
-    more = _trials(found, note)
+    more = _trials(found, options, note)
     site.write_site(found.content, plots.plots_of(found.content), found.read, to, more)
     return found
 
 
-def _trials(found: Collected, note: Callable[[str], object]) -> dict[str, bytes]:
+def _trials(found: Collected, options: Options, note: Callable[[str], object]) -> dict[str, bytes]:
     """Path -> bytes of what a browser needs to run the models; their entries go into the content."""
-    if not found.bundles:
+    if not found.bundles or options.trials == "never":
         return {}
     try:
         more = browser.files()
     except SourceError as error:
+        if options.trials == "always":
+            raise
         note(f'made without "try it": {as_text(error.what)} -> {as_text(error.hint)}')
         return {}
     trials: dict[str, try_it.Trial] = {}

@@ -37,6 +37,7 @@ def _release(options: Options) -> None:
         force="force" in options,
         with_boards=with_boards,
         previous=_path(options, "previous") if "previous" in options else None,
+        with_trials=options.get("try", "0") not in ("", "0"),
     )
     signed = "signed" if _key(options) else "not signed (key=FILE signs it)"
     print(f"{paths.relative(folder)} is ready, {signed}")
@@ -70,7 +71,8 @@ def _mirror(options: Options) -> None:
         raise ReleaseError(f"{to!r} is not a folder", where="to=", hint="doit mirror to=FOLDER")
     listed = _path(options, "list") if "list" in options else None
     found = _path(options, "from") if "from" in options else None
-    mirror.mirror(_path(options, "to"), _names(options), listed, found)
+    with_site = options.get("site", "0") not in ("", "0")
+    mirror.mirror(_path(options, "to"), _names(options), listed, found, with_site=with_site)
 
 
 def _refetch(options: Options) -> None:
@@ -90,10 +92,10 @@ _NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from", "previous"}
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "lock": (_lock, {"models"}),
     "verify": (_verify, {"models"}),
-    "release": (_release, {"version", "models", "key", "boards", "previous", "force"}),
+    "release": (_release, {"version", "models", "key", "boards", "previous", "try", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
-    "mirror": (_mirror, {"to", "models", "list", "from"}),
+    "mirror": (_mirror, {"to", "models", "list", "from", "site"}),
     "refetch": (_refetch, {"source"}),
 }
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils import files, limits, paths
+from utils.catalogue import browser
 from utils.errors import SourceError, storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
@@ -26,7 +27,9 @@ from utils.untrusted import as_markdown, as_text, read_untrusted
 __all__ = ["mirror"]
 
 
-def mirror(to: Path, models: list[str], listed: Path | None = None, found_in: Path | None = None) -> None:
+def mirror(
+    to: Path, models: list[str], listed: Path | None = None, found_in: Path | None = None, *, with_site: bool = False
+) -> None:
     """Fetch sources and copy them to ``to``; what is there already stays.
 
     Args:
@@ -35,6 +38,7 @@ def mirror(to: Path, models: list[str], listed: Path | None = None, found_in: Pa
         listed: a list of addresses, as ``build/missing.txt`` is: only these sources.
         found_in: a folder of files that came by other means, under any name: what is among them is not fetched. Without
             ``listed``, only what is among them, or in the cache, is copied.
+        with_site: what the catalogue runs models with, too.
 
     Raises:
         SourceError: sources cannot be fetched, or the folder's unpinned.json is damaged; nothing was copied.
@@ -43,6 +47,8 @@ def mirror(to: Path, models: list[str], listed: Path | None = None, found_in: Pa
     recipes = [find_recipe(name) for name in models]
     recipes = recipes or [r for r in load_recipes().values() if r.group == "zoo" or listed or found_in]
     wanted = dict.fromkeys(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
+    if with_site:
+        wanted |= dict.fromkeys(browser.sources())
     if listed:
         wanted = dict.fromkeys(select_listed(wanted, listed))
     if found_in:

@@ -23,15 +23,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from utils import files, limits, paths
 from utils.bundle.board_report import Record, dump_record
-from utils.catalogue import collect
+from utils.catalogue import browser, collect
 from utils.catalogue.make import make_site
-from utils.catalogue.schema import Catalogue, Release
+from utils.catalogue.schema import Release
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
@@ -66,6 +67,7 @@ def pack(
     force: bool = False,
     with_boards: bool = False,
     previous: Path | None = None,
+    with_trials: bool = False,
 ) -> Path:
     """Make a release of ``models`` (none: the zoo); returns its folder.
 
@@ -76,8 +78,10 @@ def pack(
         force: replace an existing release.
         with_boards: include the boards' reports, without their owners' names.
         previous: the folder of the release before: the site says what moved.
+        with_trials: let the site run models in the browser.
 
     Raises:
+        SourceError: the runtime for the browser cannot be had.
         ReleaseError: a wrong version or key, an existing version, or reasons against the release; lists all reasons.
         StorageError: disk full, read-only, no permission.
     """
@@ -85,6 +89,8 @@ def pack(
     if key:
         sign.check_private(key)
     before = collect.load_previous(previous) if previous else None
+    if with_trials:
+        browser.files()  # early: archives take minutes
     _refuse_existing(folder, force=force)  # early; what a killed run left aside is looked at under the lock
     known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
@@ -96,7 +102,8 @@ def pack(
             hint="correct them, or name the models that are ready: models=NAME,NAME",
         )
     try:
-        fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards, before=before)
+        options = collect.Options(previous=before, trials="always" if with_trials else "never")
+        fill = partial(_fill, version=version, models=found, key=key, with_boards=with_boards, options=options)
         put_release(folder, fill, force=force)
     except OSError as error:
         if error.errno not in STORAGE:
@@ -143,7 +150,7 @@ def _fill(
     key: Path | None,
     *,
     with_boards: bool,
-    before: Catalogue | None,
+    options: collect.Options,
 ) -> None:
     commit, time = git.commit(), git.time()
     index: dict[str, Any] = {"format": FORMAT, "version": version, "commit": commit, "time": time, "models": {}}
@@ -176,7 +183,7 @@ def _fill(
             for card_alone in (False, True):
                 _sign_published(folder, index, model.name, key, card_alone=card_alone)
         print(f"{archive.name}: {archive.stat().st_size:,} bytes", flush=True)
-    _make_site(folder, index, before)
+    _make_site(folder, index, options)
     (folder / "bom.json").write_text(files.dump_json(sbom.of(models, version, commit, time)), encoding="utf-8")
     names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     index["files"] = {name: files.sha256(folder / name) for name in names}
@@ -186,13 +193,13 @@ def _fill(
         sign.sign(folder, folder / sign.SIGNATURE, key)
 
 
-def _make_site(folder: Path, index: dict[str, Any], before: Catalogue | None) -> None:
+def _make_site(folder: Path, index: dict[str, Any], options: collect.Options) -> None:
     """Make the catalogue of the bundles as they are released, and remove them."""
     bundles = folder.parent / _BUNDLES
-    options = collect.Options(
+    options = replace(
+        options,
         release=Release(version=index["version"], commit=index["commit"]),
         archives={name: f"../{model['archive']}" for name, model in index["models"].items()},
-        previous=before,
     )
     found = make_site(bundles, folder / "site", options, note=lambda words: print(f"site: {words}", flush=True))
     shutil.rmtree(bundles)

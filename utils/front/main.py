@@ -17,7 +17,7 @@ from doit.cmd_run import Run
 from doit.cmdparse import CmdOption, CmdParse, CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
-from utils import program
+from utils import program, timing
 from utils.errors import UsageError, ZooError
 from utils.front import words
 from utils.front.completion import Completion
@@ -138,6 +138,7 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
 def run(arguments: list[str]) -> int:
     """Run our doit; its exit code."""
     _running.append(True)
+    timing.begin("doit", alone=True)
     sys.modules.pop("dodo", None)  # half loaded, where dodo.py has called
     return int(_Zoo().run(arguments))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import environment, example, files, tflite_edit
+from utils import environment, example, files, tflite_edit, timing
 from utils.errors import BuildError, GateError
 from utils.graph import layout, record
 from utils.graph.step import Step
@@ -66,13 +66,14 @@ def _calibration(recipe: Recipe) -> Any:
 def _inputs(recipe: Recipe, inputs: Any) -> Iterator[Any]:
     """The calibration inputs one by one, float32, shape as ``input.shape``."""
     begin = time.monotonic()
-    for number, value in enumerate(inputs):
-        done = f"calibrated on {number} of {len(inputs)} inputs"
-        if time.monotonic() - begin > 10:
-            say(done)
-            begin = time.monotonic()
-        show_progress(number, len(inputs), done)
-        yield preprocess.tensor_of(value[np.newaxis], recipe.input)
+    with timing.phase("calibrate"):  # the converter asks for the next input when it has run the one before
+        for number, value in enumerate(inputs):
+            done = f"calibrated on {number} of {len(inputs)} inputs"
+            if time.monotonic() - begin > 10:
+                say(done)
+                begin = time.monotonic()
+            show_progress(number, len(inputs), done)
+            yield preprocess.tensor_of(value[np.newaxis], recipe.input)
 
 
 def _network(tf: Any, recipe: Recipe) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from utils import environment, files, timing
 from utils.errors import BuildError
 from utils.graph import record
 from utils.graph.step import Step
-from utils.model import datasets, network, preprocess
+from utils.model import augment, datasets, network, preprocess
 from utils.recipe.schema import Recipe
 from utils.recipe.tables import Train
 from utils.steps import main, say, show_progress
@@ -86,15 +85,21 @@ def fit(tf: Any, recipe: Recipe, how: Train, examples: Examples) -> tuple[Any, C
         inputs = preprocess.tensor_of(examples.inputs, recipe.input)
     targets = np.eye(recipe.classes, dtype=np.float32)[examples.labels]
     curve = Curve(how.epochs, steps)
-    for epoch, done, chosen in _blocks(how, steps, len(inputs)):
-        loss, right = run(inputs[chosen], targets[chosen])
-        curve.add(epoch, done, len(chosen), float(loss), float(right))
-        if not np.isfinite(loss):
-            raise BuildError(
-                "the training diverged: the loss is not a number",
-                where=f"{recipe.where}: train.learning_rate",
-                hint="lower it",
-            )
+    rng = np.random.default_rng(how.seed)
+    for epoch in range(how.epochs):
+        if how.shift:
+            inputs = preprocess.tensor_of(augment.shift_images(examples.inputs, how.shift, rng), recipe.input)
+        order = rng.permutation(len(inputs))[: steps * how.batch_size].reshape(steps, how.batch_size)
+        for begin in range(0, steps, BLOCK):
+            chosen = order[begin : begin + BLOCK]
+            loss, right = run(inputs[chosen], targets[chosen])
+            curve.add(epoch, begin + len(chosen), len(chosen), float(loss), float(right))
+            if not np.isfinite(loss):
+                raise BuildError(
+                    "the training diverged: the loss is not a number",
+                    where=f"{recipe.where}: train.learning_rate",
+                    hint="lower it",
+                )
     return model, curve
 
 
@@ -114,16 +119,6 @@ def _steps(recipe: Recipe, how: Train, count: int) -> int:
             hint="lower it, or train for more epochs",
         )
     return steps
-
-
-def _blocks(how: Train, steps: int, count: int) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
-    """The epoch, its steps with those of this block, and the inputs of the block, shape (steps, batch)."""
-    rng = np.random.default_rng(how.seed)
-    for epoch in range(how.epochs):
-        order = rng.permutation(count)[: steps * how.batch_size].reshape(steps, how.batch_size)
-        for begin in range(0, steps, BLOCK):
-            block = order[begin : begin + BLOCK]
-            yield epoch, begin + len(block), block
 
 
 def _compiled(tf: Any, model: Any, how: Train, steps: int) -> Callable[[Any, Any], tuple[Any, Any]]:

@@ -10,7 +10,7 @@ from utils.model.augment import shift_images
 
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_each_image_is_moved_and_filled_with_zeros(most: int) -> None:
-    images = np.random.default_rng(0).integers(1, 256, (200, 7, 9, 3)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(1, 256, (1000, 7, 9, 3)).astype(np.uint8)
     before = images.copy()
     moved = shift_images(images, most, np.random.default_rng(1))
     assert np.array_equal(images, before), "the images themselves stay for the next epoch"

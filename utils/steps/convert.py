@@ -90,10 +90,10 @@ def _network(tf: Any, recipe: Recipe) -> Any:
     """
     if isinstance(recipe.load, LoadSavedModel):
         return _reference(tf, recipe)
-    function = _frozen(tf, recipe)
+    graph, start, end = _frozen(tf, recipe)
     tf.keras.backend.clear_session()
     environment.free_memory()
-    return lambda image: function(image)[0]
+    return lambda image: tf.graph_util.import_graph_def(graph, {start: image}, [end], name="")[0]
 
 
 def _reference(tf: Any, recipe: Recipe) -> Any:
@@ -107,12 +107,20 @@ def _reference(tf: Any, recipe: Recipe) -> Any:
     return functools.partial(model, training=False)
 
 
-def _frozen(tf: Any, recipe: Recipe) -> Any:
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+def _frozen(tf: Any, recipe: Recipe) -> tuple[Any, str, str]:
+    """The network as a GraphDef, its variables as constants, and the names of the input and output tensors in it.
+
+    The public function makes a ConcreteFunction of it, which holds all weights twice more.
+    """
+    from tensorflow.python.framework import convert_to_constants
 
     signature = [tf.TensorSpec(recipe.input.shape, tf.float32, name=recipe.input.name)]
-    whole = tf.function(_reference(tf, recipe), input_signature=signature)
-    return convert_variables_to_constants_v2(whole.get_concrete_function())
+    whole = tf.function(_reference(tf, recipe), input_signature=signature).get_concrete_function()
+    data = convert_to_constants._FunctionConverterDataInEager(
+        func=whole, lower_control_flow=True, aggressive_inlining=False
+    )
+    graph, _ = convert_to_constants._replace_variables_by_constants(data)
+    return graph, whole.inputs[0].name, whole.outputs[0].name
 
 
 def _save(tf: Any, recipe: Recipe, folder: str) -> None:

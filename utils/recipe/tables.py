@@ -118,6 +118,8 @@ class Calibration(Closed):
     """Key in [datasets]. It shares no file with the evaluation set."""
     count: Annotated[int, Field(gt=0)]
     """How many inputs: the first ones of the set."""
+    ranges: Literal["fitted", "seen"] = "fitted"
+    """fitted: each tensor's range is cut where int8 is nearest to its values; seen: all that was seen."""
 
 
 class Gate(Closed):

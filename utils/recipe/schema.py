@@ -339,5 +339,5 @@ class Recipe(Closed):
 
     def part(self, *keys: str) -> dict[str, Any]:
         """Get the facts that a step depends on as JSON values: tables, or keys in one (``expected.parameters``)."""
-        whole = self.model_dump(mode="json")
+        whole = self.model_dump(mode="json", include={key.partition(".")[0] for key in keys})
         return {key: functools.reduce(operator.getitem, key.split("."), whole) for key in keys}

@@ -149,6 +149,7 @@ def _convert(tf: Any, folder: str, recipe: Recipe, inputs: Any | None) -> bytes:
         return bytes(converter.convert())
 
 
+@timing.phase("calibrate")
 def _fit(recipe: Recipe, calibrated: bytes, inputs: Any) -> bytes:
     """The calibrated file with the ranges that the recipe asks for."""
     assert recipe.calibration is not None  # the schema asks for it

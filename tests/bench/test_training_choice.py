@@ -23,7 +23,7 @@ MODEL = os.environ.get("MODEL", "mnist_nearest")
 
 #: A program of its own: the pins have to be there before it starts.
 PROGRAM = """
-import sys, time
+import sys, time, tomllib
 from utils import environment
 from utils.model import datasets, preprocess
 from utils.recipe.load import find_recipe
@@ -31,7 +31,7 @@ from utils.recipe.tables import Train
 from utils.steps import train
 from utils.tasks import Examples
 recipe = find_recipe(sys.argv[1])
-how = Train.model_validate(recipe.train.model_dump() | dict(word.split("=") for word in sys.argv[2].split()))
+how = Train.model_validate(recipe.train.model_dump() | tomllib.loads("\\n".join(sys.argv[2].split())))
 tf = environment.pin_tensorflow(how.seed)
 whole = datasets.load(recipe, how.dataset)
 kept = len(whole.inputs) * 5 // 6

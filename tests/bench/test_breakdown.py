@@ -41,8 +41,9 @@ def test_where_the_time_goes(project: Checkout, mirror: Path, tmp_path: Path, bu
         told = json.loads(line)
         for phase, (wall, cpu) in told["phases"].items():
             assert phase in PHASES, line
-            spent["doit" if told["program"] == "doit" else phase][0] += wall
-            spent["doit" if told["program"] == "doit" else phase][1] += cpu
+            entry = spent["doit" if told["program"] == "doit" else phase]
+            entry[0] += wall
+            entry[1] += cpu
     spent["doit"][0] = 0.0  # it waits for the others
     used = sum(cpu for _, cpu in spent.values())
     print(f"\n{build}: {whole:.1f} s, {used:.1f} CPU s on {os.cpu_count()} cores")

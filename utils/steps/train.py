@@ -55,8 +55,9 @@ class Curve:
             loss: the mean over the block.
             right: the share of right answers in it, 0..1.
         """
-        for key, value in (("epoch", epoch + done / self._steps), ("loss", loss), ("accuracy", right)):
-            self.points[key].append(round(value, 4 if key == "epoch" else 5))
+        self.points["epoch"].append(round(epoch + done / self._steps, 4))
+        self.points["loss"].append(round(loss, 5))
+        self.points["accuracy"].append(round(right, 5))
         self._sums = self._sums * (done > count) + count * np.asarray([loss, right])
         mean, accuracy = self._sums / done
         show_progress(
@@ -81,14 +82,14 @@ def fit(tf: Any, recipe: Recipe, how: Train, examples: Examples) -> tuple[Any, C
     steps = _steps(recipe, how, len(examples.inputs))
     model = network.build(recipe)
     run = _compiled(tf, model, how, steps * how.epochs)
-    with timing.phase("read"):
-        inputs = preprocess.tensor_of(examples.inputs, recipe.input)
     targets = np.eye(recipe.classes, dtype=np.float32)[examples.labels]
     curve = Curve(how.epochs, steps)
     rng = np.random.default_rng(how.seed)
     for epoch in range(how.epochs):
-        if how.shift:
-            inputs = preprocess.tensor_of(augment.shift_images(examples.inputs, how.shift, rng), recipe.input)
+        if how.shift or not epoch:
+            with timing.phase("read"):
+                images = augment.shift_images(examples.inputs, how.shift, rng) if how.shift else examples.inputs
+                inputs = preprocess.tensor_of(images, recipe.input)
         order = rng.permutation(len(inputs))[: steps * how.batch_size].reshape(steps, how.batch_size)
         for begin in range(0, steps, BLOCK):
             chosen = order[begin : begin + BLOCK]

@@ -23,6 +23,8 @@ import pytest
 
 from tests.docker.conftest import DOCKER, environment, run
 
+pytestmark = pytest.mark.heavy
+
 SCRIPT = DOCKER / "install.py"
 PASSWORD = "a%20secret"
 

@@ -22,11 +22,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 #: Fixtures that build a model or an environment, convert a model with TensorFlow, or are there to build in.
 BUILDING = {
     "project", "built_once", "loaded_once", "ready_once", "peculiar", "zoo", "real", "upstream_files", "board_root",
-    "segmentation", "spotter_once", "whole_on_npu", "raw", "network", "tiny",
+    "segmentation", "spotter_once", "zoo_once", "whole_on_npu", "raw", "network", "tiny",
 }  # fmt: skip
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
-DEMANDING = {"builds", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs", "browser"}
+DEMANDING = {"heavy", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs", "browser"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from utils import paths
+from utils import paths, timing
 from utils.errors import BuildError
 
 __all__ = [
@@ -82,6 +82,7 @@ def is_pinned() -> bool:
     return dict(os.environ) == pinned()
 
 
+@timing.phase(timing.START)
 def pin_tensorflow(seed: int) -> Any:
     """Import TensorFlow with one thread, deterministic kernels and all seeds set; returns the module."""
     import tensorflow as tf

@@ -10,22 +10,20 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils import limits, paths
 from utils.errors import DataError, storage_error
+from utils.hashes import describe_file, sha256
 from utils.untrusted import parse_json, read_bounded
 
 __all__ = [
@@ -54,25 +52,6 @@ __all__ = [
 SUMS = "SHA256SUMS"
 
 _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
-
-
-def sha256(file: Path) -> str:
-    """The sha256 of a regular file, in hex."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
-        raise OSError(errno.EISDIR, "is not a regular file", str(file))
-    return _sha256(str(file), status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(file: str, _size: int, _mtime_ns: int, _inode: int) -> str:  # read once in one process
-    with Path(file).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def describe_file(file: Path) -> dict[str, Any]:
-    """``{"size": bytes, "sha256": hex}`` of a file."""
-    return {"size": file.stat().st_size, "sha256": sha256(file)}
 
 
 def dump_json(value: Any) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "CATALOGUE_MODELS",
     "CATALOGUE_TEXT_CHARS",
     "CREDENTIALS_BYTES",
+    "HASHES_BYTES",
     "IDX_BYTES",
     "JSON_BYTES",
     "JSON_DEPTH",
@@ -58,6 +59,9 @@ __all__ = [
 
 #: A JSON document; the zoo's largest, ``release.json``, has 60 kB.
 JSON_BYTES = 16 * 2**20
+
+#: The index of hashes: 200 models have 10,000 lines of 200 bytes.
+HASHES_BYTES = 256 * 2**20
 
 #: Nested brackets in a JSON document; the zoo's have 9.
 JSON_DEPTH = 64

@@ -214,11 +214,13 @@ def rewrite(data: bytes, change: Callable[[Any], None]) -> bytes:
 def tidy(data: bytes) -> bytes:
     """Remove what a board never reads, and name inputs and outputs as the signature does.
 
-    The converter's metadata goes; fused tensors keep the first of their names. Weights stay aligned.
+    The converter's metadata and description go, and the empty buffers that it makes for computed tensors; fused
+    tensors keep the first of their names. Weights stay aligned.
     """
     model = unpack(data, "the converted model")
     try:
         _name_and_strip(model)
+        _drop_buffers(model)
     except (AttributeError, IndexError, TypeError, ValueError) as error:  # a part is missing
         raise damaged(error, "the converted model") from None
     return _pack(model, len(data))
@@ -236,7 +238,22 @@ def _name_and_strip(model: Any) -> None:
     for entry in model.metadata or []:
         if entry not in kept:
             model.buffers[entry.buffer].data = None
-    model.metadata = kept
+    model.metadata, model.description = kept, None
+
+
+def _drop_buffers(model: Any) -> None:
+    """Let each tensor without a constant name buffer 0, which is empty by the schema; remove what nothing names."""
+    if model.buffers[0].data is not None and len(model.buffers[0].data):
+        return
+    named = [tensor for graph in model.subgraphs for tensor in graph.tensors] + list(model.metadata)
+    for entry in named:
+        found = model.buffers[entry.buffer]
+        if not found.offset and (found.data is None or not len(found.data)):
+            entry.buffer = 0
+    kept = sorted({0, *(entry.buffer for entry in named)})
+    model.buffers, places = [model.buffers[old] for old in kept], {old: new for new, old in enumerate(kept)}
+    for entry in named:
+        entry.buffer = places[entry.buffer]
 
 
 def name_tensors(data: bytes, where: str) -> bytes:
@@ -264,9 +281,31 @@ def name_tensors(data: bytes, where: str) -> bytes:
 
 
 def _pack(model: Any, size: int) -> bytes:
-    """Serialise the model, to about ``size`` bytes."""
+    """Serialise the model, to about ``size`` bytes; equal names and equal numbers are stored once.
+
+    A flatbuffer names each of them by its place: the zero points of all channels of all layers are one vector.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
+
+    class Sharing(flatbuffers.Builder):  # type: ignore[misc]  # untyped
+        """A writer that knows what it wrote."""
+
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self._written: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802  # the names that the generated code calls
+            key = (x.dtype.str, x.tobytes())
+            if key not in self._written:
+                self._written[key] = super().CreateNumpyVector(x)
+            return self._written[key]
+
+        def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> Any:  # noqa: N802
+            key = ("", s.encode(encoding, errors) if isinstance(s, str) else bytes(s))
+            if key not in self._written:
+                self._written[key] = super().CreateString(key[1])
+            return self._written[key]
 
     class Aligned(schema.BufferT):  # type: ignore[misc]  # generated, untyped
         """A buffer whose bytes are aligned as the schema asks; the Python writer of flatbuffers ignores that."""
@@ -287,6 +326,6 @@ def _pack(model: Any, size: int) -> bytes:
     for index, old in enumerate(model.buffers):
         model.buffers[index] = Aligned()
         model.buffers[index].data = old.data
-    builder = flatbuffers.Builder(size)
+    builder = Sharing(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

@@ -24,6 +24,7 @@ import tempfile
 import threading
 from typing import Any, NoReturn
 
+from utils import timing
 from utils.events import PIPE, name_pipe
 from utils.lifeline import die_with
 
@@ -37,6 +38,7 @@ def _main() -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group: the steps end, and then doit
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for a process that has given its answer
     _import_tensorflow(control)
+    timing.tell("warm parent")
     ours = str(os.getpid())
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, _DESCRIPTORS)

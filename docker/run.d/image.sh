@@ -27,10 +27,10 @@ buildkit_client() {
 
 # The digest of what goes into the image, but for its base.
 content_digest() {
-    local file locks=(requirements.txt requirements-release.txt requirements-dev.txt) version
+    local file locks=(requirements.txt requirements-release.txt requirements-dev.txt requirements-lock.txt) version
     for version in $vela_versions; do locks+=("requirements-vela-$version.txt"); done
     {
-        for file in Dockerfile entrypoint make-vela "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
+        for file in Dockerfile entrypoint make-vela install.py "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
         echo "${ZOO_PLATFORM:-linux/amd64} $vela_versions"
     } | sha256 | cut -c 1-12
 }

@@ -77,48 +77,71 @@ os.symlink(target, new)
 os.replace(new, link)' "$1" "$2"
 }
 
-# Runs what calls pip: with its progress bars for a person, else into a log that is shown when it fails.
-run_pip() {
-    if [ -t 2 ]; then
+# Runs what installs: with its progress bars for a person, else into a log that is shown when it fails.
+run_install() { # NAME CMD...
+    local log=$build/$1.log
+    shift
+    if [ -t 2 ] && [ "$log" = "$build/venv.log" ]; then
         "$@" >&2
     else
-        PIP_QUIET=1 "$@" >"$build/venv.log" 2>&1 ||
-            { grep -v '^WARNING' "$build/venv.log" >&2 || true; return 1; }
+        "$@" >"$log" 2>&1 || { grep -v '^WARNING' "$log" >&2 || true; return 1; }
     fi
 }
 
+no_set_up() { # WHAT
+    die "could not set up $1 (see above) -> no network, or a private one? PIP_INDEX_URL, https_proxy and ZOO_CA: docker/run --help"
+}
+
+# Sets tools, the folder of the uv that installs. It is the same for every Python and every path.
+make_tools() { # PYTHON
+    local stamp
+    stamp="$(sha256 <"$here/requirements-lock.txt") $(uname -sm)"
+    tools=$(folder_of uv "$stamp")
+    if is_whole "$tools" "$stamp"; then return; fi
+    rm -rf "$tools"
+    run_install uv "$1" -I "$here/install.py" "$tools" || no_set_up "${tools#"$root"/}"
+    echo "$stamp" >"$tools/stamp"
+}
+
+# Python compiles what it imports: half of the time would be for what nobody does.
+fill_venv() {
+    run_install venv "$python" -I "$here/install.py" "$tools" "$venv/bin/python" --only-binary ":all:" \
+        -r "$here/requirements.txt" -r "$here/requirements-release.txt" -r "$here/requirements-dev.txt" || return 1
+    sha256 <"$here/requirements.txt" >"$venv/zoo-lock.sha256" # for the manifests
+    echo "$venv_stamp" >"$venv/stamp"
+}
+
+make_vela() { # VERSION: find_vela has been asked
+    if ! is_whole "$vela" "$vela_stamp"; then
+        say "setting up build/vela/$1"
+        run_install vela "$here/make-vela" "$venv/bin/python" "$tools" "$1" "$vela" || return 1
+        echo "$vela_stamp" >"$vela/stamp"
+    fi
+    # One that an older docker/run made moves aside.
+    if is_folder "$build/vela/$1"; then mv "$build/vela/$1" "$build/vela-$1-old.$$"; fi
+    replace_link "../${vela##*/}" "$build/vela/$1"
+}
+
 make_venv() {
-    local python version install=(install --disable-pip-version-check --no-deps --only-binary ":all:" --require-hashes)
-    install+=(--no-compile) # Python compiles what it imports: a third of the time is for what nobody does
+    local python version filling='' failed=''
     [ -z "$ca" ] || export PIP_CERT="$ca"
     # The current venv's Python goes on being used, where it is still the one that it was made of.
     python=${ZOO_PYTHON:-$build/venv/bin/python}
+    find_venv "$python" || python=$(find_python)
+    make_tools "$python"
     if ! find_venv "$python"; then
-        python=$(find_python)
-        if ! find_venv "$python"; then
-            say "setting up build/venv with Python $python_now (about a minute, 2 GB)"
-            rm -rf "$venv"
-            "$python" -m venv "$venv"
-            run_pip "$venv/bin/python" -m pip "${install[@]}" -r "$here/requirements.txt" \
-                -r "$here/requirements-release.txt" -r "$here/requirements-dev.txt" ||
-                die "could not set up build/venv (see above)"
-            sha256 <"$here/requirements.txt" >"$venv/zoo-lock.sha256" # for the manifests
-            echo "$venv_stamp" >"$venv/stamp"
-        fi
+        say "setting up build/venv with Python $python_now (about half a minute, 2 GB)"
+        rm -rf "$venv"
+        "$python" -m venv --without-pip "$venv"
+        fill_venv & # Vela has packages of its own: side by side
+        filling=$!
     fi
     mkdir -p "$build/vela"
     for version in $vela_versions; do
-        if find_vela "$version"; then continue; fi
-        if ! is_whole "$vela" "$vela_stamp"; then
-            say "setting up build/vela/$version"
-            run_pip "$here/make-vela" "$venv/bin/python" "$venv/bin/pip" "$version" "$vela" ||
-                die "could not set up build/vela/$version (see above)"
-            echo "$vela_stamp" >"$vela/stamp"
-        fi
-        # One that an older docker/run made moves aside.
-        if is_folder "$build/vela/$version"; then mv "$build/vela/$version" "$build/vela-$version-old.$$"; fi
-        replace_link "../${vela##*/}" "$build/vela/$version"
+        find_vela "$version" || make_vela "$version" || { failed=build/vela/$version; break; }
     done
+    if [ -n "$filling" ] && ! wait "$filling"; then failed=build/venv; fi
+    [ -z "$failed" ] || no_set_up "$failed"
     find_vela "$default_vela"
     replace_link "../../${vela#"$build"/}/bin/vela" "$venv/bin/vela"
     previous=$(cd "$build/venv" 2>/dev/null && pwd -P) || previous=$venv
@@ -130,14 +153,14 @@ make_venv() {
     fi
 }
 
-# Removes all but the current venv, the one before it and the Velas that a link leads to, and only while no docker/run
+# Removes all but the current venv, the one before it, the current uv and the Velas that a link leads to, and only while no docker/run
 # of this checkout uses any: each holds file 8, in which the lock is a shared one.
 remove_unused() {
     local folder link used
     flock -n -x 8 || { flock -s 8; return 0; }
-    for folder in "$build"/ve{nv,la}-*; do
+    for folder in "$build"/{venv,vela,uv}-*; do
         used=''
-        for link in "$venv" "$previous" "$build"/vela/*; do
+        for link in "$venv" "$previous" "$tools" "$build"/vela/*; do
             if [ "$folder" -ef "$link" ]; then used=1; fi
         done
         if [ -d "$folder" ] && [ -z "$used" ]; then rm -rf "$folder"; fi

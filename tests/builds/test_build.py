@@ -288,7 +288,9 @@ def test_a_database_of_an_older_version_is_left_alone(built: Checkout, kind: str
 @pytest.mark.parametrize("content", ["[1]", '{"format": 1}', '{"format": 1, "key": 7, "writes": [3]}', "[" * 50_000])
 def test_damaged_records_and_digests_cost_one_look(built: Checkout, content: str) -> None:
     (built.root / "build/demo_nearest/records/card.json").write_text(content)
-    (built.root / "build/code-digests.json").write_text(content)
+    for file in (built.root / "build/code-digests").iterdir():
+        file.write_text(content)
+    (built.root / "build/hashes.txt").write_text(content)
     done = built.doit("demo")
     assert done.returncode == 0, done.stderr
     assert ran(done) == {"demo_nearest:card"}

@@ -18,7 +18,7 @@ from tests.support.checkouts import FAILED, Checkout, clean_env, copy_project
 from utils import example
 from utils.tasks.detection import boxes
 
-pytestmark = pytest.mark.builds
+pytestmark = pytest.mark.heavy
 
 MODEL = "squares"
 

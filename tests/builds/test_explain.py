@@ -53,7 +53,7 @@ def test_the_demo(built: Checkout) -> None:
     for entry in report["layers"]:
         assert entry["added"] == pytest.approx(entry["error"] - entry["inherited"], abs=1e-4)
         if entry["operator"] in ("INPUT", "CONV_2D"):  # LOGISTIC has a fixed scale, which ends below 1
-            assert entry["clipped"] < 0.001, "it was calibrated on these"
+            assert entry["clipped"] < 0.01, "it was calibrated on these, and fitted to them"
         assert {cost["accelerator"] for cost in entry["in_float"]} == ({"vx", "ethos_u"} if entry["number"] else set())
     for variant in ("float32", "int8"):
         manifest = json.loads((bundle / "model.json").read_text())["variants"][variant]

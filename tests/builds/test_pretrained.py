@@ -469,7 +469,7 @@ def test_the_same_bytes_in_two_folders(zoo: Callable[..., Zoo]) -> None:
 
 @pytest.mark.slow
 def test_peak_memory_of_resnet50(zoo: Callable[..., Zoo]) -> None:
-    assert zoo("resnet50").peak < 2.5e9
+    assert zoo("resnet50").peak < 2.0e9
 
 
 @pytest.mark.slow

@@ -197,20 +197,19 @@ def _digests(rng: random.Random) -> tuple[str, Callable[[], Outcome]]:
     def run() -> Outcome:
 
         root = _place("digests")
-        step, file = root / "utils/steps/train.py", root / "build/code-digests.json"
-        file.parent.mkdir()
+        step, file = root / "utils/steps/train.py", root / "build/code-digests/utils.steps.train.py.json"
         right, known = code.code_digest(step), file.read_bytes()
         state = json.loads(known)["state"]
         file.unlink()
         make_odd(file, kind, _dumped(random.Random(seed), json.loads(known)))
         code.forget_files()
-        code._remembered.cache_clear()
+        code._facts.cache_clear()
         found = code.code_digest(step)
         code.code_files(step)
         trusted = kind == "json" and file.is_file() and json.loads(file.read_bytes())["state"] == state
         return Outcome.RIGHT if found == right or trusted else Outcome.WRONG
 
-    return f"code-digests.json is {kind}, seed {seed}", run
+    return f"a file of code-digests/ is {kind}, seed {seed}", run
 
 
 def _idx(rng: random.Random) -> tuple[str, Callable[[], Outcome]]:

@@ -47,7 +47,7 @@ def _harm(rng: random.Random) -> tuple[str, str, dict[str, str]]:
         lambda: (f"{place} read-only", _read_only(place), {}),
         lambda: ("the checkout read-only", _read_only("."), {}),
         lambda: ("the records read-only", _read_only(records), {}),
-        lambda: ("code-digests.json cannot be written", _read_only("build/code-digests.json"), {}),
+        lambda: ("code-digests/ cannot be written", _read_only("build/code-digests"), {}),
         lambda: ("TMPDIR on a full disk", "mkdir t\n" + _FULL.format(size="4k", inodes=2, place="t"), {"TMPDIR": "t"}),
         lambda: ("TMPDIR is missing and /tmp read-only", _NO_TMP, {"TMPDIR": "/none"}),
         lambda: ("HOME read-only", "mkdir h\n" + _read_only("h"), {"HOME": "h"}),

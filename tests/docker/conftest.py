@@ -39,10 +39,22 @@ def run(command: list[str | Path], cwd: Path | None = None, /, **env: str | None
     )
 
 
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """The uv that made this environment; another environment than docker/run's has none."""
+    for build in (Path(sys.prefix).resolve().parent, ROOT / "build"):
+        for folder in build.glob("uv-*"):
+            if (folder / "stamp").exists():
+                return folder
+    pytest.skip("this environment was not made by docker/run")
+
+
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
+def tiny(tmp_path: Path, tools: Path) -> Path:
     """A checkout whose locks hold two packages of our own making: nothing is fetched."""
     zoo = checkout(tmp_path / "a zoo")
+    (zoo / "build").mkdir()
+    shutil.copytree(tools, zoo / "build" / tools.name)
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     names = ("requirements", "requirements-release", "requirements-dev")

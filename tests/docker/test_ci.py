@@ -197,3 +197,20 @@ def test_a_policy_of_the_machine_stays(checkout: Path, policy: Path) -> None:
     policy.write_text("the machine's\n")
     assert run(checkout, "tests")[0] == 1
     assert policy.read_text() == "the machine's\n"
+
+
+def test_the_image_is_made_while_the_campaign_runs_where_a_stage_needs_it(checkout: Path) -> None:
+    wait = "for _ in $(seq 50); do grep -q true log || sleep 0.1; done"
+    docker_run(checkout, f'echo "${{ZOO_DOCKER-none}} $*" >>log; case $* in *campaign*) {wait} ;; esac')
+    with_daemon(checkout)
+    code, out, err = run(checkout, "campaign", "docker")
+    assert code == 0, out + err
+    assert {*(checkout / "log").read_text().splitlines()} == {
+        "none pytest -m campaign --minutes 3", "1 true", "1 pytest"
+    }  # fmt: skip
+    (checkout / "log").write_text("true\n")
+    program(checkout, "dockerd", "touch started; exec sleep 60")
+    code, out, err = run(checkout, "campaign")
+    assert code == 0, out + err
+    assert (checkout / "log").read_text().splitlines() == ["true", "none pytest -m campaign --minutes 3"]
+    assert not (checkout / "started").exists()

@@ -56,7 +56,7 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_pass_shellcheck() -> None:
-    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-vela")
+    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-site", "make-vela")
     done = run(["shellcheck", "-x", *(f"docker/{name}" for name in names)], ROOT)
     assert done.returncode == 0, done.stdout
     parts = sorted((DOCKER / "run.d").glob("*.sh"))
@@ -280,7 +280,7 @@ def test_image_has_both_environments(image: str) -> None:
 
 @pytest.mark.docker
 def test_image_keeps_nothing_of_the_building_site(image: str) -> None:
-    script = "cat /etc/pip.conf /run/secrets/* 2>/dev/null; env; ls -A /var/lib/apt/lists /root/.cache/pip"
+    script = "cat /etc/pip.conf /run/secrets/* 2>/dev/null; env; ls -A /var/lib/apt/lists /root/.cache/uv"
     found = in_image(image, "sh", "-c", script).stdout
     assert "CERT" not in found
     assert "index" not in found

@@ -122,11 +122,12 @@ def test_the_commands_of_a_page_work_in_order(page: Path, demo: Path, tmp_path: 
             assert not missing, f"{block.where}: {missing} is not in\n{said}"
 
 
-def test_the_picture_is_what_its_script_draws(demo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["answers", "breakdown"])
+def test_the_picture_is_what_its_script_draws(demo: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(demo, tmp_path / "zoo", symlinks=True)
     lend_tools(tmp_path / "zoo")
-    picture = tmp_path / "zoo/docs/pictures/answers.png"
+    picture = tmp_path / f"zoo/docs/pictures/{name}.png"
     picture.unlink()
-    Clone(tmp_path / "zoo").run("docker/run python docs/pictures/draw_answers.py", "docs/pictures")
-    assert picture.read_bytes() == (ROOT / "docs/pictures/answers.png").read_bytes()
+    Clone(tmp_path / "zoo").run(f"docker/run python docs/pictures/draw_{name}.py", "docs/pictures")
+    assert picture.read_bytes() == (ROOT / f"docs/pictures/{name}.png").read_bytes()
     assert picture.stat().st_size < 200_000

@@ -5,27 +5,34 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from tests.support.checkouts import ROOT, clean_env
+from tests.support.shared import make_once
 
-pytestmark = [pytest.mark.docs, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.docs
 
 
 def make_site(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([root / "docker/make-site"], env=clean_env(), capture_output=True, text=True, timeout=500)
 
 
-@pytest.fixture(scope="module")
-def site() -> Path:
-    """The site, as docker/make-site leaves it in this checkout."""
-    done = make_site(ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == "build/site/index.html is ready\n"
-    return ROOT / "build/site"
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, as docker/make-site leaves it in this checkout: a copy, for another worker may make it anew."""
+
+    def make(folder: Path) -> None:
+        done = make_site(ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout == "build/site/index.html is ready\n"
+        shutil.copytree(ROOT / "build/site", folder / "site")
+
+    return make_once(tmp_path_factory, "site", make) / "site"
 
 
 class Addresses(HTMLParser):
@@ -78,13 +85,30 @@ def test_links_lead_to_pages_and_headings_of_the_site(site: Path) -> None:
             assert not anchor or anchor in pages[target].ids, f"{page}: {link}"
 
 
-def test_a_dead_link_ends_the_build(site: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    (tmp_path / "docker").mkdir()
-    for name in ("mkdocs.yml", "docker/make-site", "docker/requirements-docs.txt"):
-        shutil.copy(ROOT / name, tmp_path / name)
+def copy_docs(to: Path) -> None:
+    """What docker/make-site needs."""
+    shutil.copytree(ROOT / "docs", to / "docs")
+    (to / "docker").mkdir()
+    needed = ("make-site", "install.py", "requirements-docs.txt", "requirements-lock.txt")
+    for name in ("mkdocs.yml", *(f"docker/{name}" for name in needed)):
+        shutil.copy(ROOT / name, to / name)
+
+
+def test_two_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    copy_docs(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(make_site, tmp_path)
+        while not (tmp_path / "build/site-venv/uv").exists() and not first.done():
+            time.sleep(0.05)  # then it installs
+        for done in (make_site(tmp_path), first.result()):
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("site")
+def test_a_dead_link_ends_the_build(tmp_path: Path) -> None:
+    copy_docs(tmp_path)
     (tmp_path / "build").mkdir()
-    (tmp_path / "build/site-venv").symlink_to(site.parent / "site-venv")
+    (tmp_path / "build/site-venv").symlink_to(ROOT / "build/site-venv")
     for broken in ("[gone](gone.md)", "[gone](numbers.md#gone)"):
         (tmp_path / "docs/tutorial.md").write_text(f"# Broken\n\n{broken}\n")
         done = make_site(tmp_path)

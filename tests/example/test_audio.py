@@ -157,7 +157,7 @@ np.save(sys.argv[3], found[..., : spec["coefficients"], tf.newaxis].numpy())
 
 
 @pytest.mark.slow
-@pytest.mark.builds
+@pytest.mark.heavy
 @pytest.mark.parametrize("spec", [SPEC, TINY], ids=["small", "tiny"])
 def test_the_features_are_those_of_tensorflow(tmp_path: Path, spec: dict[str, Any]) -> None:
     rng = np.random.default_rng(1)

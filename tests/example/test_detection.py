@@ -22,6 +22,8 @@ from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import example
 from utils.bundle import board_report
 
+pytestmark = pytest.mark.heavy
+
 MODEL = "hand_float32.tflite"
 
 

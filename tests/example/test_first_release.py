@@ -14,6 +14,8 @@ from utils import paths
 from utils.bundle.board_report import parse_report
 from utils.sources.unpack import unpack
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def first(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ import pytest
 
 from tests.support.checkouts import ROOT, Checkout, clean_env
 
+pytestmark = pytest.mark.heavy
+
 STEPS = 12
 LINE = re.compile(r"^\[ *([0-9]+)/12\] (demo_[a-z]+:[a-z0-9]+) +[0-9]+\.[0-9] s")
 

@@ -14,6 +14,8 @@ from tests.support.checkouts import ROOT, Checkout, clean_env
 from utils.front import commands, main
 from utils.recipe.load import load_recipes
 
+pytestmark = pytest.mark.heavy
+
 MODELS = sorted(load_recipes())
 
 

@@ -17,6 +17,8 @@ from tests.support.servers import Server, full, serving
 from utils.graph import plan
 from utils.recipe.load import load_recipes
 
+pytestmark = pytest.mark.heavy
+
 ENV = {"ZOO_OFFLINE": "1"}
 PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 

@@ -19,7 +19,7 @@ from tests.support.checkouts import ROOT, Checkout, clean_env, ran
 from utils import environment
 from utils.front import running
 
-pytestmark = pytest.mark.builds  # it imports TensorFlow
+pytestmark = pytest.mark.heavy  # it imports TensorFlow
 
 PROBE = "tests.support.warm_probe"
 

@@ -37,6 +37,7 @@ MISSPELT = [
     ("completion bahs", "bash"),
     # options
     ("--contineu demo", "--continue"),
+    ("--chekc demo", "--check"),
     ("--verbosty 2 demo", "--verbosity"),
     ("list --statsu", "--status"),
     ("vela:demo_nearest --requre-npu", "--require-npu"),
@@ -75,7 +76,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def made(zoo: Checkout) -> set[Path]:
     """What is there beside the checkout, and what Python and the task graph remember of code."""
-    kept = {"code-digests.json", "__pycache__"}
+    kept = {"code-digests", "hashes.txt", "__pycache__"}
     return {file for file in zoo.root.rglob("*") if not kept & {*file.parts} and not file.is_dir()}
 
 

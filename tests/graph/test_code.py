@@ -101,7 +101,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             "utils/npu/vela.py", "from __future__", "# a comment\nfrom __future__", [], id="comment in vela.py"
         ),
         pytest.param(
-            "utils/files.py",
+            "utils/hashes.py",
             "def sha256(file: Path) -> str:",
             "def sha256(file: os.PathLike) -> str:",
             [],

@@ -40,6 +40,8 @@ def test_a_layer_that_adds_little_gets_no_advice() -> None:
         (0.0, 0.0005, 200, False),
         (0.0, 0.0005, 24, True),  # few inputs: any value outside says that the range is a guess
         (0.0, 0.0, 24, False),
+        (0.01, 0.0102, 200, False),  # a fitted range cuts as much of what it has seen
+        (0.01, 0.02, 200, True),
     ],
 )
 def test_more_calibration(clipped: float, clipped_new: float | None, count: int, expected: bool) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.checkouts import ROOT
 from utils import environment
 
-pytestmark = pytest.mark.builds
+pytestmark = pytest.mark.heavy
 
 Results = dict[str, dict[str, Any]]
 

@@ -26,7 +26,7 @@ from tests.support.weights import (
 from utils.model.weights import load_into
 
 pytestmark = [
-    pytest.mark.builds,
+    pytest.mark.heavy,
     pytest.mark.filterwarnings(
         "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",  # Keras's own, on NumPy 2
         "ignore:You are saving your model as an HDF5 file:UserWarning",

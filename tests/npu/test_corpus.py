@@ -18,6 +18,8 @@ from utils import tflite
 from utils.errors import BuildError
 from utils.npu import asked, bsp, compat, vela
 
+pytestmark = pytest.mark.heavy
+
 #: The BSPs whose Velas are asked.
 RELEASES = [bsp.find_bsp(name) for name in ("LF6.6.36_2.1.0", "LF6.12.34_2.1.0", "LF6.18.20_2.0.0")]
 

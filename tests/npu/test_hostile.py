@@ -15,6 +15,8 @@ from utils.bundle import markdown
 from utils.errors import BuildError, DataError, ZooError
 from utils.npu import bsp, compat, vela
 
+pytestmark = pytest.mark.heavy
+
 
 def written(folder: Path, edit: Any, **more: Any) -> Path:
     (folder / "x.tflite").write_bytes(handmade.changed(edit, **more))

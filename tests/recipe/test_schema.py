@@ -159,6 +159,8 @@ VOC = 'file = "../lists/voc_sample.csv"'
         (DEMO, 'code = "../mnist/model.py"\n', "", "code: names the file that builds the network"),
         (SAVED, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
         (TFLITE, "format = 1\n", 'format = 1\ncode = "../resnet50/model.py"\n', "code: names the file that builds"),
+        # how it is trained
+        (DEMO, "label_smoothing = 0.05\n", "label_smoothing = 0.05\nshift = 101\n", "train.shift: "),
         # a SavedModel in an archive, or of single files
         (SAVED, 'source = "model"\n', "", "load.source: give source or [load.files], and not both"),
         (

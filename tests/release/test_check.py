@@ -19,6 +19,8 @@ from utils.errors import ReleaseError
 from utils.release import check
 from utils.sources.unpack import unpack
 
+pytestmark = pytest.mark.heavy
+
 
 def names(release: Path) -> list[str]:
     return sorted(file.relative_to(release).as_posix() for file in release.rglob("*") if file.is_file())

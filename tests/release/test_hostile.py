@@ -23,6 +23,8 @@ from utils.release import check, sign
 from utils.release.archive import read_archive, write_archive
 from utils.release.publish import publish
 
+pytestmark = pytest.mark.heavy
+
 ARCHIVE = f"{FIRST_MODEL}-0.1.0.tar.gz"
 STATEMENT = f"provenance/{FIRST_MODEL}_int8.tflite.json"
 

@@ -18,6 +18,8 @@ from utils.release.http import AddressError, Client, is_loopback, origin_of, ref
 from utils.release.oci import digest_of
 from utils.release.registry import Registry
 
+pytestmark = pytest.mark.heavy
+
 BASIC = f"Basic {base64.b64encode(b'zoo:secret').decode()}"
 BLOB = b"blob"
 DIGEST = digest_of(BLOB)

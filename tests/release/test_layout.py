@@ -15,6 +15,8 @@ from utils.errors import PublishError, StorageError
 from utils.release import oci
 from utils.release.layout import Layout
 
+pytestmark = pytest.mark.heavy
+
 #: Pushes one small artifact under each of the versions that it is given.
 PUSH = """
 import sys

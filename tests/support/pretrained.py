@@ -267,7 +267,7 @@ def add(project: Checkout, server: Server, folder: Path) -> Loaded:
         labels=[f"v{number}" for number in range(EDGE * EDGE * 3)], examples='[{ source = "dot", label = "v0" }]',
         input="image", edge=EDGE, output="values", shape=[1, EDGE * EDGE * 3], kind="probabilities", load="keras",
         resize="bicubic", fit="crop", mean=[2.0, 1.0, 0.0], std=[255.0, 300.0, 400.0],  # 0..1: shown as it is
-        metric="top1", gate="float32 = 0\nint8 = 0", calibration=CALIBRATION.format(11),
+        metric="top1", gate="float32 = 0\nint8 = 0", calibration=CALIBRATION.format('11\nranges = "seen"'),
         parameters=9, macs=EDGE * EDGE * 9,
     )  # fmt: skip
     model = (folder / "segments.tflite").read_bytes()

@@ -97,6 +97,7 @@ def right(number: int) -> list[float]:
     return [0.97 if label == number % 4 else 0.01 for label in range(4)]
 
 
+@pytest.mark.heavy
 def test_the_card_shows_the_recording_whose_label_has_the_lowest_score(recipe: Recipe, tmp_path: Path) -> None:
     scores = [right(number) for number in range(12)]
     scores[3], scores[6] = [0.5, 0.0, 0.1, 0.4], [0.9, 0.05, 0.03, 0.02]  # labels 3 and 2
@@ -108,6 +109,7 @@ def test_the_card_shows_the_recording_whose_label_has_the_lowest_score(recipe: R
     assert {file.name for file in tmp_path.glob("*.png")} == {"result.png", "mistake.png", "confusion.png"}
 
 
+@pytest.mark.heavy
 def test_without_mistakes_it_is_the_least_certain_answer(recipe: Recipe, tmp_path: Path) -> None:
     scores = [right(number) for number in range(12)]
     scores[5] = [0.2, 0.6, 0.1, 0.1]
@@ -116,6 +118,7 @@ def test_without_mistakes_it_is_the_least_certain_answer(recipe: Recipe, tmp_pat
     assert titles["mistake"] == "is 'high': int8: no mistakes: its least certain right answer"
 
 
+@pytest.mark.heavy
 def test_the_label_of_a_mistake_is_orange_and_the_answer_red(tmp_path: Path) -> None:
     def colours(file: str, label: str) -> set[tuple[int, ...]]:
         best = [("low", 90.0), ("high", 8.0), ("noise", 2.0), ("rising", 0.0)]
@@ -128,6 +131,7 @@ def test_the_label_of_a_mistake_is_orange_and_the_answer_red(tmp_path: Path) -> 
     assert not {red, orange} & colours("right.png", "")
 
 
+@pytest.mark.heavy
 def test_a_picture_of_recordings_has_the_same_bytes_when_drawn_again(recipe: Recipe, tmp_path: Path) -> None:
     scores = [right(number) for number in range(12)]
     for name in ("one", "two"):

@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, Path]:
     return project, mirror
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_a_new_kind_of_task_needs_its_own_files_alone(made: tuple[Checkout, Path], tmp_path: Path) -> None:
     """No step, no module of another room and no other kind knows of it; the schema and example.py have its entry."""
     before, after = files(copy_project(tmp_path / "zoo").root), files(made[0].root)
@@ -46,7 +46,7 @@ def test_a_new_kind_of_task_needs_its_own_files_alone(made: tuple[Checkout, Path
     assert changed == own | model | {"utils/recipe/schema.py", "utils/example.py"}
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_the_next_model_of_a_kind_is_a_folder(made: tuple[Checkout, Path]) -> None:
     project, mirror = made
     before = files(project.root)
@@ -58,7 +58,7 @@ def test_the_next_model_of_a_kind_is_a_folder(made: tuple[Checkout, Path]) -> No
     assert (project.root / "artifacts/more_tiles/more_tiles_float32.tflite").is_file()
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_every_step_asks_it(made: tuple[Checkout, Path]) -> None:
     """Measured, validated, drawn, and described in its own words."""
     project, _ = made
@@ -88,7 +88,7 @@ def test_every_step_asks_it(made: tuple[Checkout, Path]) -> None:
     assert "1x5, 1x5" in told
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_the_bundle_knows_it_too(made: tuple[Checkout, Path]) -> None:
     """Several outputs: in the order of the recipe, whatever their order in the file."""
     bundle = made[0].root / "artifacts" / made_up.MODEL
@@ -108,7 +108,7 @@ def test_the_bundle_knows_it_too(made: tuple[Checkout, Path]) -> None:
     assert set(report["predictions"][0]) == {"input", "dots", "light"}
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_its_own_verdict_decides(made: tuple[Checkout, Path], tmp_path: Path) -> None:
     import shutil
 
@@ -124,7 +124,7 @@ def test_its_own_verdict_decides(made: tuple[Checkout, Path], tmp_path: Path) ->
     assert "golden_float32.npz is damaged" in run(folder, code=2)
 
 
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_a_report_of_a_board_is_checked_by_its_kind(made: tuple[Checkout, Path]) -> None:
     """Its answers are stored; others are refused."""
     code = (
@@ -150,7 +150,7 @@ def test_a_report_of_a_board_is_checked_by_its_kind(made: tuple[Checkout, Path])
 
 
 @pytest.mark.slow
-@pytest.mark.builds
+@pytest.mark.heavy
 def test_only_its_own_models_depend_on_it(made: tuple[Checkout, Path]) -> None:
     """An edit of how it measures runs its evaluation again, and nothing of a model of another kind."""
     project, mirror = made

@@ -14,6 +14,8 @@ from utils.recipe.datasets import DrawnSet
 from utils.tasks import pictures
 from utils.tasks.segmentation.figures import Segments, segments
 
+pytestmark = pytest.mark.heavy
+
 IMAGES = draw(DrawnSet(kind="drawn", count=20, seed=3)).inputs
 LABELS = [str(number % 10) for number in range(20)]
 HISTORY = {"epoch": [0.5, 1.0, 1.5, 2.0], "loss": [2.0, 1.0, 0.5, 0.4], "accuracy": [0.1, 0.8, 0.95, 1.0]}

@@ -109,6 +109,7 @@ ENVIRONMENT: dict[str, str] = {
     "ZOO_PYTHON": "interpreter for build/venv",
     "ZOO_VELA": "more versions of Vela",
     "ZOO_CA": "CA bundle for building and downloading",
+    "ZOO_TIMES": "a file that gets a line a program: where its time went",
     "ZOO_PARENT": "",  # between programs of ours, as the next one
     "ZOO_EVENTS": "",
 }

@@ -67,7 +67,8 @@ class Completion(DoitCommand):  # type: ignore[misc]  # doit is untyped
         models = read_recipes()[0]
         bases = ("vela", "compat", "explain", "board")
         tasks = [*OURS, *models, *(f"{base}:{name}" for base in bases for name in models)]
-        options = sorted({"-n", "-v", "-a", "--help", *(o for command in OURS.values() for o in command.options)})
+        own = {option for command in OURS.values() for option in command.options}
+        options = sorted(own | {"-n", "-v", "-a", "--check", "--help"})
         script = _SCRIPTS[shell]
         for mark, found in (("@WORDS@", tasks), ("@VALUES@", [f"{name}=" for name in VALUES]), ("@OPTIONS@", options)):
             script = script.replace(mark, " ".join(found))

@@ -19,6 +19,7 @@ _OPTIONS = """\
   -n N          N steps side by side; default: one a core, at most four
   -v 0|1|2      0: only what fails; 1: a line a step (default); 2: all that steps say
   -a            run steps that are up to date, too
+  --check       read every file, also those that look unchanged
   -s            only the named step, not those that it needs"""
 
 

@@ -8,7 +8,7 @@ from doit.cmd_info import Info as DoitInfo
 
 from utils import paths
 from utils.errors import UsageError
-from utils.front import words
+from utils.front import index, words
 from utils.front.commands import OURS
 from utils.front.listing import find_state, wrap_row
 from utils.front.outlook import Times, describe_download, find_missing, format_estimate
@@ -34,6 +34,7 @@ class Info(DoitInfo):  # type: ignore[misc]  # doit is untyped
         words.check_variables("info", [], words.find_given())
         if len(args) != 1:
             raise UsageError("info is about one model or step", hint="doit info MODEL; `doit list` shows the models")
+        index.begin()
         return super().execute(params, args)
 
     def _execute(self, pos_args: Any, hide_status: bool = False) -> int:

@@ -9,7 +9,7 @@ from doit.cmd_list import List as DoitList
 
 from utils import paths
 from utils.errors import ZooError
-from utils.front import words
+from utils.front import index, words
 from utils.front.commands import OURS
 from utils.graph import plan
 from utils.recipe.load import read_recipes
@@ -45,6 +45,7 @@ class List(DoitList):  # type: ignore[misc]  # doit is untyped
     def execute(self, params: Any, args: list[str]) -> Any:
         """List, after the ``name=value`` were looked at."""
         words.check_variables("list", [], words.find_given())
+        index.begin()
         return super().execute(params, args)
 
     def _execute(self, subtasks: bool = False, quiet: bool = True, status: bool = False, private: bool = False,

@@ -1,11 +1,13 @@
 """Our doit: the same engine with our commands, and errors in our words.
 
 ``dodo.py`` hands over to it whoever started doit, so ``docker/run doit``, ``python -m doit`` and the program ``doit``
-are alike. Only ``help`` without a word does not read ``dodo.py``: docker/run starts ``python -m utils.front`` for that.
+are alike. Not so without a word that is a name: then ``python -m utils.front`` alone, which docker/run starts, knows
+``help`` as ours, and ``--check``.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from typing import Any
@@ -17,9 +19,9 @@ from doit.cmd_run import Run
 from doit.cmdparse import CmdOption, CmdParse, CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
-from utils import program
+from utils import program, timing
 from utils.errors import UsageError, ZooError
-from utils.front import words
+from utils.front import index, words
 from utils.front.completion import Completion
 from utils.front.help import Help
 from utils.front.info import Info
@@ -32,10 +34,21 @@ __all__ = ["run", "take_over"]
 _running: list[bool] = []
 
 
+#: Without it, a file that looks as it did when doit last read it is not read again.
+_CHECK = {
+    "name": "check",
+    "long": "check",
+    "type": bool,
+    "default": False,
+    "help": "read every file, also those that look unchanged",
+}
+
+
 class _Run(Run):  # type: ignore[misc]  # doit is untyped
     """Runs tasks; the reporter hears how much to say, and how many run side by side."""
 
     name = "run"
+    cmd_options = (*Run.cmd_options, _CHECK)
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Run the tasks that ``args`` name."""
@@ -45,6 +58,7 @@ class _Run(Run):  # type: ignore[misc]  # doit is untyped
         if "publish" in names:
             words.check_place(str(doit_cmd.get_var("to", "")))
         words.check_targets(str(doit_cmd.get_var("target", "")))
+        index.begin(reads_all=params["check"])
         return int(super().execute(params, args))
 
     def _execute(self, outfile: Any, verbosity: Any = None, always: bool = False, continue_: bool = False,
@@ -108,6 +122,8 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
         if {"-h", "--help"} & {*args}:
             args = ["help", *[word for word in args if not word.startswith("-") and word != "help"][:1]]
         name = args.pop(0) if args and args[0] in commands else "run"
+        if name == "run":
+            args.sort(key=lambda word: word != "--check")  # it may also stand behind the names
         self._command = commands.get_plugin(name)(
             task_loader=loader, config=self.config, bin_name="doit", cmds=commands, opt_vals=options
         )
@@ -138,8 +154,12 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
 def run(arguments: list[str]) -> int:
     """Run our doit; its exit code."""
     _running.append(True)
+    timing.begin("doit", alone=True)
+    gc.set_threshold(100_000)  # recipes and tasks live as long as this process: looking for garbage in them finds none
     sys.modules.pop("dodo", None)  # half loaded, where dodo.py has called
-    return int(_Zoo().run(arguments))
+    code = int(_Zoo().run(arguments))
+    index.save()
+    return code
 
 
 def take_over() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 import os
 import statistics
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,13 @@ from utils.sources.source import Source
 from utils.terminal import format_size
 from utils.untrusted import parse_as, read_bounded
 
-__all__ = ["Outlook", "Times", "find_missing", "format_estimate", "look_ahead", "remaining_s"]
+__all__ = ["Outlook", "Times", "find_missing", "format_estimate", "is_current", "look_ahead", "remaining_s"]
+
+#: How long it counts that a step was found up to date, in seconds.
+_FRESH_S = 30.0
+
+#: When a step was last found up to date, by its name.
+_current: dict[str, float] = {}
 
 
 class _Seconds(RootModel[dict[str, Annotated[float, Field(ge=0, lt=1e7)]]]):
@@ -75,13 +83,26 @@ class Outlook:
     missing: list[Source] = field(default_factory=list)
 
 
+def is_current(step: Step) -> bool:
+    """Whether a step is up to date; looked up once, where the outlook and then doit ask.
+
+    That it was so for the outlook holds for doit: no step that it reads from was to run, else it was not looked at.
+    """
+    if time.monotonic() - _current.get(repr(step), -math.inf) < _FRESH_S:
+        return True
+    found = step.is_current()
+    if found:
+        _current[repr(step)] = time.monotonic()
+    return found
+
+
 def look_ahead(tasks: Mapping[str, Any], selected: Iterable[str]) -> Outlook:
     """Find out which steps of the selected tasks will run, and what they have to download."""
     outlook, steps = Outlook(), _find_steps(tasks, selected)
     wanted: list[Source] = []
     for name, (found, needed) in steps.items():
         outlook.needs[name] = needed
-        if outlook.to_run & needed or not all(step.is_current() for step in found):
+        if outlook.to_run & needed or not all(map(is_current, found)):
             outlook.to_run.add(name)
             outlook.models += [step.model for step in found if step.model not in outlook.models]
             wanted += [source for step in found for source in step.fetches]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from doit.exceptions import TaskFailed
@@ -13,6 +14,7 @@ from doit.task import Task, dict_to_task
 from utils import paths
 from utils.errors import ZooError
 from utils.front.action import run_program
+from utils.front.outlook import is_current
 from utils.front.report import Cleaning
 from utils.graph import layout
 from utils.graph.step import Step
@@ -50,7 +52,8 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         step: which.
         steps: all of the model's, of which some write what it reads.
     """
-    before = [other.name for other in steps if {*other.writes} & {*step.reads}]
+    reads = {*step.reads}
+    before = [other.name for other in steps if not reads.isdisjoint(other.writes)]
     return {
         "basename": step.model,
         "name": step.name,
@@ -58,7 +61,7 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         "actions": [run_program(step.command, warm=step.warm)],
         "task_dep": [f"{step.model}:{name}" for name in before],
         "targets": [paths.relative(file) for file in step.writes],
-        "uptodate": [step.is_current],
+        "uptodate": [partial(is_current, step)],
         "meta": {"steps": [step]},
         "clean": [Cleaning(step.clean, "its files and its record")],
     }
@@ -99,15 +102,15 @@ def compile_task(recipe: Recipe, steps: Sequence[Step], clean: Callable[[], obje
     def check(require_npu: bool) -> TaskFailed | None:
         return check_npu(steps, require_npu)
 
-    def is_current(task: Task) -> bool:
-        return not (task.options or {}).get("require_npu") and all(step.is_current() for step in steps)
+    def is_compiled(task: Task) -> bool:
+        return not (task.options or {}).get("require_npu") and all(map(is_current, steps))
 
     task = dict_to_task(
         {
             "name": f"vela:{model}",
             "doc": f"compile {model} for the i.MX 93's NPU: {names}",
             "actions": [find_model, *[run_program(step.command) for step in steps], check],
-            "uptodate": [is_current],
+            "uptodate": [is_compiled],
             "params": [REQUIRE_NPU],
             "meta": {"steps": list(steps)},
             "clean": [Cleaning(clean, f"what was compiled for {names}")],

@@ -17,11 +17,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -93,17 +93,19 @@ class _Module:
 
 
 class _Facts(BaseModel):
-    """Of one module's code."""
+    """Of one module's code, in a file of ``code-digests/``.
 
-    sha256: str
-    files: list[str]
-
-
-class _Memory(BaseModel):
-    """What the last process found: ``code-digests.json``."""
+    Attributes:
+        state: what all files of ours looked like.
+        module: its file.
+        sha256: the digest.
+        files: every file that it takes something of.
+    """
 
     state: str
-    modules: dict[str, _Facts]
+    module: str
+    sha256: str
+    files: list[str]
 
 
 @dataclass
@@ -126,12 +128,12 @@ def code_digest(start: Path) -> str:
     Raises:
         BuildError: a file is not Python.
     """
-    return str(_facts(start)["sha256"])
+    return _facts(start, _state()).sha256
 
 
 def code_files(start: Path) -> tuple[Path, ...]:
     """Every file that :func:`code_digest` takes something of."""
-    return tuple(paths.ROOT / name for name in _facts(start)["files"])
+    return tuple(paths.ROOT / name for name in _facts(start, _state()).files)
 
 
 def forget_files() -> None:
@@ -139,45 +141,49 @@ def forget_files() -> None:
     _state.cache_clear()
 
 
-def _facts(start: Path) -> dict[str, Any]:
-    """``sha256`` and ``files`` of a module's code; of what the last process found, as long as no file changed."""
-    state = _state()
-    known = _remembered(state)
+@lru_cache(maxsize=1024)
+def _facts(start: Path, state: str) -> _Facts:
+    """What is known of a module's code; of what an earlier process found, as long as no file changed.
+
+    Each module has a file of its own: a step's process reads those of its own code, however many models there are.
+    """
     name = paths.relative(start)
-    if name not in known:
-        known[name] = _examine(start)
-        with contextlib.suppress(OSError, StorageError):  # it only saves time
-            files.write_whole(_memory(), files.dump_json({"state": state, "modules": known}))
-    return known[name]
+    memory = paths.BUILD / "code-digests" / f"{name.replace('/', '.')}.json"
+    with contextlib.suppress(OSError, BuildError):
+        content = read_bounded(memory, limits.JSON_BYTES)
+        stored = parse_as(_Facts, content, where=paths.relative(memory), error=BuildError)
+        if (stored.state, stored.module) == (state, name):
+            return stored
+    found = _examine(start, state)
+    with contextlib.suppress(OSError, StorageError):  # it only saves time
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(memory, files.dump_json(found.model_dump()))
+    return found
 
 
 @lru_cache(maxsize=1)
 def _state() -> str:
     """What all files of ours look like from outside."""
     digest = hashlib.sha256(str(paths.ROOT).encode())
-    for folder in _OURS:
-        for file in sorted((paths.ROOT / folder).rglob("*")):
-            if file.suffix != ".pyc" and file.is_file():
-                stat = file.stat()
-                digest.update(f"{file}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}\0".encode())
+    for line in sorted(line for folder in _OURS for line in _look_into(str(paths.ROOT / folder))):
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=4)
-def _remembered(state: str) -> dict[str, dict[str, Any]]:
-    with contextlib.suppress(OSError, BuildError):
-        content = read_bounded(_memory(), limits.JSON_BYTES)
-        stored = parse_as(_Memory, content, where=paths.relative(_memory()), error=BuildError)
-        if stored.state == state:
-            return {name: facts.model_dump() for name, facts in stored.modules.items()}
-    return {}
+def _look_into(folder: str) -> Iterator[str]:
+    """How each file in a folder and below it looks, without what Python compiled; nothing where there is no folder."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _look_into(entry.path)
+            elif entry.is_file() and not entry.name.endswith(".pyc"):
+                found = entry.stat()
+                times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+                yield f"{entry.path}\0{found.st_size} {times} {found.st_ino}\0"
 
 
-def _memory() -> Path:
-    return paths.BUILD / "code-digests.json"
-
-
-def _examine(start: Path) -> dict[str, Any]:
+def _examine(start: Path, state: str) -> _Facts:
     try:
         reached = _reach(start)
     except (RecursionError, MemoryError):  # of the parser, and of us
@@ -189,7 +195,7 @@ def _examine(start: Path) -> dict[str, Any]:
     for file in sorted(reached.data):
         digest.update(f"{paths.relative(file)}\0{files.sha256(file)}\0".encode())
     taken = sorted(paths.relative(file) for file in reached.files | reached.data)
-    return {"sha256": digest.hexdigest(), "files": taken}
+    return _Facts(state=state, module=paths.relative(start), sha256=digest.hexdigest(), files=taken)
 
 
 def _reach(start: Path) -> _Reached:

@@ -33,10 +33,15 @@ class _Model:
     recipe: Recipe
     own: OwnWeights | None
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """The folder of intermediate files."""
         return paths.work(self.recipe.name)
+
+    @cached_property
+    def code_file(self) -> Path | None:
+        """The recipe's own code, if it has any."""
+        return self.recipe.code_file
 
     def step(
         self,
@@ -57,8 +62,8 @@ class _Model:
         ``part`` is what the program asks the recipe's kind of task for.
         """
         code = [paths.UTILS / "steps" / f"{program}.py", *(code_of(self.recipe, part) if part else ())]
-        if runs_network and self.recipe.code_file:
-            code.append(self.recipe.code_file)
+        if runs_network and self.code_file:
+            code.append(self.code_file)
         return Step(
             model=self.recipe.name,
             name=name,
@@ -110,10 +115,11 @@ class _Model:
         """The converted models, float32 first."""
         return [layout.model_file(self.recipe.name, variant) for variant in self.recipe.variants]
 
-    @property
+    @cached_property
     def staged(self) -> list[Path]:
         """The files of the bundle before they are in artifacts/."""
-        return [self.work / "bundle" / name for name in layout.bundle_files(self.recipe)]
+        folder = self.work / "bundle"
+        return [folder / name for name in layout.bundle_files(self.recipe)]
 
     @property
     def sources(self) -> list[Path]:
@@ -254,16 +260,16 @@ def _validate(model: _Model) -> Step:
 
 def _card(model: _Model) -> Step:
     recipe = model.recipe
-    names = (*layout.bundle_files(recipe), *layout.card_files(recipe))
+    names, bundle = (*layout.bundle_files(recipe), *layout.card_files(recipe)), paths.bundle(recipe.name)
     return model.step(
         "card",
         "card",
         "draw the card and put the bundle into artifacts/",
-        writes=[paths.bundle(recipe.name) / name for name in names],
+        writes=[bundle / name for name in names],
         reads=[*model.staged, model.validation, model.evaluation, *model.parity, *model.history, *model.sources,
                *model.evaluated, *model.labels, *layout.board_reports(recipe.name)],
         facts=recipe.part(*Recipe.model_fields) | model.own_facts,
-        copies=(paths.bundle(recipe.name) / "board", "*.json"),
+        copies=(bundle / "board", "*.json"),
         part="figures",
     )  # fmt: skip
 

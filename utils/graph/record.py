@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import resource
 import tempfile
@@ -58,7 +59,10 @@ def key_of(config: dict[str, Any], reads: tuple[Path, ...]) -> str:
         reads: the files it reads and the code that runs; by content, not by time.
     """
     content = {paths.relative(file): files.sha256(file) for file in reads}
-    return hashlib.sha256(files.dump_json({"format": FORMAT, "config": config, "reads": content}).encode()).hexdigest()
+    whole = {"format": FORMAT, "config": config, "reads": content}
+    # Without an indent, json's C code writes it: a no-op does this for every step.
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _load(record: Path) -> _Record | None:
@@ -77,12 +81,11 @@ def intact(record: Path, targets: tuple[Path, ...]) -> bool:
 
 def _holds(found: _Record | None, targets: tuple[Path, ...]) -> bool:
     try:
-        return (
-            found is not None
-            and set(found.writes) == {paths.relative(file) for file in targets}
-            and all(files.describe_file(file) == found.writes[paths.relative(file)].model_dump() for file in targets)
-        )
-    except OSError:
+        if found is None or len(found.writes) != len(targets):
+            return False
+        written = [(file, found.writes[paths.relative(file)]) for file in targets]
+        return all(files.describe_file(file) == {"size": one.size, "sha256": one.sha256} for file, one in written)
+    except (OSError, KeyError):  # a file is missing, or the step wrote others then
         return False
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Step:
         pins = {"set": environment.PINS, "kept out": environment.STRAY}
         return {"step": self.name, "model": self.model, "recipe": self.facts, "pins": pins}
 
-    @property
+    @cached_property
     def record(self) -> Path:
         """Where its record is kept."""
         return paths.work(self.model) / "records" / f"{self.name}.json"

@@ -87,7 +87,9 @@ def advise(layer: Layer, calibrated: Calibrated, costs: list[Cost], activation: 
 
 
 def _of_calibration(layer: Layer, calibrated: Calibrated) -> str:
-    outside = max(layer.clipped, layer.clipped_new or 0.0)
+    outside = layer.clipped  # fitted ranges cut values that calibration saw: only more of them on new inputs count
+    if layer.clipped_new is not None:
+        outside = max(layer.clipped_new - layer.clipped, 0.0)
     few = calibrated.count < _FEW
     if outside < _CLIPPED and not (few and outside > 0):
         return ""

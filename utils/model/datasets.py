@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import math
 import random
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from utils import environment, example, limits
+from utils import environment, example, limits, timing
 from utils.errors import BuildError, DataError
 from utils.model import preprocess
 from utils.recipe import lists
@@ -62,6 +63,7 @@ def _class_name(name: object) -> str:
     return name.replace("_", " ")
 
 
+@timing.phase("read")
 def load(recipe: Recipe, name: str, count: int | None = None, read_truth: ReadTruth | None = None) -> Examples:
     """Load the data set that the recipe calls ``name``, or its first ``count`` inputs; missing sources are fetched.
 
@@ -76,7 +78,7 @@ def load(recipe: Recipe, name: str, count: int | None = None, read_truth: ReadTr
     if isinstance(dataset, FileSet):
         examples = _files(recipe, recipe.rows(name)[:count], read_truth)
     else:
-        examples = draw(dataset) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
+        examples = draw(dataset, count) if isinstance(dataset, DrawnSet) else _idx(recipe, dataset)
         examples = Examples(examples.inputs[:count], examples.labels[:count])
     if not preprocess.fits(examples.inputs, recipe.input):
         raise DataError(
@@ -219,37 +221,48 @@ _RANK = 4
 _EDGE, _SCALE = 28, 4
 
 
-def draw(dataset: DrawnSet) -> Examples:
+def draw(dataset: DrawnSet, count: int | None = None) -> Examples:
     """Draw digits with Pillow's built-in font: random size, slant, rotation, shift and stroke.
 
     They resemble MNIST (white on black, 28x28, balanced classes) but are not handwriting. The same seed gives the same
     bytes.
+
+    Args:
+        dataset: how many, and the seed.
+        count: draw only the first so many of them.
     """
     rng = random.Random(dataset.seed)
-    images = np.empty((dataset.count, _EDGE, _EDGE, 1), np.uint8)
     labels = np.arange(dataset.count, dtype=np.int64) % 10
     order = list(range(dataset.count))
     rng.shuffle(order)
-    labels = labels[order]
+    labels = labels[order][:count]
+    images = np.empty((len(labels), _EDGE, _EDGE, 1), np.uint8)
     for index, label in enumerate(labels):
         images[index, ..., 0] = _digit(str(label), rng)
     return Examples(images, labels)
 
 
+@functools.cache
+def _sheet(text: str, size: int, stroke: int) -> Image.Image:
+    """A digit upright in the middle, four times as large: of these there are few, and they take most of the time."""
+    edge = _EDGE * _SCALE
+    sheet = Image.new("L", (edge, edge))
+    ImageDraw.Draw(sheet).text(
+        (edge / 2, edge / 2), text, fill=255, font=_font(size), anchor="mm", stroke_width=stroke, stroke_fill=255
+    )
+    return sheet
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
+
+
 def _digit(text: str, rng: random.Random) -> npt.NDArray[np.uint8]:
     edge = _EDGE * _SCALE
     middle = edge / 2
-    font = ImageFont.load_default(size=rng.randint(17, 24) * _SCALE)
-    sheet = Image.new("L", (edge, edge))
-    ImageDraw.Draw(sheet).text(
-        (middle, middle),
-        text,
-        fill=255,
-        font=font,
-        anchor="mm",
-        stroke_width=rng.randint(0, _SCALE),
-        stroke_fill=255,
-    )
+    size = rng.randint(17, 24) * _SCALE
+    sheet = _sheet(text, size, rng.randint(0, _SCALE))
     turn, slant = rng.uniform(-0.26, 0.26), rng.uniform(-0.3, 0.3)  # radians; share of the height
     wide, tall = rng.uniform(0.85, 1.2), rng.uniform(0.9, 1.15)
     right, down = (rng.uniform(-2.5, 2.5) * _SCALE for _ in range(2))

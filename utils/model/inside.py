@@ -23,17 +23,17 @@ Values = npt.NDArray[np.float32]
 class Runner:
     """A TFLite file that runs on the CPU with TFLite's own kernels, and keeps every tensor.
 
-    XNNPACK would keep what is between its operators to itself.
+    XNNPACK would keep what is between its operators to itself. Several threads sum in another order than one.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, threads: int | None = None) -> None:
         module = example.load_runtime().module
         kernels = getattr(module, "OpResolverType", None) or module.experimental.OpResolverType
         self._name, self._data = name, data  # which the interpreter does not copy
         try:
             self._interpreter = module.Interpreter(
                 model_content=data,
-                num_threads=environment.cores(),
+                num_threads=threads or environment.cores(),
                 experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 experimental_preserve_all_tensors=True,
             )

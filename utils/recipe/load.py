@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,9 @@ __all__ = [
 ]
 
 #: Names that are taken: tasks beside the models, commands of doit, and folders in build/.
-_TASKS = "demo vela board verify lock mirror report release publish refetch compat new completion cache venv"
+_TASKS = (
+    "demo vela board verify lock mirror report release publish refetch compat explain catalogue new completion cache venv"
+)
 _COMMANDS = "auto clean dumpdb forget help ignore info list reset-dep run strace tabcompletion"
 _TAKEN = frozenset([*_TASKS.split(), *_COMMANDS.split()])
 
@@ -297,16 +299,20 @@ def refuse_broken(words: Sequence[str]) -> None:
 def forget_recipes() -> None:
     """Forget the recipes and image lists that were read: they may have changed."""
     _read_all.cache_clear()
+    _read_one.cache_clear()
     lists.read.cache_clear()
 
 
 def find_recipe(name: str) -> Recipe:
     """The recipe of the model ``name``; it does not matter whether others load.
 
+    No other recipe is read than the one that has it, if not all are read already: a step starts as fast in a zoo of
+    many models as in a small one. That two recipes have one name shows where all are read, as ``dodo.py`` does.
+
     Raises:
         RecipeError: there is none, or it is wrong.
     """
-    found, broken = read_recipes()
+    found, broken = read_recipes() if _read_all.cache_info().currsize else _read_one(name)
     if name in broken:
         raise broken[name].error
     if name not in found:
@@ -315,3 +321,25 @@ def find_recipe(name: str) -> Recipe:
             hint="`doit list` shows every model",
         )
     return found[name]
+
+
+@cache
+def _read_one(name: str) -> tuple[dict[str, Recipe], dict[str, BrokenModel]]:
+    """The models of the recipe that has the model ``name``; where no recipe says so, those of all recipes."""
+    if _name_error(name, "") is None:
+        for file in _nearest_first(name):
+            loaded = _load(file)
+            found = {recipe.name: recipe for recipe in loaded.found}
+            if name in found or name in loaded.broken:
+                return found, loaded.broken
+    return read_recipes()
+
+
+def _nearest_first(name: str) -> Iterator[Path]:
+    """The recipes that may have a model: in its own folder, in one that begins its name, in any that mentions it."""
+    words = name.split("_")
+    near = [paths.RECIPES / "_".join(words[:count]) / "recipe.toml" for count in range(len(words), 0, -1)]
+    yield from filter(os.path.lexists, near)
+    for file in sorted(paths.RECIPES.glob("*/recipe.toml")):
+        if file not in near and name in _text(file):
+            yield file

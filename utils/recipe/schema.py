@@ -208,6 +208,8 @@ class Recipe(Closed):
     def _of_the_task(self) -> list[str]:
         """Find what does not suit the kind of task."""
         findings, kind = [], self.kind
+        if self.train and self.train.shift and not isinstance(self.input, ImageInput):
+            findings.append("train.shift: moves images, and the input is none")
         if self.input.kind != kind.input:
             findings.append(f"input.kind: {self.task} takes {kind.input!r}")
         if kind.whole and isinstance(self.input, ImageInput) and self.input.fit != "stretch":
@@ -337,5 +339,5 @@ class Recipe(Closed):
 
     def part(self, *keys: str) -> dict[str, Any]:
         """Get the facts that a step depends on as JSON values: tables, or keys in one (``expected.parameters``)."""
-        whole = self.model_dump(mode="json")
+        whole = self.model_dump(mode="json", include={key.partition(".")[0] for key in keys})
         return {key: functools.reduce(operator.getitem, key.split("."), whole) for key in keys}

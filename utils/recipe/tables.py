@@ -105,6 +105,8 @@ class Train(Closed):
     """Training steps from a tenth of the peak to the peak."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of the target that is spread over all classes: 0 to below 1."""
+    shift: Annotated[int, Field(ge=0, le=100)] = 0
+    """Each epoch moves each image by up to so many pixels in both directions, by chance: 0 to 100. Images only."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """Seed of the initial weights and of the order of the inputs: 0 to 4294967295, the range of NumPy."""
 
@@ -116,6 +118,8 @@ class Calibration(Closed):
     """Key in [datasets]. It shares no file with the evaluation set."""
     count: Annotated[int, Field(gt=0)]
     """How many inputs: the first ones of the set."""
+    ranges: Literal["fitted", "seen"] = "fitted"
+    """fitted: each tensor's range is cut where int8 is nearest to its values; seen: all that was seen."""
 
 
 class Gate(Closed):

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from utils import environment, events, paths, program
+from utils import environment, events, paths, program, timing
 from utils.errors import BuildError
 from utils.graph import code, plan, record
 from utils.graph.step import Work
@@ -62,6 +62,7 @@ def main(work: Work) -> None:
     if not environment.is_pinned():  # the pins work only when they are there before Python starts
         _start_anew()
     model, name = sys.argv[1:]
+    timing.begin(f"{model}:{name}")
     program.prepare()
     said = paths.work(model) / "records" / f"{name}.error"
     begin = time.monotonic()
@@ -89,7 +90,9 @@ def main(work: Work) -> None:
             missing = [paths.relative(file) for file in step.reads if not file.is_file()]
             if missing:
                 raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}")
-            with record.writing(step.record, step.key(), step.writes) as outputs:
+            kind = step.module.rpartition(".")[2]
+            writing = record.writing(step.record, step.key(), step.writes)
+            with timing.phase("records"), writing as outputs, timing.phase(kind):
                 work(recipe, step, outputs)
         if not events.has_listener():
             say(f"done in {time.monotonic() - begin:.1f} s")

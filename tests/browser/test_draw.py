@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import sites
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo_in_browser")]
+pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Any]
 

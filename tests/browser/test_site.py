@@ -16,7 +16,7 @@ from utils import paths
 from utils.catalogue import browser
 from utils.catalogue.site import write_site
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo_in_browser")]
+pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Any]
 

@@ -44,8 +44,9 @@ def change(bundle: Path, **facts: Any) -> Path:
 
 
 def opened(trial: try_it.Trial, path: str, folder: Path) -> example.Model:
-    (folder / "tried.tflite").write_bytes(trial.files[path])
-    return example.Model(str(folder / "tried.tflite"), example.load_runtime(), 1, reference=True)
+    file = folder / Path(path).name  # each its own: the interpreter reads it while it runs
+    file.write_bytes(trial.files[path])
+    return example.Model(str(file), example.load_runtime(), 1, reference=True)
 
 
 def test_the_files_give_what_the_bundle_s_own_give(made: Path, tmp_path: Path) -> None:

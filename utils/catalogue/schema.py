@@ -32,7 +32,7 @@ from utils.catalogue.parts import (
 
 __all__ = ["FORMAT", "SCHEMA", "Bsp", "Catalogue", "Damaged", "Model", "Release", "Target", "as_json"]
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 #: The file of the JSON Schema.
 SCHEMA = paths.ROOT / "docs" / "reference" / "catalogue.schema.json"

@@ -217,7 +217,7 @@ export function fit(image, input) {
   const isWhole = (from, to, count, size) => count === size && from === 0 && to === count;
   const columns = isWhole(box[0], box[2], wide, width) ? null : weights(width, box[0], box[2], wide, filter);
   const rows = isWhole(box[1], box[3], high, height) ? null : weights(height, box[1], box[3], high, filter);
-  const goesDownFirst = high < height && wide > width; // as Pillow 13: the smaller picture is between the passes
+  const goesDownFirst = high < height && height - high > 2 * (width - wide); // as Pillow 13, by the whole picture's size
   let made = source;
   if (rows && goesDownFirst) made = down(made, width, channels, rows);
   if (columns) made = across(made, width, goesDownFirst ? high : height, channels, columns);

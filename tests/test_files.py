@@ -326,3 +326,10 @@ def test_locks_that_fail_are_told_without_a_traceback(tmp_path: Path, monkeypatc
     ):
         with pytest.raises(StorageError, match=f"{tmp_path}.*: Input/output error"), lock:
             pass
+
+
+def test_sums_are_sorted_by_name_as_text(tmp_path: Path) -> None:
+    for name in ("a/b.txt", "a.txt", "a-b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert list(files.parse_sums(files.make_sums(tmp_path))) == ["a-b.txt", "a.txt", "a/b.txt"]

@@ -78,9 +78,9 @@ def load_json(file: Path) -> dict[str, Any]:
 
 
 def make_sums(folder: Path) -> str:
-    """Make the text of a folder's SHA256SUMS: a line for each other file, sorted."""
-    summed = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SUMS)
-    return "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in summed)
+    """Make the text of a folder's SHA256SUMS: a line for each other file, sorted by name as text."""
+    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return "".join(f"{sha256(folder / name)}  {name}\n" for name in sorted(names) if name != SUMS)
 
 
 def parse_sums(text: str, *, skip_malformed: bool = False) -> dict[str, str]:

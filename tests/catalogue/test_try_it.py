@@ -113,7 +113,7 @@ def test_the_page_of_the_reference_names_every_key(made: Path) -> None:
         assert f"`{key}`" in text, key
 
 
-@pytest.mark.parametrize(("task", "said"), [("audio", "not audio"), ("detection", "not detection")])
+@pytest.mark.parametrize(("task", "said"), [("audio", "for audio"), ("detection", "for detection")])
 def test_other_tasks_are_not_for_the_page(bundle: Path, task: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(example.TASKS[task], "check", classmethod(lambda *_: None))
     trial = try_it.make("hand", change(bundle, task=task))

@@ -103,7 +103,7 @@ const nameOfMap = ({ operator, shape }) => `${operator}, ${shape.join(" x ")}`;
 const mapCanvas = (map) =>
   el("canvas", { class: "try-small", role: "img", "aria-label": `Feature maps after ${nameOfMap(map)}` });
 
-/** The box of a segmentation model: the picture with its classes, and their shares. */
+/** The box of a model for pixels: the picture with its classes, and their shares. */
 export function segmentBox(competitor, page) {
   const label = `The picture with the classes that ${nameOf(competitor)} finds`;
   const canvas = el("canvas", { role: "img", "aria-label": label });

@@ -89,7 +89,7 @@ class Page {
     const label = isDrawn ? "Draw a digit here, with a mouse, a pen or a finger" : "The picture";
     this.input = el("canvas", { class: isDrawn ? "try-draw" : "", role: "img", "aria-label": label });
     this.answers = this.competitors.map((competitor) =>
-      entry.task === "segmentation" ? segmentBox(competitor, this) : answerBox(competitor, this.labels),
+      entry.shows === "pixels" ? segmentBox(competitor, this) : answerBox(competitor, this.labels),
     );
     const row = (...children) => el("div", { class: "try-row" }, ...children);
     const given = isDrawn ? this.buildDrawing() : this.buildPicture();

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import example, limits, tflite, tflite_edit
+from utils import example, limits, tasks, tflite, tflite_edit
 from utils.errors import DataError
 from utils.untrusted import as_text, read_untrusted
 
@@ -85,11 +85,16 @@ def beside(trials: Mapping[str, Trial]) -> None:
 
 def _why_not(facts: dict[str, Any]) -> str:
     """Why a browser cannot run the models of a bundle; empty if it can."""
-    if facts["task"] not in ("classification", "segmentation"):
-        return f"the page tries classification and segmentation, not {as_text(facts['task'])}"
+    if _tried(facts) is None:
+        return f"the page does not try models for {as_text(facts['task'])}"
     if facts["input"].get("kind", "image") != "image" or len(facts["output"]) != 1:
         return "the page takes a picture and shows one output"
     return ""
+
+
+def _tried(facts: dict[str, Any]) -> tasks.Tried | None:
+    kind = tasks.every_task().get(facts["task"])
+    return kind.tried if kind else None
 
 
 class _Maker:
@@ -99,7 +104,7 @@ class _Maker:
         self.name, self.folder, self.bundle, self.facts = name, folder, bundle, bundle.facts
         self.trial = Trial()
         height, width, channels = self.facts["input"]["shape"][1:]
-        is_small = self.facts["task"] == "classification" and channels == 1 and max(height, width) <= DRAWN
+        is_small = _tried(self.facts) == "labels" and channels == 1 and max(height, width) <= DRAWN
         self.kind = "draw" if is_small else "picture"
 
     def make(self) -> Trial:
@@ -122,7 +127,7 @@ class _Maker:
             "kind": self.kind,
             "name": self.name,
             "title": str(self.facts.get("title", self.name)),
-            "task": self.facts["task"],
+            "shows": _tried(self.facts),
             "input": {key: self.facts["input"][key] for key in _KEPT},
             "output": {key: answer[key] for key in ("name", "shape", "kind", "golden_stride") if key in answer},
             "labels": self._add("labels.txt", labels),

@@ -43,6 +43,7 @@ __all__ = [
     "Scene",
     "Shows",
     "Task",
+    "Tried",
     "answers_of",
     "code_of",
     "every_task",
@@ -54,6 +55,9 @@ __all__ = [
 
 #: What a figure shows, beside numbers: the example inputs, inputs of the evaluation set, names of labels.
 Shows = Literal["examples", "evaluation", "labels"]
+
+#: What a page of the catalogue shows of an answer: the labels with a bar each, or the classes of the pixels.
+Tried = Literal["labels", "pixels"]
 
 #: What a step asks a kind of task for: a module of its package.
 Part = Literal["measure", "answers", "figures"]
@@ -74,6 +78,7 @@ class Task:
         hub_metric: the metric as Hugging Face calls it, and its name with the unit.
         prediction: what ``example.py --json`` answers for one input, as a board may report it.
         figures: the figures of a recipe's card beside ``result``, and what each shows.
+        tried: what a page of the catalogue shows of an answer; None: a browser cannot try such a model.
     """
 
     metric: str
@@ -86,6 +91,7 @@ class Task:
     hub_metric: tuple[str, str]
     prediction: type[BaseModel]
     figures: Callable[[Recipe], Mapping[str, frozenset[Shows]]]
+    tried: Tried | None = None
 
 
 @dataclass(frozen=True)

@@ -35,4 +35,5 @@ TASK = Task(
     hub_metric=("accuracy", "Top-1 (%)"),
     prediction=LabelPrediction,
     figures=name_figures,
+    tried="labels",
 )

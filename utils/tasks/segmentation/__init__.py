@@ -43,4 +43,5 @@ TASK = Task(
     hub_metric=("mean_iou", "Mean IoU (%)"),
     prediction=Prediction,
     figures=name_figures,
+    tried="pixels",
 )

@@ -273,7 +273,7 @@ def test_screenshots_of_the_documentation(whole: Path, visit: Visit, tmp_path: P
     import os
 
     with sites.served(whole) as base:
-        view = {"viewport": {"width": 1100, "height": 760}, "color_scheme": "light"}
+        view = {"viewport": {"width": 1100, "height": 900}, "color_scheme": "light"}
         page = visit(base, "index.html", **view).page
         page.wait_for_load_state("networkidle")
         page.screenshot(path=tmp_path / "catalogue.png")

@@ -53,6 +53,7 @@ class Network {
     made.litert = litert;
     made.shape = input.shape;
     made.model = await litert.loadAndCompile(await checked(file, sha256), { accelerator: "wasm" });
+    await made.run(new Float32Array(input.shape.reduce((size, length) => size * length))); // the first run is the slowest
     return made;
   }
 

@@ -18,11 +18,14 @@ export function el(tag, attributes = {}, ...children) {
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function bars(found, caption) {
+const SHORT = 2; // characters of a label that leaves the room to its bar
+
+function bars(found) {
   const rows = found.map(({ label, score }) =>
     el("tr", {}, el("th", { scope: "row" }, label), bar(score), el("td", { class: "try-number" }, percent(score))),
   );
-  return el("table", {}, el("caption", {}, caption), el("tbody", {}, ...rows));
+  const isShort = found.every(({ label }) => label.length <= SHORT);
+  return el("table", { class: isShort ? "try-short" : null }, el("tbody", {}, ...rows));
 }
 
 function bar(score) {
@@ -65,13 +68,15 @@ export function answerBox(competitor, labels) {
   const maps = el("div");
   const isCopy = competitor.variant.ends === "put back";
   const ends = "A copy with QUANTIZE and DEQUANTIZE put back at its ends: LiteRT.js takes no integers there.";
+  const time = el("p", { class: "try-note" });
   const box = el(
     "div",
     { class: "try-answer", "data-competitor": nameOf(competitor) },
     el("h3", {}, nameOf(competitor)),
-    isCopy ? el("p", {}, ends) : "",
     said,
     maps,
+    time,
+    isCopy ? el("p", { class: "try-note" }, ends) : "",
   );
   const show = async (values) => {
     const answer = (await competitor.network.run(values))(competitor.model.output.name);
@@ -79,7 +84,8 @@ export function answerBox(competitor, labels) {
     box.dataset.answer = found[0].label;
     const heading = el("p", { class: "try-said" }, el("strong", {}, found[0].label), ` ${percent(found[0].score)}`);
     const first = labels.length > 12 ? found.slice(0, 5) : inOrder(found, labels);
-    said.replaceChildren(heading, bars(first, `${competitor.network.ms.toFixed(1)} ms in this browser, on no board`));
+    said.replaceChildren(heading, bars(first));
+    time.textContent = `${competitor.network.ms.toFixed(1)} ms in this browser, on no board`;
     if (competitor.maps) await showMaps(competitor, values, maps);
   };
   return { box, show, said };

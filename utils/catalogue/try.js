@@ -7,8 +7,9 @@ import { answerBox, draw, el, nameOf, segmentBox } from "./show.js";
 
 const STYLE = `
 #try .try-row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; margin: 0.75rem 0; }
-#try .try-answer { flex: 1 1 15rem; max-width: 26rem; min-width: 0; padding: 0.6rem; }
-#try .try-answer { border: 1px solid; border-radius: 0.4rem; }
+#try .try-answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 12rem), 1fr)); gap: 0.75rem; }
+#try .try-answers { margin: 1rem 0; align-items: start; }
+#try .try-answer { max-width: 26rem; min-width: 0; padding: 0.6rem; border: 1px solid; border-radius: 0.4rem; }
 #try .try-answer h3 { margin: 0 0 0.4rem; overflow-wrap: anywhere; }
 #try canvas, #try video { max-width: 100%; height: auto; border: 1px solid; }
 #try .try-draw { touch-action: none; cursor: crosshair; background: #000; width: 280px; }
@@ -17,8 +18,12 @@ const STYLE = `
 #try .try-examples button { padding: 2px; min-width: 44px; min-height: 44px; }
 #try .try-examples img { display: block; height: 44px; width: auto; max-width: 88px; object-fit: cover; }
 #try table { border-collapse: collapse; width: 100%; table-layout: fixed; }
-#try td, #try th { padding: 1px 4px; text-align: left; font-weight: normal; overflow-wrap: anywhere; }
-#try td.try-number { text-align: right; width: 4.5rem; }
+#try td, #try th { padding: 1px 4px 1px 0; text-align: left; font-weight: normal; overflow-wrap: anywhere; }
+#try .try-short th { width: 1.5em; }
+#try td.try-number { text-align: right; width: 4rem; padding-right: 0; font-variant-numeric: tabular-nums; }
+#try .try-said { margin: 0 0 0.4rem; font-size: 1.2rem; }
+#try .try-note { margin: 0.5rem 0 0; font-size: 0.8125rem; }
+#try figure { margin: 0.6rem 0 0; }
 #try .try-bar { height: 0.8rem; background: currentColor; min-width: 1px; }
 #try .try-drop { border: 2px dashed; border-radius: 0.4rem; padding: 0.8rem; flex: 1 1 15rem; }
 #try .try-drop.try-over { outline: 3px solid; }
@@ -94,7 +99,7 @@ class Page {
     const row = (...children) => el("div", { class: "try-row" }, ...children);
     const given = isDrawn ? this.buildDrawing() : this.buildPicture();
     const left = entry.left_out.map(({ variant, why }) => el("p", {}, `Not here: ${variant}: ${why}.`));
-    const boxes = row(...this.answers.map(({ box }) => box));
+    const boxes = el("div", { class: "try-answers" }, ...this.answers.map(({ box }) => box));
     this.body.append(row(...given), this.buildExamples(), boxes, ...left, this.buildGolden());
   }
 

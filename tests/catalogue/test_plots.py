@@ -71,6 +71,25 @@ def test_models_of_one_data_set_share_a_plot_and_others_do_not(tmp_path: Path) -
     assert "accuracy-pets.csv: mean IoU on 20 inputs" in found
 
 
+def test_names_do_not_cover_each_other(tmp_path: Path) -> None:
+    for number in range(12):
+        make_bundle(tmp_path / f"a_long_name_{number}", manifest=accuracy(80.0 + number / 100))
+    (found,) = plotted(tmp_path).values()
+    assert len(dots(found)) == 24  # each circle is there, with its title
+    names = [text for text in drawn(found).iter(f"{SVG}text") if str(text.text).startswith("a_long_name")]
+    assert 4 <= len(names) < 24
+    sides = {"start": 0.0, "middle": -0.5, "end": -1.0}
+    boxes = []
+    for name in names:
+        width = 6.0 * len(str(name.text))
+        left = float(name.get("x", 0)) + sides[str(name.get("text-anchor"))] * width
+        boxes.append((left, left + width, float(name.get("y", 0))))
+    assert all(left >= 0 and right <= plots.WIDTH for left, right, _ in boxes)
+    for place, (left, right, y) in enumerate(boxes):
+        for other_left, other_right, other_y in boxes[place + 1 :]:
+            assert right <= other_left or other_right <= left or abs(y - other_y) >= 11
+
+
 def test_a_mark_is_where_its_number_is(tmp_path: Path) -> None:
     make_bundle(tmp_path / "large", manifest=accuracy(80.0, 4000, measured=rows(8.0)))
     make_bundle(tmp_path / "small", manifest=accuracy(70.0, 1000, measured=rows(2.0)))

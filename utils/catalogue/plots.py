@@ -23,6 +23,9 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 24, 16, 48
 #: Radius of the smallest and the largest circle.
 SMALLEST, LARGEST = 5.0, 22.0
 
+#: How wide a letter of a name is, on average and at least: names must not cover each other.
+LETTER = 6.5
+
 #: Layers that a chart shows; those after them are one bar.
 LAYERS = 60
 
@@ -114,7 +117,7 @@ def accuracy_plot(models: list[Model], words: str) -> str:
         *_grid(across, up),
         _text(WIDTH / 2, HEIGHT - 8, axis.words, "middle"),
         _text(4, TOP - 2, "%", "start"),
-        *(_dot(dot, across, up, largest) for dot in sorted(dots, key=_order)),
+        *_dots([_Circle.of(dot, across, up, largest) for dot in sorted(dots, key=_order)]),
     ]
     if missing:
         parts.append(_text(WIDTH - RIGHT, TOP + 8, f"no such latency: {', '.join(missing)}", "end"))
@@ -126,17 +129,69 @@ def _order(dot: Dot) -> tuple[int, str, str]:
     return -dot.parameters, dot.name, dot.variant
 
 
-def _dot(dot: Dot, across: _Scale, up: _Scale, largest: int) -> str:
-    radius = SMALLEST + (LARGEST - SMALLEST) * math.sqrt(dot.parameters / largest)
-    x, y = across.place(dot.x), up.place(dot.y)
+class _Box(NamedTuple):
+    """What a text covers, in units of the SVG."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
+
+
+class _Circle(NamedTuple):
+    """A dot on the plot."""
+
+    dot: Dot
+    x: float
+    y: float
+    radius: float
+
+    @classmethod
+    def of(cls, dot: Dot, across: _Scale, up: _Scale, largest: int) -> _Circle:
+        radius = SMALLEST + (LARGEST - SMALLEST) * math.sqrt(dot.parameters / largest)
+        return cls(dot, across.place(dot.x), up.place(dot.y), radius)
+
+    def places(self) -> Iterator[tuple[float, float, str, _Box]]:
+        """Where its name can stand, best first: x, y, anchor and what it covers."""
+        width, beside = LETTER * len(self.dot.name), self.radius + 4
+        for y in (self.y - self.radius - 3, self.y + self.radius + 11):
+            yield self.x, y, "middle", _Box(self.x - width / 2, y - 10, self.x + width / 2, y + 3)
+        for anchor, x, left in (("start", beside, beside), ("end", -beside, -beside - width)):
+            box = _Box(self.x + left, self.y - 6, self.x + left + width, self.y + 7)
+            yield self.x + x, self.y + 4, anchor, box
+
+
+def _dots(circles: list[_Circle]) -> Iterator[str]:
+    """The circles with their names; a name that would cover another one is left to the title."""
+    taken: list[_Box] = []
+    for circle in circles:
+        name = ""
+        for x, y, anchor, box in circle.places():
+            if _is_free(box, taken):
+                taken.append(box)
+                name = _text(x, y, circle.dot.name, anchor)
+                break
+        yield _dot(circle, name)
+
+
+def _is_free(box: _Box, taken: list[_Box]) -> bool:
+    is_inside = box.left >= 0 and box.right <= WIDTH and box.top >= 0 and box.bottom <= HEIGHT - BOTTOM
+    return is_inside and not any(box.meets(other) for other in taken)
+
+
+def _dot(circle: _Circle, name: str) -> str:
+    dot = circle.dot
     said = f"{dot.title}, {dot.variant}: {dot.y:.2f} %, {dot.x:.3g}, {dot.parameters:,} parameters"
-    shape = f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="currentColor" fill-opacity="0.35"'
-    if dot.variant == "float32":
-        shape = shape.replace('fill-opacity="0.35"', 'fill-opacity="0"')
+    opacity = "0" if dot.variant == "float32" else "0.35"
     return (
         f'<a href="models/{dot.name}.html" data-model="{dot.name}">'
-        f'{shape} stroke="currentColor" stroke-width="1.5"><title>{_escape(said)}</title></circle>'
-        f"{_text(x, y - radius - 3, dot.name, 'middle')}</a>"
+        f'<circle class="dot" cx="{circle.x:.1f}" cy="{circle.y:.1f}" r="{circle.radius:.1f}" fill="currentColor" '
+        f'fill-opacity="{opacity}" stroke="currentColor" stroke-width="1.5"><title>{_escape(said)}</title></circle>'
+        f"{name}</a>"
     )
 
 

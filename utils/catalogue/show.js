@@ -62,6 +62,8 @@ export function nameOf({ model, variant }) {
   return `${model.name}, ${variant.variant}`;
 }
 
+const headingOf = ({ model, variant }) => el("h3", {}, model.name, " ", el("small", {}, variant.variant));
+
 /** The box of a competitor, and what fills it. */
 export function answerBox(competitor, labels) {
   const said = el("div");
@@ -72,7 +74,7 @@ export function answerBox(competitor, labels) {
   const box = el(
     "div",
     { class: "try-answer", "data-competitor": nameOf(competitor) },
-    el("h3", {}, nameOf(competitor)),
+    headingOf(competitor),
     said,
     maps,
     time,
@@ -114,8 +116,8 @@ export function segmentBox(competitor, page) {
   const label = `The picture with the classes that ${nameOf(competitor)} finds`;
   const canvas = el("canvas", { role: "img", "aria-label": label });
   const legend = el("ul");
-  const heading = el("h3", {}, nameOf(competitor));
-  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, heading, canvas, legend);
+  const parts = [headingOf(competitor), canvas, legend];
+  const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, ...parts);
   const show = async (values) => {
     const scores = (await competitor.network.run(values))(competitor.model.output.name);
     const [, high, wide, count] = competitor.model.output.shape;

@@ -21,6 +21,7 @@ const STYLE = `
 #try td, #try th { padding: 1px 4px 1px 0; text-align: left; font-weight: normal; overflow-wrap: anywhere; }
 #try .try-short th { width: 1.5em; }
 #try td.try-number { text-align: right; width: 4rem; padding-right: 0; font-variant-numeric: tabular-nums; }
+#try .try-answer h3 small { display: block; font-size: 0.9rem; }
 #try .try-said { margin: 0 0 0.4rem; font-size: 1.2rem; }
 #try .try-note { margin: 0.5rem 0 0; font-size: 0.8125rem; }
 #try figure { margin: 0.6rem 0 0; }

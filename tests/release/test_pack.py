@@ -399,7 +399,7 @@ def test_a_key_as_the_readme_makes_it_will_do(tmp_path: Path, more: list[str]) -
 def test_a_full_disk_leaves_no_release(ready_once: Checkout, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("no right to mount a tmpfs")
     try:
         there = copy(ready_once, disk / "zoo")

@@ -222,6 +222,11 @@ run_in_docker() { # ARCH
             fi
         fi
     fi
+    # A site that is served for looking answers on 127.0.0.1 alone: that of this machine, not the container's own.
+    if has_word catalogue "${box_words[@]}" && [[ " ${box_words[*]}" = *" serve="* ]] &&
+        [[ " ${ZOO_DOCKER_ARGS-}" != *" --net"* ]]; then
+        args+=(--network host)
+    fi
     for name in "${proxies[@]}"; do
         [ -z "${!name-}" ] || args+=(-e "$name")
     done

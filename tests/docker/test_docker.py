@@ -10,8 +10,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -360,3 +362,23 @@ def test_run_shows_the_container_what_the_environment_names(tmp_path: Path) -> N
     assert done.stdout == "from the mirror\nown weights\na  $b\n/workspace\n", done.stderr
     assert (tmp_path / "cache" / "made").exists()
     assert not (tmp_path / "my mirror" / "no").exists()
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("image")
+def test_a_served_site_can_be_opened_from_this_machine(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [DOCKER / "run", "doit", "catalogue", "serve=0", "try=0", f"to={tmp_path}/site"],
+        env={**os.environ, "ZOO_DOCKER": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        line = next((line for line in process.stdout if line.startswith("http://127.0.0.1:")), "")
+        assert line, process.stderr.read()
+        with urllib.request.urlopen(f"{line.split()[0]}catalogue.json", timeout=10) as answer:
+            assert json.load(answer)["format"] == 1
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0

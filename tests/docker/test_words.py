@@ -115,3 +115,16 @@ def test_a_credential_helper_is_not_in_the_image(
     line = f"docker/run: the container has no credential helper, and {file} names one -> ZOO_DOCKER=0 docker/run ..."
     assert said == (line if says else "")
     assert words(zoo, client, home, "doit", "publish", "to=hf://org")[1] == ""
+
+
+def test_a_served_site_answers_on_this_machine(zoo: Path, client: Path, home: Path) -> None:
+    def networks(*command: str, **env: str | None) -> list[str]:
+        found = words(zoo, client, home, *command, **env)[0]
+        return [found[place + 1] for place, word in enumerate(found) if word in ("--network", "--net")]
+
+    assert networks("doit", "catalogue", "serve=8000") == ["host"]
+    assert networks("catalogue", "serve=8000") == ["host"]
+    assert networks("doit", "catalogue", "serve=8000", ZOO_DOCKER_ARGS="--network host") == ["host"]
+    assert networks("doit", "catalogue", "serve=8000", ZOO_DOCKER_ARGS="--net mine") == ["mine"]
+    assert networks("doit", "catalogue") == []
+    assert networks("doit", "demo", "serve=8000") == []

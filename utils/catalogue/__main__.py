@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import os
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,8 +50,6 @@ def _serve(folder: Path, port: int) -> None:
         raise BuildError(what, where="serve=", hint="choose another port: serve=8001") from None
     with server:
         print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        if "NXP_MODEL_ZOO_IMAGE" in os.environ:
-            print('in a container: ZOO_DOCKER_ARGS="--network host" docker/run ... lets you open it', flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever(poll_interval=0.1)
 

@@ -212,6 +212,14 @@ def test_a_finding_shows_on_focus_and_goes_with_escape(states: str, visit: Visit
     text = page.inner_text("#tip")
     assert catalogues.NEAREST["what"] in text
     assert f"Remedy: {catalogues.NEAREST['remedy']}" in text
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, 40)  # a focus scrolls, too, and smoothly: later than it opens the finding
+    page.wait_for_function("before => scrollY !== before", arg=before)
+    assert page.is_visible("#tip")
+    beside = """() => { const at = (id) => document.querySelector(id).getBoundingClientRect();
+      return Math.min(Math.abs(at("#tip").top - at(".matrix td.red > a").bottom),
+                      Math.abs(at("#tip").bottom - at(".matrix td.red > a").top)); }"""
+    page.wait_for_function(f"({beside})() < 6")
     page.keyboard.press("Escape")
     assert not page.is_visible("#tip")
 

@@ -159,12 +159,15 @@
       tip.replaceChildren(...lines(element).flatMap((texts, at) => [...(at ? [make("hr")] : []), ...texts.map((text) => make("p", text))]));
       (element.closest("section") ?? document.body).append(tip);
       tip.hidden = false;
-      const box = element.getBoundingClientRect();
+      place();
+      element.setAttribute("aria-describedby", "tip");
+    }
+    function place() {
+      const box = owner.getBoundingClientRect();
       const own = tip.getBoundingClientRect();
       const left = Math.max(8, Math.min(box.left, innerWidth - own.width - 8));
       const top = box.bottom + own.height + 8 < innerHeight ? box.bottom + 4 : Math.max(8, box.top - own.height - 4);
       Object.assign(tip.style, { left: `${left}px`, top: `${top}px` });
-      element.setAttribute("aria-describedby", "tip");
     }
     function close() {
       owner?.removeAttribute("aria-describedby");
@@ -180,7 +183,9 @@
     });
     document.addEventListener("focusin", (event) => { const element = target(event); if (element) open(element); else close(); });
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
-    addEventListener("scroll", () => { if (owner) close(); }, { passive: true });
+    // A focus scrolls to its element, and not at once: its finding goes along.
+    const follow = () => { if (owner && owner === document.activeElement) place(); else if (owner) close(); };
+    addEventListener("scroll", follow, { passive: true });
   }
 
   // Copy buttons, with a word for screen readers.

@@ -290,4 +290,7 @@ def test_models_of_the_zoo_from_the_mirror(
         for box in watched.page.query_selector_all(".try-answer"):
             said = box.get_attribute("data-classes") or box.get_attribute("data-answer")
             assert found in said.split(",")
+            notes = box.inner_text()
+            assert "ms in this browser, on no board" in notes
+            assert ("QUANTIZE and DEQUANTIZE put back" in notes) == box.get_attribute("data-competitor").endswith("int8")
     shutil.rmtree(checkout.root)

@@ -287,6 +287,6 @@ def _slower(npu: Iterable[Speed], cpu: Iterable[Speed]) -> Iterator[str]:
     for key, times in groupby(sorted(npu, key=place), place):
         ours, other = min(times, key=lambda time: time.ms), best.get(key)
         if other and ours.kind != "estimated" and ours.ms > other.ms:
-            kind = "measured by us" if ours.kind == "ours" else f"published: {ours.source}"
+            kind = "measured by us" if ours.kind == "ours" else "published"  # the source stands beside its time
             where = f"{other.accelerator}, {ours.bsp}, {kind}"
             yield f"slower than the CPU: {ours.ms:g} ms against {other.ms:g} ms ({where})"

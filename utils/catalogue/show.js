@@ -64,21 +64,29 @@ export function nameOf({ model, variant }) {
 
 const headingOf = ({ model, variant }) => el("h3", {}, model.name, " ", el("small", {}, variant.variant));
 
+/** What stands below an answer: how long it took, and what the file is where it is not the bundle's own. */
+function footOf(competitor) {
+  const time = el("p", { class: "try-note" });
+  const ends = "A copy with QUANTIZE and DEQUANTIZE put back at its ends: LiteRT.js takes no integers there.";
+  const notes = [time, ...(competitor.variant.ends === "put back" ? [el("p", { class: "try-note" }, ends)] : [])];
+  const tell = () => {
+    time.textContent = `${competitor.network.ms.toFixed(1)} ms in this browser, on no board`;
+  };
+  return { notes, tell };
+}
+
 /** The box of a competitor, and what fills it. */
 export function answerBox(competitor, labels) {
   const said = el("div");
   const maps = el("div");
-  const isCopy = competitor.variant.ends === "put back";
-  const ends = "A copy with QUANTIZE and DEQUANTIZE put back at its ends: LiteRT.js takes no integers there.";
-  const time = el("p", { class: "try-note" });
+  const { notes, tell } = footOf(competitor);
   const box = el(
     "div",
     { class: "try-answer", "data-competitor": nameOf(competitor) },
     headingOf(competitor),
     said,
     maps,
-    time,
-    isCopy ? el("p", { class: "try-note" }, ends) : "",
+    ...notes,
   );
   const show = async (values) => {
     const answer = (await competitor.network.run(values))(competitor.model.output.name);
@@ -87,7 +95,7 @@ export function answerBox(competitor, labels) {
     const heading = el("p", { class: "try-said" }, el("strong", {}, found[0].label), ` ${percent(found[0].score)}`);
     const first = labels.length > 12 ? found.slice(0, 5) : inOrder(found, labels);
     said.replaceChildren(heading, bars(first));
-    time.textContent = `${competitor.network.ms.toFixed(1)} ms in this browser, on no board`;
+    tell();
     if (competitor.maps) await showMaps(competitor, values, maps);
   };
   return { box, show, said };
@@ -116,10 +124,12 @@ export function segmentBox(competitor, page) {
   const label = `The picture with the classes that ${nameOf(competitor)} finds`;
   const canvas = el("canvas", { role: "img", "aria-label": label });
   const legend = el("ul");
-  const parts = [headingOf(competitor), canvas, legend];
+  const { notes, tell } = footOf(competitor);
+  const parts = [headingOf(competitor), canvas, legend, ...notes];
   const box = el("div", { class: "try-answer", "data-competitor": nameOf(competitor) }, ...parts);
   const show = async (values) => {
     const scores = (await competitor.network.run(values))(competitor.model.output.name);
+    tell();
     const [, high, wide, count] = competitor.model.output.shape;
     const classes = classMap(scores, count);
     const image = scaled(page.image);

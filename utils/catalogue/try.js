@@ -13,6 +13,7 @@ const STYLE = `
 #try .try-answer h3 { margin: 0 0 0.4rem; overflow-wrap: anywhere; }
 #try canvas, #try video { max-width: 100%; height: auto; border: 1px solid; }
 #try .try-draw { touch-action: none; cursor: crosshair; background: #000; width: 280px; }
+#try .try-shown { max-height: 20rem; width: auto; }
 #try .try-small { image-rendering: pixelated; }
 #try .try-examples { display: flex; flex-wrap: wrap; gap: 0.4rem; }
 #try .try-examples button { padding: 2px; min-width: 44px; min-height: 44px; }
@@ -93,7 +94,7 @@ class Page {
     const { entry } = this;
     const isDrawn = entry.kind === "draw";
     const label = isDrawn ? "Draw a digit here, with a mouse, a pen or a finger" : "The picture";
-    this.input = el("canvas", { class: isDrawn ? "try-draw" : "", role: "img", "aria-label": label });
+    this.input = el("canvas", { class: isDrawn ? "try-draw" : "try-shown", role: "img", "aria-label": label });
     this.answers = this.competitors.map((competitor) =>
       entry.shows === "pixels" ? segmentBox(competitor, this) : answerBox(competitor, this.labels),
     );

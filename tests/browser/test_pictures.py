@@ -292,5 +292,6 @@ def test_models_of_the_zoo_from_the_mirror(
             assert found in said.split(",")
             notes = box.inner_text()
             assert "ms in this browser, on no board" in notes
-            assert ("QUANTIZE and DEQUANTIZE put back" in notes) == box.get_attribute("data-competitor").endswith("int8")
+            is_copy = box.get_attribute("data-competitor").endswith("int8")
+            assert ("QUANTIZE and DEQUANTIZE put back" in notes) == is_copy
     shutil.rmtree(checkout.root)

@@ -30,8 +30,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return found
 
 
-def catalogue(zoo: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
-    done = zoo.run(sys.executable, "-m", "utils.catalogue", *words, env=OFFLINE, timeout=60)
+def catalogue(zoo: Checkout, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    done = zoo.run(sys.executable, "-m", "utils.catalogue", *words, env=env or OFFLINE, timeout=60)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -104,6 +104,19 @@ def test_what_is_refused(words: list[str], code: int, said: str, zoo: Checkout) 
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "-> " in done.stderr
     assert tree(zoo.root / "recipes") == recipes
+
+
+def test_where_npm_does_not_answer_the_rest_is_made_soon(zoo: Checkout, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        env = {"ZOO_NPM": address, "ZOO_CACHE": str(tmp_path / "cache"), "ZOO_MIRROR": "", "ZOO_OFFLINE": ""}
+        done = catalogue(zoo, f"--to={tmp_path}/site", env=env)
+    assert done.returncode == 0, done.stderr
+    assert '\nmade without "try it": 2 sources cannot be had' in f"\n{done.stderr}"
+    assert re.search(r"\n-> .*ZOO_MIRROR", done.stderr)
+    assert "(2 tries)" in done.stderr
+    assert (tmp_path / "site/index.html").is_file()
 
 
 def test_serve_answers_on_loopback_until_ctrl_c(zoo: Checkout, tmp_path: Path) -> None:

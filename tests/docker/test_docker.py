@@ -381,4 +381,4 @@ def test_a_served_site_can_be_opened_from_this_machine(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert process.returncode == 0
+    assert process.returncode in (0, 130)  # ended by the server, or by doit

@@ -18,6 +18,7 @@ from utils import limits
 from utils.errors import DataError
 from utils.sources.cache import cached
 from utils.sources.fetch import fetch_all
+from utils.sources.http import Limits
 from utils.sources.source import Source, is_offline
 from utils.sources.unpack import unpack
 from utils.untrusted import read_untrusted
@@ -33,6 +34,9 @@ SCRIPTS = ("pixels.js", "run.js", "show.js", "try.js", "verdict.js")
 #: The one build of the WebAssembly that the site has. It needs SIMD, which browsers have had since 2023, and no relaxed
 #: SIMD, whose results depend on the processor.
 WASM = "litert_wasm_compat_internal"
+
+#: A site does without the runtime where it cannot be had: that must show soon.
+_LIMITS = Limits(tries=2)
 
 #: Where npm's packages are published: npm's own default.
 UPSTREAM = "https://registry.npmjs.org"
@@ -120,7 +124,8 @@ def load(packages: Sequence[Package]) -> dict[str, bytes]:
         StorageError: the cache cannot be written.
     """
     found: dict[str, bytes] = {}
-    for package, archive in zip(packages, fetch_all(sources(packages)).values(), strict=True):
+    archives = fetch_all(sources(packages), limits=_LIMITS).values()
+    for package, archive in zip(packages, archives, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             unpacked = unpack(archive, Path(folder) / "archive", max_bytes=limits.RUNTIME_BYTES)
             for inside, to in package.taken.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from utils.catalogue import browser, plots, site, try_it
 from utils.catalogue.collect import Collected, Options, cleaned, collect
 from utils.errors import SourceError, ZooError
-from utils.untrusted import as_text
+from utils.untrusted import as_lines, as_text
 
 __all__ = ["make_site"]
 
@@ -52,7 +52,7 @@ def _trials(found: Collected, options: Options, note: Callable[[str], object]) -
     except SourceError as error:
         if options.trials == "always":
             raise
-        note(f'made without "try it": {as_text(error.what)} -> {as_text(error.hint)}')
+        note(as_lines(f'made without "try it": {error.what}\n-> {error.hint}'))
         return {}
     trials: dict[str, try_it.Trial] = {}
     for name, facts in found.bundles.items():

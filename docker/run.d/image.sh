@@ -222,6 +222,12 @@ run_in_docker() { # ARCH
             fi
         fi
     fi
+    # The image has no npm to say where the runtime of a site comes from.
+    if has_word catalogue "${box_words[@]}" || has_word mirror "${box_words[@]}" || has_word release "${box_words[@]}"; then
+        value=''
+        if [ -z "${ZOO_NPM-}" ] && command -v npm >/dev/null; then value=$(npm config get registry 2>/dev/null) || true; fi
+        case $value in http://* | https://*) args+=(-e "ZOO_NPM=$value") ;; esac
+    fi
     # A site that is served for looking answers on 127.0.0.1 alone: that of this machine, not the container's own.
     if has_word catalogue "${box_words[@]}" && [[ " ${box_words[*]}" = *" serve="* ]] &&
         [[ " ${ZOO_DOCKER_ARGS-}" != *" --net"* ]]; then

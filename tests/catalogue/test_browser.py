@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.servers import Server, full
 from utils.catalogue import browser
-from utils.errors import CorruptError, DataError, OfflineError
+from utils.errors import CorruptError, DataError, OfflineError, SourceError
 
 INDEX = b"""import { createWasmLib } from "@litertjs/wasm-utils";
 export const made = createWasmLib;
@@ -87,17 +87,17 @@ def test_npm_s_own_setting_names_the_registry(upstream: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo undefined", "echo file:///etc; exit 0", "printf '\\377'", ""])
 @pytest.mark.usefixtures("own_mirror")
-def test_where_npm_says_nothing_it_is_the_public_registry(
-    upstream: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+def test_without_a_registry_the_message_says_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    data = packed({"a.js": b"public"})
-    upstream.routes["/public/@made/core/-/core-1.2.3.tgz"] = [full(data)]
-    monkeypatch.setattr(browser, "UPSTREAM", f"{upstream.base}/public")
     if script:
         npm(tmp_path, script)
     else:
         monkeypatch.setenv("PATH", str(tmp_path))  # no npm
-    assert browser.load([package(data)]) == {"to/a.js": b"public"}
+    with pytest.raises(SourceError) as caught:
+        browser.load([package(packed({"a.js": b""}))])
+    assert "made-core-1.2.3.tgz" in str(caught.value)
+    assert "-> set ZOO_NPM to an npm registry's address, or install npm, or set ZOO_MIRROR" in str(caught.value)
 
 
 @pytest.mark.usefixtures("own_mirror")

@@ -128,3 +128,18 @@ def test_a_served_site_answers_on_this_machine(zoo: Path, client: Path, home: Pa
     assert networks("doit", "catalogue", "serve=8000", ZOO_DOCKER_ARGS="--net mine") == ["mine"]
     assert networks("doit", "catalogue") == []
     assert networks("doit", "demo", "serve=8000") == []
+
+
+@pytest.mark.parametrize("command", ["catalogue", "mirror", "release"])
+def test_the_container_gets_the_registry_of_npm(zoo: Path, client: Path, home: Path, command: str) -> None:
+    def registries(*command: str, **env: str | None) -> list[str]:
+        return [word for word in words(zoo, client, home, *command, **env)[0] if word.startswith("ZOO_NPM=")]
+
+    npm = client / "npm"
+    npm.write_text('#!/bin/sh\n[ "$*" = "config get registry" ] && echo https://npm.invalid/\n')
+    npm.chmod(0o755)
+    assert registries("doit", command) == ["ZOO_NPM=https://npm.invalid/"]
+    assert registries("doit", command, ZOO_NPM="https://own.invalid") == ["ZOO_NPM=https://own.invalid"]
+    assert registries("doit", "demo") == []
+    npm.write_text("#!/bin/sh\necho undefined\n")
+    assert registries("doit", command) == []

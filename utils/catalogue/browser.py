@@ -1,7 +1,7 @@
 """What "try it" loads: its scripts, and LiteRT.js, which are two packages of npm with pinned hashes.
 
 The packages come from the cache, from ``ZOO_MIRROR``, or from an npm registry: ``ZOO_NPM`` names its address, else
-npm's own setting does where npm is installed, else it is npm's public one.
+npm's own setting does where npm is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils import limits
-from utils.errors import DataError
+from utils.errors import DataError, SourceError
 from utils.sources.cache import cached
 from utils.sources.fetch import fetch_all
 from utils.sources.http import Limits
@@ -37,9 +37,6 @@ WASM = "litert_wasm_compat_internal"
 
 #: A site does without the runtime where it cannot be had: that must show soon.
 _LIMITS = Limits(tries=2)
-
-#: Where npm's packages are published: npm's own default.
-UPSTREAM = "https://registry.npmjs.org"
 
 #: How a module of LiteRT.js names the other package, and what stands there in the site.
 _BARE, _RELATIVE = 'from "@litertjs/wasm-utils"', 'from "./wasm-utils.js"'
@@ -124,8 +121,7 @@ def load(packages: Sequence[Package]) -> dict[str, bytes]:
         StorageError: the cache cannot be written.
     """
     found: dict[str, bytes] = {}
-    archives = fetch_all(sources(packages), limits=_LIMITS).values()
-    for package, archive in zip(packages, archives, strict=True):
+    for package, archive in zip(packages, _archives(packages), strict=True):
         with tempfile.TemporaryDirectory() as folder:
             unpacked = unpack(archive, Path(folder) / "archive", max_bytes=limits.RUNTIME_BYTES)
             for inside, to in package.taken.items():
@@ -145,20 +141,31 @@ def sources(packages: Iterable[Package] = PACKAGES) -> list[Source]:
     return [package.source(registry) for package in packages]
 
 
+def _archives(packages: Iterable[Package]) -> list[Path]:
+    wanted = sources(packages)
+    try:
+        return list(fetch_all(wanted, limits=_LIMITS).values())
+    except SourceError as error:
+        if is_offline() or all(source.urls for source in wanted):
+            raise
+        hint = "set ZOO_NPM to an npm registry's address, or install npm, or set ZOO_MIRROR to a folder that has them"
+        raise SourceError(error.what, where=error.where, hint=hint) from None
+
+
 def _registry() -> str:
-    """The address of the npm registry that this machine uses."""
+    """The address of the npm registry that this machine uses; empty if nothing says."""
     if given := os.environ.get("ZOO_NPM", ""):
         return given
     npm = shutil.which("npm")
     if not npm:
-        return UPSTREAM
+        return ""
     command = [npm, "config", "get", "registry"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return UPSTREAM
+        return ""
     address = done.stdout.strip()
-    return address if done.returncode == 0 and address.startswith(("https://", "http://")) else UPSTREAM
+    return address if done.returncode == 0 and address.startswith(("https://", "http://")) else ""
 
 
 def _adapted(module: bytes, where: str) -> bytes:

@@ -42,10 +42,14 @@ class Watched:
         self.requests: list[str] = []
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._note_failure)
         page.on("response", lambda got: got.status >= 400 and self.errors.append(f"{got.status}: {got.url}"))
         page.on("console", lambda said: said.type == "error" and self.errors.append(f"console: {said.text}"))
         page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+
+    def _note_failure(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # that is a page that was left before it had loaded
+            self.errors.append(f"failed ({request.failure}): {request.url}")
 
     def start(self, state: str = "ready") -> None:
         """Press "Try it", and wait until the models are loaded, or cannot be."""

@@ -235,6 +235,20 @@ def test_the_theme_is_chosen_and_kept(states: str, visit: Visit) -> None:
     assert page.evaluate(colour) == dark
 
 
+def test_a_page_may_be_left_while_it_loads(states: str, visit: Visit) -> None:
+    watched = visit(states, "index.html")
+    watched.page.route("**/late.png", lambda _: None)  # is never answered
+    with watched.page.expect_request("**/late.png"):
+        watched.page.evaluate("new Image().src = 'late.png'; undefined")
+    watched.page.goto(f"{states}models/as_it_should_be.html")
+    assert not watched.errors
+    watched.page.route("**/broken.png", lambda route: route.abort("connectionreset"))
+    with watched.page.expect_event("requestfailed"), watched.page.expect_console_message():
+        watched.page.evaluate("new Image().src = '../broken.png'; undefined")
+    assert f"failed (net::ERR_CONNECTION_RESET): {states}broken.png" in watched.errors
+    watched.errors.clear()
+
+
 def test_without_javascript_everything_can_be_read(states: str, visit: Visit) -> None:
     page = visit(states, "index.html", java_script_enabled=False).page
     assert page.locator("#cards > .card").count() == len(catalogues.states()["models"])

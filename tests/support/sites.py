@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import html
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from utils.catalogue import browser, try_it
+from utils.catalogue.serve import make_server
 from utils.errors import SourceError
 
 #: What checks a page's accessibility: fetched as the runtime is, and used by tests alone.
@@ -38,16 +37,10 @@ PAGE = """<!doctype html>
 """
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve a folder on the loopback; yields its address, which ends with a slash."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
-    server.daemon_threads = True
+    server = make_server(folder, 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -9,31 +9,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import sys
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from utils import paths, program
 from utils.catalogue.collect import Options, load_previous
+from utils.catalogue.serve import LOOPBACK, make_server
 from utils.errors import BuildError, UsageError, storage_error
-
-#: Where the site is served: nobody else sees it.
-LOOPBACK = "127.0.0.1"
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    """Serves the site, and says nothing of it."""
-
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        ".js": "text/javascript",
-        ".tflite": "application/octet-stream",
-        ".wasm": "application/wasm",
-    }
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name
-        """Leave the requests out of the output."""
 
 
 def _serve(folder: Path, port: int) -> None:
@@ -42,9 +24,8 @@ def _serve(folder: Path, port: int) -> None:
     Raises:
         BuildError: the port is taken, or not allowed.
     """
-    handler = functools.partial(_Handler, directory=str(folder))
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), handler)
+        server = make_server(folder, port)
     except OSError as error:
         what = f"cannot serve on port {port}: {error.strerror}"
         raise BuildError(what, where="serve=", hint="choose another port: serve=8001") from None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 from tests.support.bundles import add_vela, make_bundle
 from tests.support.checkouts import Checkout, clean_env, copy_project
-from utils.catalogue.serve import make_server
+from tests.support.sites import served
 
 OFFLINE = {"ZOO_OFFLINE": "1"}
 
@@ -154,19 +155,14 @@ def test_serve_answers_on_loopback_until_ctrl_c(zoo: Checkout, tmp_path: Path) -
 
 def test_a_browser_that_hangs_up_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "large.bin").write_bytes(bytes(16 << 20))
-    with make_server(tmp_path, 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            with socket.create_connection(server.server_address[:2], timeout=10) as visitor:
-                visitor.sendall(b"GET /large.bin HTTP/1.0\r\n\r\n")
-                visitor.recv(100)
-        finally:
-            server.shutdown()
-            thread.join()
-            for answering in threading.enumerate():
-                if answering.name.endswith("(process_request_thread)"):
-                    answering.join(10)
+    with served(tmp_path) as base, socket.socket() as visitor:
+        visitor.connect(("127.0.0.1", urllib.parse.urlsplit(base).port))
+        visitor.sendall(b"GET /large.bin HTTP/1.0\r\n\r\n")
+        visitor.recv(100)
+        visitor.close()  # in the middle of the answer
+    for answering in threading.enumerate():
+        if answering.name.endswith("(process_request_thread)"):
+            answering.join(10)
     assert capfd.readouterr().err == ""
 
 

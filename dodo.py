@@ -15,6 +15,7 @@ from utils.front import main, stage
 from utils.front.action import run_program
 from utils.front.commands import MODEL_VARIABLES, OURS
 from utils.front.report import Report
+from utils.front.sharing import prepare_sharing
 from utils.front.tasks import (
     REQUIRE_NPU,
     broken_task,
@@ -37,6 +38,7 @@ try:
     paths.require_plain_root()
     RECIPES, BROKEN = read_recipes()
     refuse_broken(sys.argv[1:])
+    prepare_sharing()
     weights = get_var("weights", os.environ.get("ZOO_WEIGHTS") or None)
     own_weights.choose(RECIPES, weights, get_var("weights_licence"), sys.argv[1:], BROKEN)
     BSPS = [bsp.find_bsp(name) for name in (get_var("bsp", None) or bsp.find_default_bsp().name).split(",")]
@@ -141,18 +143,21 @@ def task_new() -> dict[str, Any]:
     return {"actions": [run_program(command, talks=True)]}
 
 
-def task_catalogue() -> dict[str, Any]:
-    """make the site of all built models, in site/: to=FOLDER, files=1, previous=RELEASE, serve=PORT"""
-    options = OURS["catalogue"].variables
-    given = [f"--{option}={value}" for option in options if (value := get_var(option)) is not None]
-    return {"actions": [run_program([sys.executable, "-m", "utils.catalogue", *given], talks=True, pins=False)]}
+def task_programs() -> Iterator[dict[str, Any]]:
+    """Commands that are one program each."""
+    dask = "utils.shared.worker"
+    programs = {"catalogue": ["utils.catalogue"], "worker": [dask, "worker"], "scheduler": [dask, "scheduler"]}
+    for name, words in programs.items():
+        given = [f"--{option}={value}" for option in OURS[name].variables if (value := get_var(option)) is not None]
+        run = run_program([sys.executable, "-m", *words, *given], talks=True, pins=False)
+        yield {"basename": name, "doc": OURS[name].summary, "actions": [run]}
 
 
-def _release(name: str, *, forces: bool = False) -> dict[str, Any]:
+def _release(name: str, *, forces: bool = False, module: str = "utils.release") -> dict[str, Any]:
     """A task that is a command of utils/release, with the ``name=value`` that the user gave."""
     own = [option for option in OURS[name].variables if option not in MODEL_VARIABLES]
     given = [f"{option}={value}" for option in own if (value := get_var(option)) is not None]
-    command = [sys.executable, "-m", "utils.release", name, *given]
+    command = [sys.executable, "-m", module, name, *given]
 
     def forced(force: bool) -> None:
         if force:
@@ -167,9 +172,10 @@ def _release(name: str, *, forces: bool = False) -> dict[str, Any]:
 
 
 def task_release() -> Iterator[dict[str, Any]]:
-    """Locking, verifying, releasing, publishing."""
+    """Locking, verifying, releasing, publishing; and whether a step cache is what it should be."""
     for name in ("lock", "verify", "release", "release:check", "publish", "mirror", "refetch"):
         yield _release(name, forces=name == "release")
+    yield _release("steps:check", module="utils.shared")
 
 
 def _board(doc: str, *words: str) -> dict[str, Any]:

@@ -26,7 +26,9 @@ BUILDING = {
 }  # fmt: skip
 
 #: Markers of tests that take longer or need more than the checkout and its packages.
-DEMANDING = {"heavy", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs", "browser"}
+DEMANDING = {
+    "heavy", "slow", "docker", "qemu", "runtimes", "registry", "bench", "campaign", "docs", "browser", "cluster",
+}  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

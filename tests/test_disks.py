@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkouts import ROOT, clean_env
+from tests.support.step_caches import Machine, serving_steps
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +49,24 @@ except BaseException as error:
     program.end(error, "step")
 """
 
+
+#: A machine that takes the result of a step from a step cache.
+RESTORE = """
+import sys
+from pathlib import Path
+from tests.support.step_caches import LOCK, make_step
+from utils import environment, paths
+from utils.shared.restore import Cache
+from utils.shared.settings import Settings
+
+home = Path(sys.argv[1])
+paths.ROOT, paths.BUILD, paths.ARTIFACTS = home, home / "build", home / "artifacts"
+environment.promised_lock = lambda: LOCK
+(home / "build/tiny").mkdir(parents=True)
+(home / "build/tiny/input").write_bytes(b"input")
+found = Cache(Settings(sys.argv[2]), lambda text: print(text, file=sys.stderr)).restore(make_step(home))
+print("restored" if found else "to be run")
+"""
 
 #: Runs the code, shows what is there then, and ends as it did.
 _LISTED = '"$@"; code=$?; find disk; exit $code'
@@ -96,6 +115,29 @@ def test_a_step_on_a_disk_with_room(home: Path) -> None:
     done = mounted(home, "size=4m", STEP, f"{home}/disk", "300000")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("300000\n")
+
+
+@pytest.mark.parametrize("options", ["size=200k", "size=64k,nr_inodes=12", "size=8m"])
+def test_a_step_that_is_restored_to_a_full_disk(
+    home: Path, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is run instead, which fails in the words of a step; nothing of it is left."""
+    machine = Machine(tmp_path / "machine", monkeypatch)
+    with serving_steps() as server:
+        machine.store(server, machine.step(), (bytes(1_000_000), b"{}", b""))
+        monkeypatch.undo()
+        done = mounted(home, options, RESTORE, f"{home}/disk", server.base)
+    assert done.returncode == 0, done.stderr
+    said, *there = done.stdout.split("\n")
+    files = {Path(name).name for name in there if Path(name).suffix != ".lock"}
+    if options == "size=8m":
+        assert (said, done.stderr) == ("restored", "")
+        assert {"weights", "history.json", "train.json", "train.restored"} <= files
+    else:
+        assert said == "to be run"
+        assert "tiny:train is not restored, and runs here: " in done.stderr
+        assert "no space left on the disk" in done.stderr
+        assert not {name for name in files if name.startswith((".train", "train", "weights", "history"))}
 
 
 @pytest.mark.parametrize("options", ["size=64k", "size=4k", "size=2m,nr_inodes=3"])

@@ -18,12 +18,13 @@ BELOW = {
     "tasks": {"", "sources", "npu", "recipe"},
     "model": {"", "sources", "npu", "recipe", "tasks"},
     "graph": {"", "sources", "npu", "recipe", "tasks", "model"},
-    "front": {"", "sources", "npu", "recipe", "tasks", "model", "graph"},
+    "shared": {"", "sources", "graph", "recipe"},
+    "front": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "shared"},
     "bundle": {"", "sources", "npu", "recipe", "tasks", "model", "graph"},
-    "steps": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
+    "steps": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "shared", "bundle"},
     "board": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
     "catalogue": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle"},
-    "release": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "bundle", "catalogue"},
+    "release": {"", "sources", "npu", "recipe", "tasks", "model", "graph", "shared", "bundle", "catalogue"},
 }
 MODULES = sorted((ROOT / "utils").rglob("*.py"))
 

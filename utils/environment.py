@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import sys
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ __all__ = [
     "STRAY",
     "cores",
     "describe",
+    "find_stamp",
     "free_memory",
     "is_pinned",
     "lock_sha256",
     "pin_tensorflow",
     "pinned",
+    "promised_lock",
     "require_lock",
     "versions",
 ]
@@ -119,7 +122,7 @@ def require_lock() -> None:
     Raises:
         BuildError: this environment was made from another lock.
     """
-    made_from = _made_from()
+    made_from = find_stamp(Path(sys.prefix))
     if made_from and not paths.LOCK.is_file():
         where = paths.relative(paths.LOCK)
         raise BuildError("the locked requirements are missing", where=where, hint=f"git checkout {where}")
@@ -131,11 +134,24 @@ def require_lock() -> None:
         )
 
 
-def _made_from() -> str | None:
-    stamp = Path(sys.prefix) / "zoo-lock.sha256"
-    return stamp.read_text(encoding="ascii").split()[0] if stamp.is_file() else None
+def find_stamp(folder: Path) -> str | None:
+    """The sha256 of the lock that an environment was made from, as who made it has noted; None: it is not known."""
+    try:
+        words = (folder / "zoo-lock.sha256").read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return words[0] if words else None
 
 
+def promised_lock() -> str | None:
+    """The sha256 of the lock of this environment, if it has the promise of identical bytes here; else None."""
+    if platform.machine() != "x86_64" or not _has_avx2() or not paths.LOCK.is_file():
+        return None
+    stamp = find_stamp(Path(sys.prefix))
+    return stamp if stamp == lock_sha256() else None
+
+
+@lru_cache(maxsize=1)
 def _has_avx2() -> bool:
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
@@ -159,10 +175,9 @@ def versions() -> dict[str, str]:
 
 def describe() -> dict[str, Any]:
     """The facts about the environment for a manifest; they are equal on all x86-64 hosts."""
-    promise = platform.machine() == "x86_64" and _has_avx2() and _made_from() is not None
     return {
         "machine": platform.machine(),
-        "bit_identical": promise,  # no promise on aarch64 hosts or in a developer's own environment
+        "bit_identical": promised_lock() is not None,  # no promise on aarch64 hosts or in a developer's own environment
         "pins": PINS,
         "threads": THREADS,
         "requirements_sha256": lock_sha256(),

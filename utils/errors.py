@@ -15,7 +15,8 @@
     ├── StorageError         exit code 9   disk full, read-only folder, no permission
     ├── ReleaseError         exit code 10  a release is refused, or differs from its own records
     ├── PublishError         exit code 11  the destination of a publish cannot be reached, or refuses
-    └── BoardError           exit code 12  a board cannot be reached, or lacks something
+    ├── BoardError           exit code 12  a board cannot be reached, or lacks something
+    └── EngineError          exit code 13  the cluster's scheduler cannot be reached, or no worker takes a step
 
 A message says what happened, where (recipe, file, key) and what to do now. Exit code 0 is success,
 1 is a bug in the zoo (it comes with a traceback), 130 is Ctrl-C.
@@ -40,6 +41,7 @@ __all__ = [
     "BuildError",
     "CorruptError",
     "DataError",
+    "EngineError",
     "GateError",
     "OfflineError",
     "PublishError",
@@ -156,6 +158,12 @@ class BoardError(ZooError):
     """A board cannot be reached, or lacks what a bundle needs; or the virtual board cannot be set up here."""
 
     exit_code = 12
+
+
+class EngineError(ZooError):
+    """The scheduler of a cluster cannot be reached or went away, or none of its workers takes a step."""
+
+    exit_code = 13
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

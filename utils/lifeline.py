@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 
-__all__ = ["die_with"]
+__all__ = ["die_with", "tied"]
 
 
 def die_with(parent: str) -> None:
@@ -22,3 +24,8 @@ def die_with(parent: str) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, <sys/prctl.h>
     if parent != str(os.getppid()):
         os._exit(137)
+
+
+def tied() -> Callable[[], None]:
+    """The ``preexec_fn`` of a program that ends with this process, however this one ends."""
+    return partial(die_with, str(os.getpid()))

@@ -36,6 +36,7 @@ __all__ = [
     "JSON_PARTS",
     "LIST_BYTES",
     "MASK_PIXELS",
+    "MATRIX_JOBS",
     "MODEL_BYTES",
     "NAME_CHARS",
     "OPERATORS",
@@ -45,12 +46,16 @@ __all__ = [
     "RELEASE_BYTES",
     "RELEASE_FILES",
     "RUNTIME_BYTES",
+    "SAID_BYTES",
     "SHOWN_CHARS",
     "SHOWN_CODES",
     "SHOWN_LINES",
     "SOURCE_BYTES",
     "STALL_BYTES",
     "STALL_S",
+    "STEP_FILES",
+    "STEP_FILE_BYTES",
+    "STEP_RESULT_BYTES",
     "UNPACKED_BYTES",
     "UPLOAD_BYTES_S",
     "VELA_BYTES",
@@ -62,6 +67,9 @@ JSON_BYTES = 16 * 2**20
 
 #: The index of hashes: 200 models have 10,000 lines of 200 bytes.
 HASHES_BYTES = 256 * 2**20
+
+#: Jobs of one matrix: GitHub runs no more.
+MATRIX_JOBS = 256
 
 #: Nested brackets in a JSON document; the zoo's have 9.
 JSON_DEPTH = 64
@@ -184,6 +192,9 @@ UPLOAD_BYTES_S = 32 * 1024
 #: The answer of a credential helper: a user, and a token of at most some kB.
 CREDENTIALS_BYTES = 64 * 1024
 
+#: The end of what a failed step said on a worker; a message has some hundred bytes.
+SAID_BYTES = 64 * 1024
+
 #: Error codes of a registry that one message shows.
 SHOWN_CODES = 5
 
@@ -195,3 +206,10 @@ CATALOGUE_TEXT_CHARS = 20_000
 
 #: Classes whose confusion the catalogue shows: a table of 100 x 100 is more than anybody reads.
 CATALOGUE_CELLS = 100
+
+#: One step's result in a step cache, its signature, and the files that it names: a bundle has 40, in 8 kB.
+STEP_RESULT_BYTES = 2**20
+STEP_FILES = 2_000
+
+#: One file that a step wrote; the largest, ResNet50's weights, has 103 MB.
+STEP_FILE_BYTES = 4 * 2**30

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # docker/run assigns what is not assigned here
 # docker/run, part 2: the image: finds it by its labels, builds it, runs CMD in it.
-# Takes: root, here, ca, vela_versions, and what paths.sh gives.
-: "${root:?}" "${here:?}" "${vela_versions:?}"
+# Takes: root, here, ca, vela_versions, wants_engine, and what paths.sh gives.
+: "${root:?}" "${here:?}" "${vela_versions:?}" "${wants_engine=}"
 
 image=nxp-model-zoo # its one tag is latest, so that `docker save nxp-model-zoo` saves one image
 label=nxp-model-zoo
@@ -29,6 +29,7 @@ buildkit_client() {
 content_digest() {
     local file locks=(requirements.txt requirements-release.txt requirements-dev.txt requirements-lock.txt) version
     for version in $vela_versions; do locks+=("requirements-vela-$version.txt"); done
+    if [ -n "$wants_engine" ]; then locks+=(make-engine requirements-engine.txt); fi
     {
         for file in Dockerfile entrypoint make-vela install.py "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
         echo "${ZOO_PLATFORM:-linux/amd64} $vela_versions"
@@ -132,6 +133,7 @@ build_image() { # CONTENT
     # shellcheck disable=SC2086 # words
     DOCKER_BUILDKIT=1 "$client" build --progress plain -t "$tag" --build-arg "BASE_IMAGE=$base" \
         --build-arg "REQUIREMENTS_SHA256=$(sha256 <"$here/requirements.txt")" --build-arg "VELA=$vela_versions" \
+        --build-arg "ENGINE=$wants_engine" \
         --label "$label.content=$1" --label "$label.base.id=$current" \
         ${platform[@]+"${platform[@]}"} ${secrets[@]+"${secrets[@]}"} ${more[@]+"${more[@]}"} \
         ${ZOO_DOCKER_BUILD_ARGS-} -f "$here/Dockerfile" "$root" 2>&1 | tee "$tmp/log" >&2 ||
@@ -196,6 +198,7 @@ run_in_docker() { # ARCH
     for name in ${!ZOO_*}; do
         case $name in
             ZOO_DOCKER* | ZOO_PLATFORM | ZOO_PYTHON | ZOO_VELA | ZOO_CA) continue ;;
+            ZOO_STEPS | ZOO_STEPS_TOKEN) args+=(-e "$name"); continue ;; # a password stays out of the process list
         esac
         args+=(-e "$name=${!name}")
     done
@@ -228,10 +231,11 @@ run_in_docker() { # ARCH
         if [ -z "${ZOO_NPM-}" ] && command -v npm >/dev/null; then value=$(npm config get registry 2>/dev/null) || true; fi
         case $value in http://* | https://*) args+=(-e "ZOO_NPM=$value") ;; esac
     fi
-    # A site that is served for looking answers on 127.0.0.1 alone: that of this machine, not the container's own.
-    if has_word catalogue "${box_words[@]}" && [[ " ${box_words[*]}" = *" serve="* ]] &&
-        [[ " ${ZOO_DOCKER_ARGS-}" != *" --net"* ]]; then
-        args+=(--network host)
+    # A site that is served for looking answers on 127.0.0.1 alone: that of this machine, not the container's own. And
+    # the machines of a cluster have to reach each other.
+    if { has_word catalogue "${box_words[@]}" && [[ " ${box_words[*]}" = *" serve="* ]]; } ||
+        has_word worker "${box_words[@]}" || has_word scheduler "${box_words[@]}"; then
+        [[ " ${ZOO_DOCKER_ARGS-}" = *" --net"* ]] || args+=(--network host)
     fi
     for name in "${proxies[@]}"; do
         [ -z "${!name-}" ] || args+=(-e "$name")

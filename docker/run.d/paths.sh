@@ -30,6 +30,9 @@ previous=*     folder  read   catalogue,release
 ZOO_MIRROR     any     read   all
 ZOO_CACHE      folder  write  all
 ZOO_KEY        file    read   release
+ZOO_STEPS_KEY  file    read   all
+ZOO_STEPS_PUBKEY file  read   all
+ZOO_TLS        folder  read   all
 ZOO_WEIGHTS    any     read   all
 ZOO_WEIGHTS_*  any     read   all
 END

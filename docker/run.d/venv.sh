@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2154 # docker/run assigns what is not assigned here
-# docker/run, part 3: the venv. Each has a folder named by the digest of what it is made from, and so has each Vela;
-# build/venv and build/vela/VERSION are links to the current ones. A new one never changes one that a build uses.
-# Takes: root, here, ca, vela_versions, default_vela, words.
-: "${root:?}" "${here:?}" "${vela_versions:?}" "${default_vela:?}"
+# docker/run, part 3: the venv. Each has a folder named by the digest of what it is made from, and so have each Vela and
+# the engine; build/venv, build/vela/VERSION and build/engine are links to the current ones. A new one never changes one
+# that a build uses.
+# Takes: root, here, ca, vela_versions, default_vela, wants_engine, words.
+: "${root:?}" "${here:?}" "${vela_versions:?}" "${default_vela:?}" "${wants_engine=}"
 
 build=$root/build
 
@@ -31,6 +32,7 @@ find_python() {
 stamp() { echo "$(cat "${@:2}" | sha256) $1 $root"; }
 stamp_of_venv() { stamp "$1" "$here"/requirements{,-release,-dev}.txt; }
 stamp_of_vela() { stamp "$1" "$here/requirements-vela-$2.txt" "$here/make-vela"; } # VERSION-OF-PYTHON VERSION
+stamp_of_engine() { stamp "$1" "$here/requirements-engine.txt" "$here/make-engine"; }
 folder_of() { echo "$build/$1-$(sha256 <<<"$2" | cut -c 1-12)"; } # NAME STAMP
 
 # The stamp is written last: a folder without it is half made, and nothing uses it.
@@ -55,6 +57,13 @@ find_vela() {
     is_whole "$vela" "$vela_stamp" && [ "$build/vela/$1" -ef "$vela" ]
 }
 
+# find_engine: sets engine and engine_stamp, for the Python of find_venv; fails where engine is not whole and current.
+find_engine() {
+    engine_stamp=$(stamp_of_engine "$python_now")
+    engine=$(folder_of engine "$engine_stamp")
+    is_whole "$engine" "$engine_stamp" && [ "$build/engine" -ef "$engine" ]
+}
+
 # Whether all is here; the interpreter is ZOO_PYTHON, or whatever the current venv was made of.
 venv_ready() {
     local version
@@ -63,6 +72,7 @@ venv_ready() {
     for version in $vela_versions; do
         find_vela "$version" || return 1
     done
+    [ -z "$wants_engine" ] || find_engine || return 1
     [ "$venv/bin/vela" -ef "$build/vela/$default_vela/bin/vela" ]
 }
 
@@ -122,6 +132,15 @@ make_vela() { # VERSION: find_vela has been asked
     replace_link "../${vela##*/}" "$build/vela/$1"
 }
 
+make_engine() { # find_engine has been asked
+    if ! is_whole "$engine" "$engine_stamp"; then
+        say "setting up build/engine"
+        run_install engine "$here/make-engine" "$venv/bin/python" "$tools" "$engine" || return 1
+        echo "$engine_stamp" >"$engine/stamp"
+    fi
+    replace_link "${engine##*/}" "$build/engine"
+}
+
 make_venv() {
     local python version filling='' failed=''
     [ -z "$ca" ] || export PIP_CERT="$ca"
@@ -140,6 +159,9 @@ make_venv() {
     for version in $vela_versions; do
         find_vela "$version" || make_vela "$version" || { failed=build/vela/$version; break; }
     done
+    if [ -n "$wants_engine" ] && [ -z "$failed" ] && ! find_engine; then
+        make_engine || failed=build/engine
+    fi
     if [ -n "$filling" ] && ! wait "$filling"; then failed=build/venv; fi
     [ -z "$failed" ] || no_set_up "$failed"
     find_vela "$default_vela"
@@ -153,14 +175,14 @@ make_venv() {
     fi
 }
 
-# Removes all but the current venv, the one before it, the current uv and the Velas that a link leads to, and only while no docker/run
-# of this checkout uses any: each holds file 8, in which the lock is a shared one.
+# Removes all but the current venv, the one before it, the current uv, and the Velas and the engine that a link leads to,
+# and only while no docker/run of this checkout uses any: each holds file 8, in which the lock is a shared one.
 remove_unused() {
     local folder link used
     flock -n -x 8 || { flock -s 8; return 0; }
-    for folder in "$build"/{venv,vela,uv}-*; do
+    for folder in "$build"/{venv,vela,uv,engine}-*; do
         used=''
-        for link in "$venv" "$previous" "$tools" "$build"/vela/*; do
+        for link in "$venv" "$previous" "$tools" "$build"/vela/* "$build/engine"; do
             if [ "$folder" -ef "$link" ]; then used=1; fi
         done
         if [ -d "$folder" ] && [ -z "$used" ]; then rm -rf "$folder"; fi

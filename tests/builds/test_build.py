@@ -379,7 +379,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_made(built: Checko
     """The checkout on a tmpfs of a size that the next card does not fit into."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("no right to mount a tmpfs")
     try:

@@ -77,7 +77,7 @@ def test_a_step_whose_doit_is_gone_ends_by_itself(small: Checkout) -> None:
     env = {"ZOO_PARENT": "1"}
     done = small.run(sys.executable, "-m", "utils.steps.train", "demo_nearest", "train", env=env, timeout=60)
     assert done.returncode == 137
-    assert not (small.root / "build").exists()
+    assert not (small.root / "build/demo_nearest").exists()
 
 
 @pytest.mark.slow

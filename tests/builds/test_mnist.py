@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.checkouts import MIRROR, Checkout, copy_project
+from tests.support.checkouts import MIRROR, Checkout
+from tests.support.real import build_real
 from tests.support.runtimes import OLD_RUNTIMES, install_runtime
 from utils import tflite
 from utils.model.datasets import read_idx
@@ -25,12 +26,7 @@ MODELS = ("mnist_nearest", "mnist_bilinear")
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """Both models, built from the real files."""
-    if not MIRROR.is_dir():
-        pytest.skip("no mirror beside the checkout: real MNIST is not here")
-    checkout = copy_project(tmp_path_factory.mktemp("mnist") / "zoo")
-    done = checkout.doit(*MODELS, env={"ZOO_MIRROR": str(MIRROR), "ZOO_OFFLINE": "1"}, timeout=1800)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+    return build_real(tmp_path_factory, *MODELS).checkout
 
 
 @pytest.mark.parametrize(("model", "least"), [("mnist_nearest", 98.9), ("mnist_bilinear", 98.7)])

@@ -1,4 +1,4 @@
-"""A checkout to run docker/run in, a venv of two tiny packages, and the image in a real Docker daemon."""
+"""A checkout to run docker/run in, a venv of tiny packages, and the image in a real Docker daemon."""
 
 from __future__ import annotations
 
@@ -51,23 +51,26 @@ def tools() -> Path:
 
 @pytest.fixture
 def tiny(tmp_path: Path, tools: Path) -> Path:
-    """A checkout whose locks hold two packages of our own making: nothing is fetched."""
+    """A checkout whose locks hold packages of our own making: nothing is fetched."""
     zoo = checkout(tmp_path / "a zoo")
     (zoo / "build").mkdir()
     shutil.copytree(tools, zoo / "build" / tools.name)
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     names = ("requirements", "requirements-release", "requirements-dev")
-    for name, text in (*((name, "") for name in names), ("requirements-vela-4.3.0", "ethos_u_vela")):
+    programs = {"requirements-vela-4.3.0": ("ethos_u_vela", "vela"), "requirements-engine": ("dask", "dask")}
+    for name in (*names, *programs):
         (zoo / "docker" / f"{name}.txt").write_text("# nothing\n")
-        if text:
+        if name in programs:
+            text, program = programs[name]
             wheel = wheels / f"{text}-1.0-py3-none-any.whl"
             info = f"{text}-1.0.dist-info"
             with zipfile.ZipFile(wheel, "w") as archive:
-                archive.writestr("tiny_vela.py", "def main():\n    print('tiny 1.0')\n")
+                archive.writestr(f"tiny_{program}.py", "def main():\n    print('tiny 1.0')\n")
                 archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {text}\nVersion: 1.0\n")
                 archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-                archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nvela = tiny_vela:main\n")
+                points = f"[console_scripts]\n{program} = tiny_{program}:main\n"
+                archive.writestr(f"{info}/entry_points.txt", points)
                 archive.writestr(f"{info}/RECORD", "")
             digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
             (zoo / "docker" / f"{name}.txt").write_text(f"{text}==1.0 --hash=sha256:{digest}\n")

@@ -14,7 +14,10 @@ import pytest
 
 from tests.support.checkouts import ROOT, clean_env
 
-STAGES = ["packages", "tests", "demo", "style", "docs", "browser", "pythons", "long", "campaign", "docker", "image"]
+STAGES = [
+    *("packages", "tests", "demo", "style", "docs", "browser", "pythons"),
+    *("long", "cluster", "campaign", "docker", "image"),
+]
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_pass_shellcheck() -> None:
-    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-site", "make-vela")
+    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-site", "make-vela", "make-engine",
+             "cluster/make-tls", "cluster/worker.sbatch")  # fmt: skip
     done = run(["shellcheck", "-x", *(f"docker/{name}" for name in names)], ROOT)
     assert done.returncode == 0, done.stdout
     parts = sorted((DOCKER / "run.d").glob("*.sh"))
@@ -70,7 +71,7 @@ def test_scripts_pass_shellcheck() -> None:
 # docker/run, without Docker
 
 
-@pytest.mark.parametrize("script", ["run", "lock", "make-base", "make-vela"])
+@pytest.mark.parametrize("script", ["run", "lock", "make-base", "make-vela", "make-engine", "cluster/make-tls"])
 def test_help(script: str) -> None:
     done = run([DOCKER / script, "--help"])
     assert done.returncode == 0
@@ -191,6 +192,34 @@ def test_a_new_venv_leaves_the_one_in_use_alone(tiny: Path) -> None:
     assert run([script, "true"], **env).returncode == 0
     kept = {(tiny / "build/venv").resolve(), new}  # nothing runs now: older ones go
     assert {path for path in (tiny / "build").glob("venv-*") if path.is_dir()} == kept
+
+
+@pytest.mark.slow
+def test_the_engine_is_set_up_only_where_a_cluster_is_named(tiny: Path) -> None:
+    script, env, engine = tiny / "docker" / "run", tiny_env(tiny), tiny / "build/engine"
+    assert run([script, "true"], **env).returncode == 0
+    assert not engine.exists()
+    venv = (tiny / "build/venv").resolve()
+
+    def named() -> subprocess.CompletedProcess[str]:
+        done = run([script, "build/engine/bin/dask"], tiny, **env, ZOO_ENGINE="tls://scheduler:8786")
+        assert (done.returncode, done.stdout) == (0, "tiny 1.0\n"), done.stderr
+        return done
+
+    done = named()
+    assert "setting up build/engine" in done.stderr
+    assert "setting up build/venv" not in done.stderr
+    assert (tiny / "build/venv").resolve() == venv
+    assert not list(venv.glob("lib/python*/site-packages/dask*"))
+    assert "setting up" not in named().stderr
+    first = engine.resolve()
+    (first / "stamp").unlink()  # half made, as a killed run leaves it
+    assert "setting up build/engine" in named().stderr
+    with (tiny / "docker/requirements-engine.txt").open("a") as lock:
+        lock.write("# another lock\n")
+    assert "setting up build/engine" in named().stderr
+    assert engine.resolve() != first
+    assert not first.exists()
 
 
 @pytest.mark.slow

@@ -62,6 +62,15 @@ def test_a_variable_of_another_program_is_let_through(zoo: Path, client: Path) -
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("env", "wanted"), [({}, "ENGINE="), ({"ZOO_ENGINE": "tls://scheduler:8786"}, "ENGINE=1")])
+def test_the_image_has_the_engine_only_where_a_cluster_is_named(
+    zoo: Path, client: Path, env: dict[str, str], wanted: str
+) -> None:
+    done = run([zoo / "docker/run", "true"], **with_client(client, **env))
+    assert done.returncode == 0, done.stderr
+    assert wanted in (done.stdout + done.stderr).splitlines()
+
+
 def test_what_is_no_program_says_where_the_tasks_are(tiny: Path) -> None:
     done = run([tiny / "docker/run", "dmeo"], tiny, **tiny_env(tiny))
     assert done.returncode == 127

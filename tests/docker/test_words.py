@@ -117,7 +117,14 @@ def test_a_credential_helper_is_not_in_the_image(
     assert words(zoo, client, home, "doit", "publish", "to=hf://org")[1] == ""
 
 
-def test_a_served_site_answers_on_this_machine(zoo: Path, client: Path, home: Path) -> None:
+def test_the_password_of_a_step_cache_is_in_no_word(zoo: Path, client: Path, home: Path) -> None:
+    env = {"ZOO_STEPS": "https://ci:hidden@steps.example", "ZOO_STEPS_TOKEN": "hidden", "ZOO_STEPS_WRITE": "1"}
+    found = words(zoo, client, home, "doit", "demo", **env)[0]
+    assert {"ZOO_STEPS", "ZOO_STEPS_TOKEN", "ZOO_STEPS_WRITE=1"} <= {*found}
+    assert not [word for word in found if "hidden" in word]
+
+
+def test_what_serves_others_is_on_the_network_of_this_machine(zoo: Path, client: Path, home: Path) -> None:
     def networks(*command: str, **env: str | None) -> list[str]:
         found = words(zoo, client, home, *command, **env)[0]
         return [found[place + 1] for place, word in enumerate(found) if word in ("--network", "--net")]
@@ -127,6 +134,8 @@ def test_a_served_site_answers_on_this_machine(zoo: Path, client: Path, home: Pa
     assert networks("doit", "catalogue", "serve=8000", ZOO_DOCKER_ARGS="--network host") == ["host"]
     assert networks("doit", "catalogue", "serve=8000", ZOO_DOCKER_ARGS="--net mine") == ["mine"]
     assert networks("doit", "catalogue") == []
+    assert networks("doit", "worker", "steps=2") == networks("scheduler") == ["host"]
+    assert networks("doit", "worker", ZOO_DOCKER_ARGS="--network=mine") == []
     assert networks("doit", "demo", "serve=8000") == []
 
 

@@ -95,7 +95,7 @@ def sources_of_the_zoo() -> str:
 
 
 #: Variables that the programs of the zoo set for each other.
-INTERNAL = {"ZOO_PARENT", "ZOO_EVENTS"}
+INTERNAL = {"ZOO_PARENT", "ZOO_EVENTS", "ZOO_WORKER"}
 
 
 def variables(text: str) -> set[str]:

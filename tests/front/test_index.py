@@ -111,7 +111,7 @@ def test_an_edit_is_seen_whatever_time_it_gives_the_file(zoo: Checkout) -> None:
     assert states(zoo)[MODEL] == "stale"
 
 
-@pytest.mark.parametrize("words", [("--check", MODEL), (MODEL, "--check")])
+@pytest.mark.parametrize("words", [("--check", MODEL), (MODEL, "--check"), ("matrix", "shard=1/1", "--check")])
 def test_check_may_stand_before_and_behind(zoo: Checkout, words: tuple[str, ...]) -> None:
     relabel(zoo, {INT8: "0" * 64})
     done = zoo.run(sys.executable, "-m", "utils.front", *words)
@@ -131,7 +131,17 @@ def test_damage_that_no_stat_shows_is_found_by_check_and_by_a_release(zoo: Check
     assert f"FAILED {MODEL}:card" in done.stdout  # a real one would mend it; this model has no card to draw
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"nxp-model-zoo hashes 2\n", b"[" * 50_000, b"\xff\n" * 99, None])
+_DAMAGED = {
+    "empty": b"",
+    "zeros": b"\0" * 99,
+    "another format": b"nxp-model-zoo hashes 2\n",
+    "deep": b"[" * 50_000,
+    "no UTF-8": b"\xff\n" * 99,
+    "a folder": None,
+}
+
+
+@pytest.mark.parametrize("content", _DAMAGED.values(), ids=_DAMAGED)
 def test_a_damaged_index_costs_time_alone(zoo: Checkout, content: bytes | None) -> None:
     file = zoo.root / "build/hashes.txt"
     before = {*file.read_bytes().splitlines()}

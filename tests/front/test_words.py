@@ -35,6 +35,8 @@ MISSPELT = [
     ("list demo_neerest", "demo_nearest"),
     ("help pulish", "publish"),
     ("completion bahs", "bash"),
+    ("matirx shards=2", "matrix"),
+    ("matrix ci=gitlb", "gitlab"),
     # options
     ("--contineu demo", "--continue"),
     ("--chekc demo", "--check"),
@@ -55,6 +57,7 @@ MISSPELT = [
     ("board targets=virtual", "target"),
     ("mirror to=x form=y", "from"),
     ("list weight=x.h5", "weights"),
+    ("matrix shrads=2", "shards"),
     # BSPs, targets, places
     (f"vela:demo_nearest bsp={BSP[:-1]}9", BSP),
     ("board target=virtaul", "virtual"),

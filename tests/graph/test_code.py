@@ -322,3 +322,52 @@ def test_whatever_changes_an_output_changes_the_digest(
         assert look() == (output, digest)
     finally:
         code.forget_files()
+
+
+#: Prints the digest of a step's code.
+DIGEST = "from utils import paths; from utils.graph import code; print(code.code_digest(paths.UTILS / 'steps/vela.py'))"
+
+
+def copy_code(to: Path) -> Path:
+    shutil.copytree(ROOT / "utils", to / "utils", ignore=shutil.ignore_patterns("__pycache__"))
+    return to
+
+
+def digest(root: Path) -> str:
+    command = [sys.executable, "-c", DIGEST]
+    done = subprocess.run(command, cwd=root, env=clean_env(), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_what_was_found_holds_in_a_copy_and_after_an_edit_elsewhere(tmp_path: Path) -> None:
+    one, other = copy_code(tmp_path / "one"), copy_code(tmp_path / "other")
+    right = digest(one)
+    (other / "build").mkdir()
+    shutil.copytree(one / "build/code-digests", other / "build/code-digests")
+    assert digest(other) == right
+    (memory,) = (other / "build/code-digests").glob("*vela.py.json")
+    known = json.loads(memory.read_text())
+    marked = "5" * 64  # shows whose answer it is
+    memory.write_text(json.dumps(known | {"sha256": marked}))
+    assert digest(other) == marked
+    (other / "utils/catalogue/run.js").write_text("// edited")
+    assert "utils/catalogue/run.js" not in known["files"]
+    assert digest(other) == marked
+
+
+@pytest.mark.parametrize(
+    "file", ["utils/steps/vela.py", "utils/graph/code.py", "utils/graph/reach.py", "utils/new.py", "utils/npu/bsp.csv"]
+)
+def test_what_was_found_does_not_hold_after_an_edit_of_what_counts(tmp_path: Path, file: str) -> None:
+    """Its own code, the code that finds out, and a new file, to which an import may lead."""
+    root = copy_code(tmp_path / "one")
+    digest(root)
+    (memory,) = (root / "build/code-digests").glob("*vela.py.json")
+    known = json.loads(memory.read_text())
+    memory.write_text(json.dumps(known | {"sha256": "5" * 64}))
+    assert digest(root) == "5" * 64
+    with (root / file).open("a") as stream:
+        stream.write("\n" if file.endswith(".csv") else "\n# Edited.\n")
+    assert len(digest(root)) == 64
+    assert digest(root) != "5" * 64
+    assert json.loads(memory.read_text())["content"] != known["content"] or file == "utils/new.py"

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkouts import Checkout
+from tests.support.checkouts import ROOT, Checkout
+from tests.support.clusters import is_alive, wait_until
 from tests.support.velas import require_vela
 from utils import files, paths, tflite
 from utils.bundle import npu_folder
@@ -47,6 +50,28 @@ source = "a test"
 """
 
 # One run
+
+
+#: Runs a program in Vela's place, as a step does it.
+RUN = """
+import sys
+from pathlib import Path
+from utils.npu import vela
+vela._run([sys.argv[1]], Path(sys.argv[2]), "4.3.0", 60.0)
+"""
+
+
+@pytest.mark.heavy
+def test_it_ends_with_a_step_that_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "vela"
+    program.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60\n")
+    program.chmod(0o755)
+    step = subprocess.Popen([sys.executable, "-c", RUN, program, tmp_path], cwd=ROOT)
+    wait_until((tmp_path / "pid").exists)
+    step.kill()
+    step.wait()
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(pid), 10, "Vela outlived the step")
 
 
 @ALL

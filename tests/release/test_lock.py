@@ -219,3 +219,9 @@ def test_two_that_verify_at_once_leave_each_other_alone(ready: Checkout) -> None
     assert second.returncode == 0, second.stdout + second.stderr
     assert first.returncode == 0, said
     assert not list((ready.root / "build").glob("verify.*"))
+
+
+def test_verify_restored_needs_a_cache(ready: Checkout) -> None:
+    done = ready.doit("verify", "restored=1")
+    assert done.returncode != 0
+    assert "restored=1: no step cache is named" in done.stderr

@@ -426,3 +426,10 @@ def test_a_killed_release_leaves_nothing_that_looks_whole(ready: Checkout) -> No
     assert ready.doit("release", "version=1.0.0", "models=demo_nearest").returncode == 0
     assert [folder.name for folder in release.iterdir()] == ["1.0.0"]
     assert ready.doit("release:check", "path=release/1.0.0").returncode == 0
+
+
+def test_a_release_of_steps_that_ran_says_so(release_once: Path) -> None:
+    steps = json.loads((release_once / "provenance/demo_nearest_int8.tflite.json").read_text())
+    found = steps["predicate"]["runDetails"]["byproducts"]
+    assert [step["annotations"] for step in found] == [{"made": "run"}] * len(found)
+    assert [step["name"] for step in found if "digest" not in step] == ["step card"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -44,10 +45,10 @@ class Checkout:
         """Run doit in it."""
         return self.run(sys.executable, "-m", "doit", *arguments, env=env, timeout=timeout)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start doit in it, in a session of its own; all that it and its steps say comes through one pipe."""
         return subprocess.Popen(
-            [sys.executable, "-m", "doit", "-v", "2", *arguments], cwd=self.root, env=clean_env(),
+            [sys.executable, "-m", "doit", "-v", "2", *arguments], cwd=self.root, env={**clean_env(), **(env or {})},
             start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -85,12 +86,31 @@ def clean_env() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(("ZOO_", "PYTEST"))}
 
 
+#: Finds out which code each step takes.
+LOOK = """
+from utils.graph import plan
+from utils.recipe.load import load_recipes
+for recipe in load_recipes().values():
+    for step in plan.steps_of(recipe):
+        step.code_digests()
+"""
+
+
+@functools.cache
+def code_digests() -> Path:
+    """What doit remembers of the code of this checkout; it holds in a copy, too, where it saves a second of CPU."""
+    subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, env=clean_env(), check=True)
+    return ROOT / "build/code-digests"
+
+
 def copy_project(to: Path) -> Checkout:
     """What git would clone, without anything built."""
     to.mkdir(parents=True)
     for name in ("utils", "recipes", "docker"):
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dodo.py", to)
+    if code_digests().is_dir():  # build/ may be read-only
+        shutil.copytree(code_digests(), to / "build/code-digests")
     return Checkout(to)
 
 

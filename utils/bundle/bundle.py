@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from utils import environment, example, files, paths, tflite
-from utils.errors import BuildError, DataError
+from utils.errors import BuildError
 from utils.graph import layout, record
 from utils.model import datasets, preprocess
 from utils.recipe.datasets import FileSet, IdxSet
@@ -29,7 +29,6 @@ __all__ = [
     "SAMPLES",
     "copy_files",
     "fill",
-    "keep_npu",
     "manifest",
     "save_npz",
 ]
@@ -243,23 +242,8 @@ def _links(recipe: Recipe, sources: dict[str, Any]) -> dict[str, str]:
     return {key: links[key] for key, source in sources.items() if "own" not in source}
 
 
-def keep_npu(recipe: Recipe, folder: Path) -> None:
-    """Copy the compiled files of the NPU to the new bundle ``folder``, if they were made from this file.
-
-    They have their own SHA256SUMS: compiling again leaves the checksums of the bundle true.
-    """
-    old, model = layout.npu_folder(recipe.name), folder / layout.npu_file(recipe).name
-    try:
-        made = [files.load_json(file)["input"]["sha256"] for file in old.glob("*/vela.json")]
-    except (OSError, DataError, KeyError, TypeError):  # damaged: `doit vela` makes it again
-        return
-    if made and model.is_file() and set(made) == {files.sha256(model)}:
-        files.copy_folder(old, folder / old.name)
-
-
 def copy_files(folder: Path, to: Path, names: Iterable[str]) -> None:
-    """Copy the named files of ``folder``, and no others, into the new folder ``to``."""
-    to.mkdir(parents=True)
+    """Copy the named files of ``folder``, and no others, into the folder ``to``."""
     for name in names:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, to / name)

@@ -23,7 +23,7 @@ from utils.npu.vela import Compiled
 from utils.recipe.card import Measured
 from utils.recipe.schema import Recipe
 
-__all__ = ["Subject", "compile_into", "remove_bsp", "subject_of"]
+__all__ = ["Subject", "compile_file", "compile_into", "remove_bsp", "subject_of", "write_page"]
 
 #: The text of the page.
 TEMPLATE = Path(__file__).with_name("npu_folder.md.j2")
@@ -83,12 +83,17 @@ def compile_into(subject: Subject, release: bsp.Bsp, staging: Path, note: Callab
     """
     folder = staging / subject.final.name
     _keep_others(subject.final, folder, release, files.sha256(subject.model))
-    target = folder / release.name / subject.compiled
-    target.parent.mkdir(parents=True)
+    (folder / release.name).mkdir()
+    told = compile_file(subject, release, folder / release.name / subject.compiled, note)
+    _install(subject, folder)
+    return told
+
+
+def compile_file(subject: Subject, release: bsp.Bsp, target: Path, note: Callable[[str], None]) -> str:
+    """Compile for one BSP into the file ``target``, with ``vela.json`` beside it; otherwise as ``compile_into``."""
     compiled: Compiled = vela.compile_model(subject.model, release, target)
     found = vela.describe_run(release, subject.model, target, compiled)
     (target.parent / "vela.json").write_text(files.dump_json(found), encoding="utf-8")
-    _install(subject, folder)
     for entry in compiled.cpu:
         note(f"on the CPU: {entry.operator} {entry.output!r}: {entry.reason}")
     operators = found["operators"]
@@ -98,10 +103,14 @@ def compile_into(subject: Subject, release: bsp.Bsp, staging: Path, note: Callab
     )
 
 
-def _install(subject: Subject, folder: Path) -> None:
-    """Write the page and the checksums of a finished ``folder``, and move it into place."""
+def write_page(subject: Subject, folder: Path) -> None:
+    """Write the page and the checksums of a finished ``folder``."""
     (folder / "README.md").write_text(_page(subject, folder), encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
+
+
+def _install(subject: Subject, folder: Path) -> None:
+    write_page(subject, folder)
     files.replace_folder(folder, subject.final)
 
 

@@ -16,7 +16,7 @@ from utils.events import parse_event
 from utils.front import running, stage
 from utils.terminal import Screen
 
-__all__ = ["ProgramFailed", "run_program"]
+__all__ = ["Program", "ProgramFailed", "run_program"]
 
 #: Seconds to wait for the output of a program that has ended: a child of it may hold its pipes open.
 _LINGER_S = 0.5
@@ -37,7 +37,7 @@ class ProgramFailed(TaskFailed):  # type: ignore[misc]  # doit is untyped
         self.code, self.said = code, said
 
 
-class _Program(BaseAction):  # type: ignore[misc]  # doit is untyped
+class Program(BaseAction):  # type: ignore[misc]  # doit is untyped
     """Runs a program of ours with the pins; it ends with this doit.
 
     Args:
@@ -141,6 +141,6 @@ def _read_lines(process: running.Process, readers: Mapping[int, Callable[[bytes]
             readers[descriptor](rest + b"\n")
 
 
-def run_program(command: list[str], *, talks: bool = False, pins: bool = True, warm: bool = False) -> _Program:
-    """The action that runs a program of ours, as ``_Program`` says."""
-    return _Program(command, talks=talks, pins=pins, warm=warm)
+def run_program(command: list[str], *, talks: bool = False, pins: bool = True, warm: bool = False) -> Program:
+    """The action that runs a program of ours, as ``Program`` says."""
+    return Program(command, talks=talks, pins=pins, warm=warm)

@@ -42,6 +42,8 @@ OURS: dict[str, Command] = {
     "explain": Command("explain:MODEL", "which layers lose in int8, and what to try", MODEL_VARIABLES),
     "board": Command("board:MODEL target=USER@HOST", "run a model on boards, or on target=virtual",
                      ("target", *MODEL_VARIABLES)),
+    "matrix": Command("matrix [shards=N | shard=K/N]", "deal a build out to N jobs of a CI as JSON, or build one share",
+                      ("shards", "shard", "models", "ci")),
     "catalogue": Command("catalogue [serve=PORT]", "make the site of all built models, in site/",
                          ("to", "files", "previous", "try", "serve")),
     "new": Command("new name=NAME like=MODEL", "start the recipe of a new model", ("name", "like")),
@@ -49,15 +51,19 @@ OURS: dict[str, Command] = {
                       ("to", "models", "list", "from", "site", *MODEL_VARIABLES)),
     "refetch": Command("refetch source=FILE", "forget the recorded hash of an unpinned source", ("source",)),
     "lock": Command("lock [models=NAME,...]", "write what was built into artifacts.lock",
-                    ("models", *MODEL_VARIABLES)),
+                    ("models", "restored", *MODEL_VARIABLES)),
     "verify": Command("verify [models=NAME,...]", "build in a clean folder, compare with artifacts.lock",
-                      ("models", *MODEL_VARIABLES)),
+                      ("models", "restored", *MODEL_VARIABLES)),
     "release": Command("release version=X.Y.Z [key=FILE]", "make release/X.Y.Z/",
-                       ("version", "models", "key", "boards", "previous", "try", *MODEL_VARIABLES), ("--force",)),
+                       ("version", "models", "key", "boards", "previous", "try", "restored", *MODEL_VARIABLES),
+                       ("--force",)),
     "release:check": Command("release:check path=FOLDER", "check every file and signature of a release",
                              ("path", "pubkey", "with")),
     "publish": Command("publish version=X.Y.Z to=PLACE", "publish a release, first with dry_run=1",
                        ("version", "path", "pubkey", "to", "dry_run")),
+    "worker": Command("worker [steps=N]", "run steps for the scheduler of ZOO_ENGINE", ("steps", "name")),
+    "scheduler": Command("scheduler", "be the scheduler of ZOO_ENGINE: tell workers what to run", ("dashboard",)),
+    "steps:check": Command("steps:check", "test the step cache: read, write once, refuse others"),
     "completion": Command("completion bash|zsh", "print the completion script of a shell"),
 }  # fmt: skip
 
@@ -69,7 +75,10 @@ VALUES: dict[str, str] = {
     "file": "a TFLite file of your own",
     "target": "boards, with commas: virtual, or [USER@]HOST[:PORT]",
     "models": "models, with commas; default: all",
-    "name": "name of the new model",
+    "shards": "into how many shares; default: one a model",
+    "shard": "the share to build, K/N",
+    "ci": "whose JSON: github (default), or gitlab",
+    "name": "name of the new model, or of the worker",
     "like": "the model that the new one resembles",
     "version": "version of the release, X.Y.Z",
     "key": "private key that signs the release",
@@ -87,14 +96,25 @@ VALUES: dict[str, str] = {
     "from": "a folder of files that were downloaded by other means",
     "dry_run": "1: say what would be sent, and send nothing",
     "source": "file name of a source",
+    "steps": "how many steps run side by side on this worker",
+    "dashboard": "HOST:PORT of the page that shows what runs; default: 127.0.0.1:8787",
+    "restored": "1: also what a step cache has built",
 }
 
 #: Variables of the environment; those that end in an underscore go on with a model's name.
 ENVIRONMENT: dict[str, str] = {
     "ZOO_MIRROR": "a folder or an http(s) address that is asked for sources first",
-    "ZOO_OFFLINE": "1: no network but the mirror",
+    "ZOO_OFFLINE": "1: no network but the mirror and the step cache",
     "ZOO_NPM": "address of an npm registry, for the runtime of the catalogue",
     "ZOO_CACHE": "the folder of sources; default: build/cache",
+    "ZOO_ENGINE": "tls://HOST:PORT of a scheduler, whose workers run the steps",
+    "ZOO_STEPS": "address of a step cache, which has what other machines built",
+    "ZOO_STEPS_WRITE": "1: give it what is built here",
+    "ZOO_STEPS_KEY": "the key that signs what is given to it",
+    "ZOO_STEPS_PUBKEY": "the keys whose results are taken; without it, all are",
+    "ZOO_STEPS_TOKEN": "bearer token for it",
+    "ZOO_STEPS_OWN": "1: also what is made of your own weights",
+    "ZOO_TLS": "folder of ca.pem, cert.pem and key.pem",
     "ZOO_KEY": "the key that signs a release",
     "ZOO_SSH_OPTIONS": "more words for ssh",
     "ZOO_BOARD_FOLDER": "the folder on a board",
@@ -112,6 +132,7 @@ ENVIRONMENT: dict[str, str] = {
     "ZOO_TIMES": "a file that gets a line a program: where its time went",
     "ZOO_PARENT": "",  # between programs of ours, as the next one
     "ZOO_EVENTS": "",
+    "ZOO_WORKER": "",
 }
 
 

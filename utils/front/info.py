@@ -98,6 +98,9 @@ def _describe_step(step: Step) -> list[str]:
             ("reads", ", ".join(before)), ("writes", ", ".join(paths.relative(file) for file in step.writes)),
             ("time", format_estimate(guess) if guess is not None else "has not run here"),
             ("log", f"{paths.relative(step.log)}")]  # fmt: skip
+    if origin := step.origin():
+        signer = f"signed by {origin.get('signer', '')[:16]}" if origin.get("signer") else "no signature was checked"
+        rows.insert(2, ("restored", f"from {origin.get('server')}, {signer}"))
     return [repr(step), *(line for key, text in rows for line in _row(key, text))]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from doit import doit_cmd
@@ -20,8 +21,8 @@ from doit.cmdparse import CmdOption, CmdParse, CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 from utils import program, timing
-from utils.errors import UsageError, ZooError
-from utils.front import index, words
+from utils.errors import EngineError, UsageError, ZooError
+from utils.front import index, matrix, sharing, words
 from utils.front.completion import Completion
 from utils.front.help import Help
 from utils.front.info import Info
@@ -52,14 +53,38 @@ class _Run(Run):  # type: ignore[misc]  # doit is untyped
 
     def execute(self, params: Any, args: list[str]) -> int:
         """Run the tasks that ``args`` name."""
+        if "matrix" in args:  # behind options
+            return self.share(params, [word for word in args if word != "matrix"])
         names = [word for word in args if not word.startswith("-")]
         words.check_tasks(names, [command.get_name() for command in _Zoo.DOIT_CMDS])
         words.check_variables("run", names, words.find_given())
         if "publish" in names:
             words.check_place(str(doit_cmd.get_var("to", "")))
         words.check_targets(str(doit_cmd.get_var("target", "")))
+        return self._build(params, args, names)
+
+    def share(self, params: Any, args: list[str]) -> int:
+        """Print the shards of a build, or build the models of one."""
+        if args:
+            hint = "models=NAME,NAME names models; doit help matrix; nothing was done"
+            raise UsageError(f"matrix takes no {as_text(args[0])!r}", hint=hint)
+        given = words.find_given()
+        words.check_variables("matrix", [], given)
+        asked = matrix.read_request({name: str(doit_cmd.get_var(name)) for name in given})
+        if asked.shard is None:
+            sys.stdout.write(f"{asked.dump()}\n")
+            return 0
+        models = asked.share(asked.shard)
+        if not models:
+            sys.stdout.write(f"nothing to do: shard {asked.shard}/{asked.shards} has no model\n")
+            return 0
+        return self._build(params, [*models], models)
+
+    def _build(self, params: Any, args: list[str], names: Collection[str]) -> int:
+        sharing.require_cluster(names)
         index.begin(reads_all=params["check"])
-        return int(super().execute(params, args))
+        code = int(super().execute(params, args))
+        return EngineError.exit_code if sharing.cluster_has_failed() else code
 
     def _execute(self, outfile: Any, verbosity: Any = None, always: bool = False, continue_: bool = False,
                  reporter: Any = "console", num_process: int = 0, par_type: str = "thread", single: bool = False,
@@ -69,6 +94,17 @@ class _Run(Run):  # type: ignore[misc]  # doit is untyped
         Report.workers = max(num_process, 1)
         return int(super()._execute(outfile, 2, always, continue_, reporter, num_process, par_type, single,
                                     auto_delayed_regex, force_verbosity, failure_verbosity, pdb))  # fmt: skip
+
+
+class _Matrix(_Run):
+    """Deals a build out to several machines."""
+
+    name = "matrix"
+    doc_purpose = "print the shards of a build as JSON, or build one"
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        """Print or build; every word is a ``name=value``."""
+        return self.share(params, args)
 
 
 class _Clean(Clean):  # type: ignore[misc]  # doit is untyped
@@ -90,7 +126,7 @@ class _Clean(Clean):  # type: ignore[misc]  # doit is untyped
 class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
     """doit with our commands."""
 
-    DOIT_CMDS = (_Run, List, Info, Help, _Clean, Completion)
+    DOIT_CMDS = (_Run, _Matrix, List, Info, Help, _Clean, Completion)
 
     def run(self, all_args: list[str]) -> int:
         """Run one command line; what is wrong with it ends the program in our words."""
@@ -122,7 +158,7 @@ class _Zoo(doit_cmd.DoitMain):  # type: ignore[misc]  # doit is untyped
         if {"-h", "--help"} & {*args}:
             args = ["help", *[word for word in args if not word.startswith("-") and word != "help"][:1]]
         name = args.pop(0) if args and args[0] in commands else "run"
-        if name == "run":
+        if issubclass(commands.get_plugin(name), _Run):
             args.sort(key=lambda word: word != "--check")  # it may also stand behind the names
         self._command = commands.get_plugin(name)(
             task_loader=loader, config=self.config, bin_name="doit", cmds=commands, opt_vals=options

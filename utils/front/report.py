@@ -15,6 +15,7 @@ from doit.reporter import ConsoleReporter
 from utils import paths, program
 from utils.front import missing, outlook, stage, summary
 from utils.front.action import ProgramFailed
+from utils.front.sharing import is_restored
 from utils.graph.step import Step
 from utils.terminal import Row, format_duration
 
@@ -55,7 +56,7 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         super().__init__(outstream, options)
         self.screen = stage.open_screen(outstream, self.verbosity)
         self._begin = time.monotonic()
-        self._begun = self._ran = self._current = 0
+        self._begun = self._ran = self._restored = self._current = 0
         self._times = outlook.Times()
         self._ahead = outlook.Outlook()
         self._waiting: set[str] = set()
@@ -94,12 +95,14 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         """A step ended well."""
         if not task.actions:
             return
-        self._ran += 1
+        restored = is_restored(task.actions)
+        self._ran += not restored
+        self._restored += restored
         row = self.screen.end(task.name)
         if row is None:
             return
         self._spent[task.name] = row.elapsed_s
-        if task.name in self._steps:
+        if task.name in self._steps and not restored:
             self._times.note(task.name, row.elapsed_s)
         if self.verbosity and not _talks(task):
             self.screen.write(self._line(task.name, f"{row.elapsed_s:6.1f} s  {row.text}".rstrip()), fits=True)
@@ -132,17 +135,18 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
             self.screen.write(str(line))
         seconds = time.monotonic() - self._begin
         left_out = [entry["task"] for entry in self.failures if isinstance(entry["exception"], UnmetDependency)]
-        if self.verbosity and (self._ran or self.failures) and self._ahead.needs:
+        done = self._ran + self._restored
+        if self.verbosity and (done or self.failures) and self._ahead.needs:
             failed = {entry["task"].name for entry in self.failures if entry["task"] not in left_out}
             for line in summary.make_table([*self._ahead.needs], self._spent, failed):
                 self.screen.write(line, fits=True)
         if self.failures:
             self._sum_up_failures(left_out)
-        elif self._ran:
-            self.screen.write(f"done: {_steps(self._ran)} run, {self._current} up to date, {seconds:.0f} s")
+        elif done:
+            self.screen.write(f"done: {self._counts()}, {seconds:.0f} s")
         elif self._current:
             self.screen.write(f"nothing to do: {_steps(self._current)} up to date")
-        if self._ran and not self.failures and self.verbosity:
+        if done and not self.failures and self.verbosity:
             for line in summary.name_next_commands([*self._ahead.needs]):
                 self.screen.write(line, fits=True)
 
@@ -162,10 +166,14 @@ class Report(ConsoleReporter):  # type: ignore[misc]  # doit is untyped
         if lines := missing.describe_missing(failed):
             self.screen.write_error("\n".join(["", *lines]))
         models = sorted({failure["task"].name.partition(":")[0] for failure in self.failures})
-        self.screen.write(f"not finished: {', '.join(models)}; {_steps(self._ran)} run, {self._current} up to date")
+        self.screen.write(f"not finished: {', '.join(models)}; {self._counts()}")
         if not offline and not any(_talks(entry["task"]) for entry in self.failures):
             again = f"docker/run doit {' '.join(models[:4])}"
             self.screen.write(f"  -> finished steps are kept; when the cause is mended: {again}")
+
+    def _counts(self) -> str:
+        restored = f", {self._restored} restored" if self._restored else ""
+        return f"{_steps(self._ran)} run{restored}, {self._current} up to date"
 
     def _line(self, name: str, text: str) -> str:
         total = len(self._ahead.to_run)

@@ -16,7 +16,8 @@ from utils.errors import ZooError
 from utils.front.action import run_program
 from utils.front.outlook import is_current
 from utils.front.report import Cleaning
-from utils.graph import layout
+from utils.front.sharing import StepProgram, run_step
+from utils.graph import layout, plan
 from utils.graph.step import Step
 from utils.npu import vela
 from utils.recipe.load import BrokenModel
@@ -58,7 +59,7 @@ def step_task(step: Step, steps: Sequence[Step]) -> dict[str, Any]:
         "basename": step.model,
         "name": step.name,
         "doc": step.doc,
-        "actions": [run_program(step.command, warm=step.warm)],
+        "actions": [run_step(step)],
         "task_dep": [f"{step.model}:{name}" for name in before],
         "targets": [paths.relative(file) for file in step.writes],
         "uptodate": [partial(is_current, step)],
@@ -88,6 +89,8 @@ def check_npu(steps: Sequence[Step], require_npu: bool) -> TaskFailed | None:
 def compile_task(recipe: Recipe, steps: Sequence[Step], clean: Callable[[], object]) -> Task:
     """The task that compiles one model for several BSPs; no file_dep and no targets: it builds nothing before it.
 
+    Each result gets into the bundle at once: the next BSP's Vela may not be installed.
+
     Args:
         recipe: of the model.
         steps: one a BSP.
@@ -103,13 +106,18 @@ def compile_task(recipe: Recipe, steps: Sequence[Step], clean: Callable[[], obje
         return check_npu(steps, require_npu)
 
     def is_compiled(task: Task) -> bool:
-        return not (task.options or {}).get("require_npu") and all(map(is_current, steps))
+        asked = (task.options or {}).get("require_npu")
+        return not asked and all(map(is_current, steps)) and plan.imx93_step(recipe).is_current()
+
+    def put() -> StepProgram:
+        command = [sys.executable, "-m", "utils.steps.imx93", model, "imx93"]
+        return StepProgram(command, lambda: plan.imx93_step(recipe), travels=False)
 
     task = dict_to_task(
         {
             "name": f"vela:{model}",
             "doc": f"compile {model} for the i.MX 93's NPU: {names}",
-            "actions": [find_model, *[run_program(step.command) for step in steps], check],
+            "actions": [find_model, *[action for step in steps for action in (run_step(step), put())], check],
             "uptodate": [is_compiled],
             "params": [REQUIRE_NPU],
             "meta": {"steps": list(steps)},

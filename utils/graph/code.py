@@ -1,25 +1,16 @@
-"""The digest of the code that decides a step's result: the definitions that the step's module reaches.
+"""The digest of the code that decides a step's result: all that the step's module reaches (``reach.py``).
 
 A definition counts as a syntax tree without docstrings, comments, positions and the type hints of functions: a change
-that cannot change what runs changes no digest. What counts:
-
-- of the step's module and each module of ours that it reaches: the statements that are no definitions, and the
-  definitions that reached code names;
-- of a class, all of it: frameworks call members that no text of ours names;
-- the ``__init__.py`` of every package on the way, and each data file that a string names beside its module.
-
-Where names cannot tell (a ``getattr`` with a computed name, ``vars``, ``exec``, a star import, a module used as a
-value), the whole module counts.
+that cannot change what runs changes no digest. What was found is kept in ``build/code-digests/``.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,94 +18,46 @@ from pydantic import BaseModel
 
 from utils import files, limits, paths
 from utils.errors import BuildError, StorageError
-from utils.graph.syntax import is_text, tree_as_text
+from utils.graph.reach import OURS, reach
 from utils.untrusted import parse_as, read_bounded
 
 __all__ = ["code_digest", "code_files", "forget_files"]
 
-#: Code that decides when a step runs, where its files are and how a failure is told. What it computes for a step is
-#: part of the step's key as values (recipe facts, names and contents of files, pins), and what a fetch returns is held
-#: against its hash: an edit here changes no result behind the key's back.
-HARNESS = frozenset(
-    {
-        "utils.errors",
-        "utils.events",
-        "utils.graph.code",
-        "utils.graph.plan",
-        "utils.graph.record",
-        "utils.graph.step",
-        "utils.graph.syntax",
-        "utils.sources.cache",
-        "utils.sources.fetch",
-        "utils.sources.http",
-        "utils.sources.part",
-        "utils.sources.progress",
-        "utils.sources.source",
-        "utils.steps",
-        "utils.terminal",
-    }
-)
-
-#: Where code of ours lives; everything else is pinned by the lock.
-_OURS = ("utils", "recipes")
-
-#: Calls that read names which only a run can tell.
-_DYNAMIC = frozenset({"asdict", "dir", "eval", "exec", "globals", "locals", "model_dump", "vars", "__import__"})
-_BY_NAME = frozenset({"delattr", "getattr", "hasattr", "setattr"})
-
-_WHOLE, _AS_PROGRAM = "*", "__main__"
-
-#: A module and a definition in it; ``None``: what runs when it is imported; ``*``: all of it; ``__main__``: what runs
-#: only when it is started.
-_Place = tuple[str, str | None]
+#: What finds out which code counts: after an edit here, nothing that was found before holds.
+_EXAMINERS = ("utils/graph/code.py", "utils/graph/reach.py", "utils/graph/syntax.py")
 
 
 @dataclass(frozen=True)
-class _Module:
-    """One file of ours, taken apart.
+class _Seen:
+    """All files of ours, from outside.
 
     Attributes:
-        name: as an import says it.
-        file: where it is.
-        loose: statements that are no definitions.
-        defined: name -> the statements that bind it.
-        imported: name -> where it comes from; ``(module, None)`` for a module of ours.
-        runs: modules of ours that importing it runs.
-        foreign: names that come from packages.
+        looks: digest of their paths, sizes, times and inodes; the same: nothing has changed.
+        names: digest of their names in the checkout; the same: every import and every string leads to the same file.
     """
 
-    name: str
-    file: Path
-    loose: list[ast.stmt] = field(default_factory=list)
-    defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, _Place] = field(default_factory=dict)
-    runs: list[_Place] = field(default_factory=list)
-    foreign: set[str] = field(default_factory=set)
+    looks: str
+    names: str
 
 
 class _Facts(BaseModel):
     """Of one module's code, in a file of ``code-digests/``.
 
     Attributes:
-        state: what all files of ours looked like.
+        looks: of ``_Seen``, when this was written.
+        names: of ``_Seen``.
+        content: digest of what stands in ``files``, and in the code that examines them.
         module: its file.
         sha256: the digest.
         files: every file that it takes something of.
     """
 
-    state: str
+    looks: str
+    names: str
+    content: str
     module: str
     sha256: str
     files: list[str]
-
-
-@dataclass
-class _Reached:
-    """What is found on the way from a step's module."""
-
-    trees: set[tuple[str, str]] = field(default_factory=set)  # module, syntax tree as text
-    files: set[Path] = field(default_factory=set)
-    data: set[Path] = field(default_factory=set)
 
 
 def code_digest(start: Path) -> str:
@@ -128,49 +71,75 @@ def code_digest(start: Path) -> str:
     Raises:
         BuildError: a file is not Python.
     """
-    return _facts(start, _state()).sha256
+    return _facts(start, _look()).sha256
 
 
 def code_files(start: Path) -> tuple[Path, ...]:
     """Every file that :func:`code_digest` takes something of."""
-    return tuple(paths.ROOT / name for name in _facts(start, _state()).files)
+    return tuple(paths.ROOT / name for name in _facts(start, _look()).files)
 
 
 def forget_files() -> None:
     """Look at the files again: they may have changed."""
-    _state.cache_clear()
+    _look.cache_clear()
 
 
 @lru_cache(maxsize=1024)
-def _facts(start: Path, state: str) -> _Facts:
-    """What is known of a module's code; of what an earlier process found, as long as no file changed.
+def _facts(start: Path, seen: _Seen) -> _Facts:
+    """What is known of a module's code; of what an earlier process found, as long as it holds.
 
+    It holds where no file of ours has changed at all, and where those that it is of have the same bytes: after an edit
+    elsewhere, or in a copy of the checkout, reading them takes milliseconds, and taking them apart a second.
     Each module has a file of its own: a step's process reads those of its own code, however many models there are.
     """
     name = paths.relative(start)
     memory = paths.BUILD / "code-digests" / f"{name.replace('/', '.')}.json"
-    with contextlib.suppress(OSError, BuildError):
-        content = read_bounded(memory, limits.JSON_BYTES)
-        stored = parse_as(_Facts, content, where=paths.relative(memory), error=BuildError)
-        if (stored.state, stored.module) == (state, name):
-            return stored
-    found = _examine(start, state)
+    stored = _load(memory)
+    if stored and (stored.looks, stored.module) == (seen.looks, name):
+        return stored
+    if stored and (stored.names, stored.module) == (seen.names, name) and _is_unchanged(stored):
+        found = stored.model_copy(update={"looks": seen.looks})
+    else:
+        found = _examine(start, seen)
     with contextlib.suppress(OSError, StorageError):  # it only saves time
         memory.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(memory, files.dump_json(found.model_dump()))
     return found
 
 
+def _load(memory: Path) -> _Facts | None:
+    """What an earlier process found; None where there is nothing, or it is damaged."""
+    with contextlib.suppress(OSError, BuildError):
+        content = read_bounded(memory, limits.JSON_BYTES)
+        return parse_as(_Facts, content, where=paths.relative(memory), error=BuildError)
+    return None
+
+
+def _content_of(hashes: Mapping[str, str]) -> str:
+    """One digest over the sha256 of files, by name, and of the code that examines them."""
+    examiners = {name: files.sha256(paths.ROOT / name) for name in _EXAMINERS}
+    return hashlib.sha256(files.dump_json([hashes, examiners]).encode()).hexdigest()
+
+
+def _is_unchanged(stored: _Facts) -> bool:
+    """Whether the files that it is of have the same bytes."""
+    try:
+        return stored.content == _content_of({name: files.sha256(paths.ROOT / name) for name in stored.files})
+    except (OSError, StorageError):
+        return False
+
+
 @lru_cache(maxsize=1)
-def _state() -> str:
-    """What all files of ours look like from outside."""
-    digest = hashlib.sha256(str(paths.ROOT).encode())
-    for line in sorted(line for folder in _OURS for line in _look_into(str(paths.ROOT / folder))):
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+def _look() -> _Seen:
+    """Look at all files of ours from outside."""
+    looks, names = hashlib.sha256(str(paths.ROOT).encode()), hashlib.sha256()
+    for path, look in sorted(line for folder in OURS for line in _look_into(str(paths.ROOT / folder))):
+        looks.update(f"{path}\0{look}\0".encode(errors="surrogateescape"))
+        names.update(f"{path.removeprefix(str(paths.ROOT))}\0".encode(errors="surrogateescape"))
+    return _Seen(looks.hexdigest(), names.hexdigest())
 
 
-def _look_into(folder: str) -> Iterator[str]:
+def _look_into(folder: str) -> Iterator[tuple[str, str]]:
     """How each file in a folder and below it looks, without what Python compiled; nothing where there is no folder."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -179,200 +148,23 @@ def _look_into(folder: str) -> Iterator[str]:
                     yield from _look_into(entry.path)
             elif entry.is_file() and not entry.name.endswith(".pyc"):
                 found = entry.stat()
-                times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
-                yield f"{entry.path}\0{found.st_size} {times} {found.st_ino}\0"
+                yield entry.path, f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def _examine(start: Path, state: str) -> _Facts:
-    try:
-        reached = _reach(start)
-    except (RecursionError, MemoryError):  # of the parser, and of us
-        what = "is nested deeper than Python can read"
-        raise BuildError(what, where=paths.relative(start), hint="write it flatter") from None
+def _examine(start: Path, seen: _Seen) -> _Facts:
+    reached = reach(start)
+    data = {file: files.sha256(file) for file in reached.data}
     digest = hashlib.sha256()
     for name, tree in sorted(reached.trees):
         digest.update(f"{name}\0{tree}\0".encode())
-    for file in sorted(reached.data):
-        digest.update(f"{paths.relative(file)}\0{files.sha256(file)}\0".encode())
-    taken = sorted(paths.relative(file) for file in reached.files | reached.data)
-    return _Facts(state=state, module=paths.relative(start), sha256=digest.hexdigest(), files=taken)
-
-
-def _reach(start: Path) -> _Reached:
-    name = ".".join(start.relative_to(paths.ROOT).with_suffix("").parts)
-    if _file_of(name) != start:  # no import can name it: a dot in its path, or another suffix
-        return _Reached(data={start})
-    reached = _Reached()
-    waiting: list[_Place] = [(name, _WHOLE), (name, _AS_PROGRAM)]
-    done: set[_Place] = set()
-    while waiting:
-        place = waiting.pop()
-        if place not in done:
-            done.add(place)
-            waiting += _enter(place, reached)
-    return reached
-
-
-def _enter(place: _Place, reached: _Reached) -> Iterator[_Place]:
-    """Count what stands at a place; gives the places that it names."""
-    name, wanted = place
-    file = _file_of(name)
-    if file is None or name in HARNESS:
-        return
-    module = _parse(name, file, files.sha256(file))
-    reached.files.add(file)
-    if wanted is None:
-        yield from module.runs
-        nodes = module.loose
-    elif wanted == _WHOLE:
-        yield name, None
-        yield from ((name, word) for word in module.defined if word != _AS_PROGRAM)
-        return
-    else:
-        yield name, None
-        nodes = module.defined.get(wanted, [])
-        if wanted in module.imported:  # it hands on what it imports
-            yield _resolved(module.imported[wanted])
-        elif not nodes and _file_of(f"{name}.{wanted}"):
-            yield f"{name}.{wanted}", _WHOLE
-    for node in nodes:
-        yield from _count(module, node, reached)
-
-
-def _count(module: _Module, node: ast.AST, reached: _Reached) -> Iterator[_Place]:
-    """Add one syntax tree; gives the places that it names."""
-    tree = (module.name, tree_as_text(node))
-    if tree in reached.trees:
-        return
-    reached.trees.add(tree)
-    through: set[int] = set()  # names that only lead to an attribute
-    for part in ast.walk(node):
-        if isinstance(part, ast.Attribute):
-            if isinstance(part.value, ast.Name) and part.value.id in module.imported:
-                target, name = _resolved(module.imported[part.value.id])
-                if name is None:
-                    through.add(id(part.value))
-                    yield target, part.attr
-        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            _note_data_file(module, part.value, reached)
-        elif isinstance(part, ast.Call) and _has_computed_name(part, module):
-            yield module.name, _WHOLE
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and id(part) not in through:
-            if part.id in module.defined:
-                yield module.name, part.id
-            elif part.id in module.imported:
-                target, name = _resolved(module.imported[part.id])
-                yield target, name or _WHOLE  # a module used as a value
-
-
-def _note_data_file(module: _Module, text: str, reached: _Reached) -> None:
-    """Count the data file beside its module that a string may name."""
-    if "." in text and len(text) < 100 and text.isprintable() and "/" not in text:
-        beside = module.file.parent / text
-        if beside.is_file():
-            reached.data.add(beside)
-
-
-def _has_computed_name(call: ast.Call, module: _Module) -> bool:
-    """Whether a call may read names of ours that the text does not tell."""
-    called = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
-    if called in _BY_NAME and len(call.args) > 1:
-        owners = {part.id for part in ast.walk(call.args[0]) if isinstance(part, ast.Name)} - _BY_NAME
-        is_foreign = bool(owners) and owners <= module.foreign - set(module.imported)
-        return not isinstance(call.args[1], ast.Constant) and not is_foreign
-    return called in _DYNAMIC
-
-
-def _resolved(place: _Place) -> _Place:
-    """``from a import b``: b is a module of ours, or a name in a."""
-    module, name = place
-    whole = f"{module}.{name}"
-    return (whole, None) if name and _file_of(whole) else place
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    """The names that a definition binds; none for a statement that does anything else."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if not isinstance(node, ast.Assign | ast.AnnAssign):
-        return []
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    parts = [part for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
-    names = [part.id for part in parts if isinstance(part, ast.Name)]
-    return names if len(names) == len(parts) else []
-
-
-def _file_of(name: str) -> Path | None:
-    """The file of a module of ours; None for a package's, or for a name in a module."""
-    if name.partition(".")[0] not in _OURS:
-        return None
-    stem = paths.ROOT.joinpath(*name.split("."))
-    for file in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
-
-
-@lru_cache(maxsize=256)
-def _parse(name: str, file: Path, _sha256: str) -> _Module:
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        raise BuildError(
-            f"is not Python: {getattr(error, 'msg', error)}",
-            where=f"{paths.relative(file)}, line {line}" if line else paths.relative(file),
-            hint="mend it",
-        ) from None
-    module = _Module(name, file)
-    module.runs.extend((name.rsplit(".", count)[0], None) for count in range(1, name.count(".") + 1))
-    for node in ast.walk(tree):  # late imports too
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            _note_import(module, node)
-    for node in tree.body:
-        names = _bound(node)
-        if isinstance(node, ast.Import | ast.ImportFrom) or is_text(node) or names == ["__all__"]:
-            continue
-        for word in names:
-            module.defined.setdefault(word, []).append(node)
-        if not names and _is_program(node):
-            module.defined.setdefault(_AS_PROGRAM, []).append(node)
-        elif not names:
-            module.loose.append(node)
-    return module
-
-
-def _note_import(module: _Module, node: ast.Import | ast.ImportFrom) -> None:
-    """Enter the names that an import binds, and the modules of ours that it runs."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            if alias.name.partition(".")[0] not in _OURS:
-                module.foreign.add(alias.asname or alias.name.partition(".")[0])
-            elif alias.asname:
-                module.imported[alias.asname] = (alias.name, None)
-                module.runs.append((alias.name, None))
-            else:  # utils.a.b is read through the name `utils`
-                module.runs.append((alias.name, _WHOLE))
-        return
-    source = node.module or ""
-    if node.level:
-        package = module.name if module.file.name == "__init__.py" else module.name.rpartition(".")[0]
-        parts = package.split(".")
-        source = ".".join([*parts[: len(parts) + 1 - node.level], *filter(None, [node.module])])
-    if source.partition(".")[0] not in _OURS:
-        module.foreign.update(alias.asname or alias.name for alias in node.names)
-        return
-    module.runs.append((source, None))
-    for alias in node.names:
-        if alias.name == "*":
-            module.runs.append((source, _WHOLE))
-        else:
-            module.imported[alias.asname or alias.name] = (source, alias.name)
-            if _file_of(f"{source}.{alias.name}"):
-                module.runs.append((f"{source}.{alias.name}", None))
-
-
-def _is_program(node: ast.stmt) -> bool:
-    """Whether a statement is ``if __name__ == "__main__"``, without an ``else``."""
-    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) == "__name__ == '__main__'"
+    for file, sha256 in sorted(data.items()):
+        digest.update(f"{paths.relative(file)}\0{sha256}\0".encode())
+    taken = {paths.relative(file): sha256 for file, sha256 in (reached.files | data).items()}
+    return _Facts(
+        looks=seen.looks,
+        names=seen.names,
+        content=_content_of(taken),
+        module=paths.relative(start),
+        sha256=digest.hexdigest(),
+        files=sorted(taken),
+    )

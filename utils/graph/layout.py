@@ -17,6 +17,7 @@ __all__ = [
     "bundle_files",
     "card_files",
     "compares_int8",
+    "compiled_folder",
     "deployed",
     "example_files",
     "explain_folder",
@@ -120,6 +121,11 @@ def board_reports(model: str) -> list[Path]:
 def npu_folder(model: str) -> Path:
     """What is compiled for the i.MX 93's NPU, in the bundle: a folder a BSP, and a page about all of them."""
     return paths.bundle(model) / "imx93"
+
+
+def compiled_folder(model: str) -> Path:
+    """What Vela has compiled, a folder a BSP, on its way into the bundle."""
+    return paths.work(model) / "imx93"
 
 
 def npu_variant(recipe: Recipe) -> Variant | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from utils import paths
 from utils.errors import BuildError
 from utils.graph import layout
+from utils.graph.folder import Folder
+from utils.graph.npu_plan import imx93_step, npu_steps, vela_step
 from utils.graph.step import Step
 from utils.model.own_weights import OwnWeights, resolve_own_weights
-from utils.npu import bsp, vela
+from utils.npu import bsp
 from utils.recipe.schema import Recipe
 from utils.sources.source import Source
 from utils.tasks import Part, code_of
 
-__all__ = ["step_of", "steps_of", "vela_step"]
+__all__ = ["imx93_step", "npu_steps", "step_of", "steps_of", "vela_step"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class _Model:
         runs_network: bool = False,
         fetches: tuple[Source, ...] = (),
         copies: tuple[Path, str] | None = None,
+        folder: Folder | None = None,
         part: Part | None = None,
     ) -> Step:
         """A step whose program is ``utils/steps/<program>.py``; each also reads the lock.
@@ -76,6 +79,7 @@ class _Model:
             fetches=fetches,
             own=self.own,
             copies=copies,
+            folder=folder,
             warm=runs_network and layout.network_file(self.recipe) is not None,
         )
 
@@ -270,6 +274,7 @@ def _card(model: _Model) -> Step:
                *model.evaluated, *model.labels, *layout.board_reports(recipe.name)],
         facts=recipe.part(*Recipe.model_fields) | model.own_facts,
         copies=(bundle / "board", "*.json"),
+        folder=Folder(bundle, layout.npu_folder(recipe.name).name, layout.npu_file(recipe)),
         part="figures",
     )  # fmt: skip
 
@@ -281,27 +286,12 @@ def fetches(recipe: Recipe, own: OwnWeights | None) -> tuple[Source, ...]:
     return (*named, *(source for key in recipe.datasets for row in recipe.rows(key) for source in row.sources))
 
 
-def vela_step(recipe: Recipe, release: bsp.Bsp) -> Step:
-    """Compile the bundle's int8 or uint8 file with the Vela of one BSP; it is not one of ``steps_of``."""
-    folder = layout.npu_folder(recipe.name) / release.name
-    lock = vela.lock_file(release.vela)
-    return Step(
-        model=recipe.name,
-        name=f"vela-{release.name}",
-        module="utils.steps.vela",
-        doc=f"compile for the NPU of the i.MX 93 with Vela {release.vela}, of {release.name}",
-        reads=(layout.npu_file(recipe), *([lock] if lock.is_file() else [])),
-        code=(paths.UTILS / "steps" / "vela.py",),
-        writes=(folder / layout.npu_name(recipe), folder / "vela.json"),
-        facts=recipe.part("title", "measured") | {"bsp": asdict(release)},
-        seals=layout.npu_folder(recipe.name),
-    )
-
-
 def step_of(recipe: Recipe, name: str) -> Step:
     """The step called ``name``."""
     if name.startswith("vela-"):
         return vela_step(recipe, bsp.find_bsp(name.removeprefix("vela-")))
+    if name == "imx93":
+        return imx93_step(recipe)
     steps = {step.name: step for step in steps_of(recipe)}
     if name not in steps:
         raise BuildError(f"{recipe.name} has no step {name!r}", hint=f"it has {', '.join(steps)}")

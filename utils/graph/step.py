@@ -11,11 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils import environment, files, paths
+from utils import environment, paths
 from utils.errors import ZooError
 from utils.graph import record
 from utils.graph.code import code_digest, code_files
+from utils.graph.folder import Folder
 from utils.model.own_weights import OwnWeights
+from utils.npu import vela
 from utils.recipe.schema import Recipe
 from utils.sources.cache import cached
 from utils.sources.source import Source
@@ -39,7 +41,8 @@ class Step:
         facts: the part of the recipe it depends on.
         fetches: sources that it leaves in the cache.
         own: the user's weights, in the place of the published ones.
-        seals: a folder that it shares with its like; what stands in its SHA256SUMS has to be true.
+        folder: what it writes appears as a whole in this folder.
+        compiler: the version of the Vela that it runs; empty: it runs none.
         copies: files that it copies where they are there, and that go when it is cleaned: a folder and a pattern.
         warm: it computes with TensorFlow, which takes seconds to import: it is forked from a parent that has.
     """
@@ -54,7 +57,8 @@ class Step:
     facts: dict[str, Any]
     fetches: tuple[Source, ...] = ()
     own: OwnWeights | None = None
-    seals: Path | None = None
+    folder: Folder | None = None
+    compiler: str = ""
     copies: tuple[Path, str] | None = None
     warm: bool = False
 
@@ -104,15 +108,26 @@ class Step:
     def is_current(self) -> bool:
         """Whether it ran with exactly these inputs and left what is there now."""
         try:
-            current = self._is_cached() and record.is_current(self.record, self.key(), self.writes)
-            return current and (self.seals is None or files.sums_hold(self.seals))
+            return self._is_cached() and record.is_current(self.record, self.key(), self.writes)
         except (OSError, ZooError):  # a step before it has not run, or something cannot be read: it will say so
             return False
+
+    def made_from(self) -> tuple[str, ...] | None:
+        """The sha256 of the locks that its environments were made from.
+
+        None: one of them does not promise identical bytes on this machine.
+        """
+        locks = [environment.promised_lock(), *([vela.promised_lock(self.compiler)] if self.compiler else [])]
+        return tuple(lock for lock in locks if lock) if all(locks) else None
+
+    def origin(self) -> dict[str, str] | None:
+        """Where its files come from, if they were restored from a step cache; None: it ran here."""
+        return record.load_origin(self.record)
 
     def clean(self) -> None:
         """Take away what it wrote, its record, and folders that are empty then; the cache of sources stays."""
         copied = list(self.copies[0].glob(self.copies[1])) if self.copies else []
-        for file in (self.record, *self.writes, *copied):
+        for file in (self.record, record.origin_file(self.record), *self.writes, *copied):
             file.unlink(missing_ok=True)
         for folder in sorted({file.parent for file in (*self.writes, *copied)}, reverse=True):  # the inner ones first
             with contextlib.suppress(OSError):  # not empty, or not there

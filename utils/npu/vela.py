@@ -20,6 +20,7 @@ from typing import Any
 
 from utils import environment, files, limits, paths, tflite, tflite_edit
 from utils.errors import BuildError, DataError, GateError
+from utils.lifeline import tied
 from utils.npu import vela_output
 from utils.npu.bsp import Bsp, load_bsps, parse_version
 from utils.npu.vela_output import CUSTOM, CpuOperator, Layer, Summary
@@ -35,6 +36,7 @@ __all__ = [
     "installed",
     "lock_file",
     "place_operators",
+    "promised_lock",
     "require_npu",
 ]
 
@@ -90,6 +92,15 @@ def installed() -> dict[str, Path]:
 def lock_file(wanted: str) -> Path:
     """Find the locked requirements of one version."""
     return paths.DOCKER / f"requirements-vela-{wanted}.txt"
+
+
+def promised_lock(wanted: str) -> str | None:
+    """The sha256 of the lock of an installed version, if its environment was made from the checkout's; else None."""
+    program, lock = installed().get(wanted), lock_file(wanted)
+    if program is None or not lock.is_file():
+        return None
+    stamp = environment.find_stamp(program.parent.parent)
+    return stamp if stamp == files.sha256(lock) else None
 
 
 def find_vela(bsp: Bsp) -> Path:
@@ -220,7 +231,7 @@ def _run(command: list[str], folder: Path, wanted: str, timeout_s: float) -> str
         try:
             done = subprocess.run(
                 command, cwd=folder, env=environment.pinned(), timeout=timeout_s, stdin=subprocess.DEVNULL,
-                stdout=said, stderr=subprocess.STDOUT,
+                stdout=said, stderr=subprocess.STDOUT, preexec_fn=tied(),
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise _failed(f"took longer than {timeout_s:g} s", wanted, text()) from None

@@ -41,8 +41,8 @@ __all__ = [
 
 #: Names that are taken: tasks beside the models, commands of doit, and folders in build/.
 _TASKS = (
-    "demo vela board verify lock mirror report release publish refetch compat explain catalogue new completion "
-    "cache venv"
+    "demo vela board verify lock matrix mirror report release publish refetch compat explain catalogue new completion "
+    "steps worker scheduler cache engine venv"
 )
 _COMMANDS = "auto clean dumpdb forget help ignore info list reset-dep run strace tabcompletion"
 _TAKEN = frozenset([*_TASKS.split(), *_COMMANDS.split()])

@@ -17,27 +17,27 @@ Options = dict[str, str]
 def _lock(options: Options) -> None:
     from utils.release import lock
 
-    lock.update(_names(options))
+    lock.update(_names(options), takes_restored=_is_on(options, "restored"))
 
 
 def _verify(options: Options) -> None:
     from utils.release import verify
 
-    verify.verify(_names(options))
+    verify.verify(_names(options), takes_restored=_is_on(options, "restored"))
 
 
 def _release(options: Options) -> None:
     from utils.release import pack
 
-    with_boards = options.get("boards", "0") not in ("", "0")
     folder = pack.pack(
         options.get("version", ""),
         _names(options),
         _key(options),
         force="force" in options,
-        with_boards=with_boards,
+        with_boards=_is_on(options, "boards"),
+        takes_restored=_is_on(options, "restored"),
         previous=_path(options, "previous") if "previous" in options else None,
-        with_trials=options.get("try", "0") not in ("", "0"),
+        with_trials=_is_on(options, "try"),
     )
     signed = "signed" if _key(options) else "not signed (key=FILE signs it)"
     print(f"{paths.relative(folder)} is ready, {signed}")
@@ -58,8 +58,7 @@ def _publish(options: Options) -> None:
     from utils.release import pack, publish
 
     folder = _path(options, "path") if "path" in options else pack.release_of(options.get("version", ""))
-    dry_run = options.get("dry_run", "0") not in ("", "0")
-    publish.publish(folder, options.get("to", ""), _public(options), dry_run=dry_run)
+    publish.publish(folder, options.get("to", ""), _public(options), dry_run=_is_on(options, "dry_run"))
 
 
 def _mirror(options: Options) -> None:
@@ -71,8 +70,7 @@ def _mirror(options: Options) -> None:
         raise ReleaseError(f"{to!r} is not a folder", where="to=", hint="doit mirror to=FOLDER")
     listed = _path(options, "list") if "list" in options else None
     found = _path(options, "from") if "from" in options else None
-    with_site = options.get("site", "0") not in ("", "0")
-    mirror.mirror(_path(options, "to"), _names(options), listed, found, with_site=with_site)
+    mirror.mirror(_path(options, "to"), _names(options), listed, found, with_site=_is_on(options, "site"))
 
 
 def _refetch(options: Options) -> None:
@@ -90,9 +88,9 @@ _NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from", "previous"}
 
 #: Command -> what it runs, and the names it takes.
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
-    "lock": (_lock, {"models"}),
-    "verify": (_verify, {"models"}),
-    "release": (_release, {"version", "models", "key", "boards", "previous", "try", "force"}),
+    "lock": (_lock, {"models", "restored"}),
+    "verify": (_verify, {"models", "restored"}),
+    "release": (_release, {"version", "models", "key", "boards", "previous", "try", "restored", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
     "mirror": (_mirror, {"to", "models", "list", "from", "site"}),
@@ -102,6 +100,10 @@ COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
 
 def _names(options: Options) -> list[str]:
     return [name for name in options.get("models", "").replace(" ", ",").split(",") if name]
+
+
+def _is_on(options: Options, name: str) -> bool:
+    return options.get(name, "0") not in ("", "0")
 
 
 def _key(options: Options) -> Path | None:

@@ -16,6 +16,7 @@ and no upstream vouches for, so one command records both.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from utils import files, paths
 from utils.errors import STORAGE, ReleaseError, storage_error
 from utils.graph import layout, plan
+from utils.graph.step import Step
 from utils.recipe.load import find_recipe, load_recipes
 from utils.recipe.schema import Recipe
 from utils.release.parts import parts
@@ -31,9 +33,12 @@ from utils.sources import cache
 from utils.sources.source import Source
 from utils.untrusted import parse_as, parse_json, read_untrusted
 
-__all__ = ["FORMAT", "current", "entry", "load", "update"]
+__all__ = ["BUILD_HERE", "FORMAT", "current", "entry", "load", "restored", "update"]
 
 FORMAT = 1
+
+#: What to do about a model that was restored.
+BUILD_HERE = "ZOO_STEPS= doit clean {model}, then ZOO_STEPS= doit {model}; or restored=1, if you trust who built it"
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -93,6 +98,11 @@ def current(recipe: Recipe) -> bool:
     return all(step.is_current() for step in plan.steps_of(recipe))
 
 
+def restored(steps: Iterable[Step]) -> list[str]:
+    """The names of those steps that were restored from a step cache: this machine has not built them."""
+    return [step.name for step in steps if step.origin() is not None]
+
+
 def entry(folder: Path) -> dict[str, Any]:
     """Make the lock's entry of the bundle in ``folder``."""
     manifest = files.load_json(folder / "manifest.json")
@@ -120,14 +130,15 @@ def base_image() -> str | None:
     return (inside and os.environ.get("NXP_MODEL_ZOO_BASE")) or None
 
 
-def update(models: list[str]) -> None:
+def update(models: list[str], *, takes_restored: bool = False) -> None:
     """Write the built bundles, and the hashes of unpinned sources, into the lock.
 
     Args:
         models: names; none: all that are built. Other models keep their entries.
+        takes_restored: also what a step cache has built.
 
     Raises:
-        ReleaseError: a named model is not built.
+        ReleaseError: a named model is not built, or was restored from a step cache.
     """
     lock = load()
     known = load_recipes()
@@ -141,6 +152,12 @@ def update(models: list[str]) -> None:
                     "is not built, or not from this checkout", where=recipe.name, hint=f"doit {recipe.name}"
                 )
             print(f"{recipe.name}: not built here, unchanged")
+            continue
+        if not takes_restored and (steps := restored(plan.steps_of(recipe))):
+            what = f"was not built here: the step cache had {', '.join(steps)}"
+            if models:
+                raise ReleaseError(what, where=recipe.name, hint=BUILD_HERE.format(model=recipe.name))
+            print(f"{recipe.name}: {what}; unchanged")
             continue
         old, new = lock["models"].get(recipe.name, {}), entry(paths.bundle(recipe.name))
         if {**old, "image": None} != {**new, "image": None}:  # the same bytes from another image change nothing

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from utils import files, paths
-from utils.graph import layout
+from utils.graph import layout, plan
+from utils.graph.step import Step
 from utils.recipe.datasets import FileSet, IdxSet
 from utils.recipe.schema import Recipe
 from utils.tasks import Shows, task_of
@@ -68,6 +69,10 @@ class ReleasedModel:
             layout.model_name(self.name, variant): {**result, "variant": variant}
             for variant, result in self.manifest["evaluation"]["variants"].items()
         }
+
+    def steps(self) -> list[Step]:
+        """The steps that made the bundle, and what is compiled for an NPU in it."""
+        return [*plan.steps_of(self.recipe), *plan.npu_steps(self.recipe)]
 
     @property
     def weights(self) -> list[str]:

@@ -13,7 +13,7 @@
     SHA256SUMS                 of all of these
     model.sig                  of all of these; only with a key
 
-Two releases of one commit are equal to the last byte on any machine, except for ``builder`` in the provenance. So
+Two releases of one commit are equal to the last byte on any machine, except for ``runDetails`` in the provenance. So
 archives are stored, not compressed: the output of deflate depends on the version of zlib, and weights and pictures
 hardly compress. Reports of boards are included only on request (``boards.py``).
 """
@@ -68,6 +68,7 @@ def pack(
     with_boards: bool = False,
     previous: Path | None = None,
     with_trials: bool = False,
+    takes_restored: bool = False,
 ) -> Path:
     """Make a release of ``models`` (none: the zoo); returns its folder.
 
@@ -79,6 +80,7 @@ def pack(
         with_boards: include the boards' reports, without their owners' names.
         previous: the folder of the release before: the site says what moved.
         with_trials: let the site run models in the browser.
+        takes_restored: also release what a step cache has built; the provenance says which steps.
 
     Raises:
         SourceError: the runtime for the browser cannot be had.
@@ -94,7 +96,7 @@ def pack(
     _refuse_existing(folder, force=force)  # early; what a killed run left aside is looked at under the lock
     known = [find_recipe(name) for name in models] or [r for r in load_recipes().values() if r.group == "zoo"]
     found = [ReleasedModel(recipe) for _, recipe in sorted({recipe.name: recipe for recipe in known}.items())]
-    against = reasons(found)
+    against = reasons(found, takes_restored=takes_restored)
     if against:
         raise ReleaseError(
             "\n  ".join([f"refused, for {len(against)} reason{'s' if len(against) > 1 else ''}:", *against]),

@@ -1,7 +1,7 @@
 """The provenance of an artifact: in-toto Statement v1 with SLSA provenance v1, one for each artifact.
 
-It has no times, so that two builds of one commit are equal. Only ``runDetails.builder`` differs between a build in the
-image and one in a venv.
+It has no times, so that two builds of one commit are equal. Only ``runDetails`` differs: between a build in the image
+and one in a venv, and between steps that ran here and steps that were restored from a step cache.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from utils import paths
+from utils import files, paths
 from utils.errors import ReleaseError
+from utils.graph.step import Step
 from utils.release import lock
 from utils.release.model import ReleasedModel
 from utils.untrusted import as_text, parse_as, parse_json
@@ -24,6 +25,9 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 
 #: What the parameters mean: `doit MODEL` in a checkout of the commit, in the locked environment.
 BUILD_TYPE = "urn:nxp-model-zoo:doit:v1"
+
+#: The step whose record also depends on what boards have measured: a release is the same with and without it.
+_WITH_BOARDS = "card"
 
 
 def of(model: ReleasedModel, file: str, sha256: str, commit: str) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def of(model: ReleasedModel, file: str, sha256: str, commit: str) -> dict[str, A
                     *(_source(model, key, facts) for key, facts in sorted(manifest["sources"].items())),
                 ],
             },
-            "runDetails": {"builder": builder()},
+            "runDetails": {"builder": builder(), "byproducts": [_step(step) for step in model.steps()]},
         },
     }
 
@@ -69,6 +73,18 @@ def _source(model: ReleasedModel, key: str, facts: dict[str, Any]) -> dict[str, 
         **uri,
         "digest": {"sha256": facts["sha256"]},
         "annotations": {"licence": facts["licence"], "size": facts["size"]},
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    """One step of the build: its record, and whether it ran here, or who signed what was restored."""
+    origin = step.origin()
+    digest = {} if step.name == _WITH_BOARDS else {"digest": {"sha256": files.sha256(step.record)}}
+    signer = {"signer": origin.get("signer") or "not checked"} if origin is not None else {}
+    return {
+        "name": f"step {step.name}",
+        **digest,
+        "annotations": {"made": "restored" if origin is not None else "run", **signer},
     }
 
 
@@ -106,6 +122,7 @@ class _Builder(_Closed):
 
 class _Run(_Closed):
     builder: _Builder
+    byproducts: list[_Resource] = []  # since 0.2: the steps
 
 
 class _Build(_Closed):

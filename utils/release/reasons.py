@@ -20,12 +20,18 @@ _PRIVATE = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|^PuTTY-User-
 _READ = 1 << 16
 
 
-def reasons(models: list[ReleasedModel]) -> list[str]:
-    """List the reasons against a release of these models; empty if there are none."""
+def reasons(models: list[ReleasedModel], *, takes_restored: bool = False) -> list[str]:
+    """List the reasons against a release of these models; empty if there are none.
+
+    ``takes_restored``: that a step cache has built a model is none.
+    """
     found = _tree()
     locked = lock.load()["models"]
     for model in models:
         found += [f"{model.name}: {reason}" for reason in _model(model, locked.get(model.name))]
+        if not takes_restored and (steps := lock.restored(model.steps())):
+            hint = lock.BUILD_HERE.format(model=model.name)
+            found.append(f"{model.name}: was not built here, the step cache had {', '.join(steps)}: {hint}")
     return found
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
+from utils import keys
 from utils.errors import ReleaseError
 from utils.release import statement
 from utils.untrusted import as_text
@@ -23,13 +22,6 @@ __all__ = ["SIGNATURE", "check_private", "sign", "verify"]
 #: The file in a release, or in a published folder, that signs all others in it.
 SIGNATURE = "model.sig"
 
-_MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out KEY && chmod 600 KEY"
-_PUBLIC = "make it from the private key: openssl ec -in KEY -pubout -out PUBKEY"
-
-
-#: Curves that model-signing verifies with.
-_CURVES = ("secp256r1", "secp384r1", "secp521r1")
-
 
 def check_private(key: Path) -> None:
     """Refuse a malformed key, or one that others can read, before any work is done.
@@ -37,72 +29,7 @@ def check_private(key: Path) -> None:
     Raises:
         ReleaseError: missing, unreadable, wrong permissions, wrong type, a password on it.
     """
-    _read_key(key, "key", _MAKE)
-    if key.stat().st_mode & 0o077:
-        mode = f"{key.stat().st_mode & 0o777:o}"
-        raise ReleaseError(f"others can read this key (mode {mode})", where=f"key={key}", hint=f"chmod 600 {key}")
-    _load_private(key)
-
-
-def _read_key(key: Path, option: str, how_to_make: str) -> bytes:
-    """Read a key file. Only if it is missing does the hint say how to make one."""
-    where = f"{option}={key}"
-    try:
-        mode = key.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a pipe would block
-            raise ReleaseError(
-                "is not a regular file", where=where, hint=f"copy the key to a file, and give {option}=FILE"
-            )
-        return key.read_bytes()
-    except FileNotFoundError:
-        raise ReleaseError("the key file does not exist", where=where, hint=how_to_make) from None
-    except IsADirectoryError:
-        raise ReleaseError(
-            "is a folder, not a key file", where=where, hint=f"name the key file: {where}/FILE"
-        ) from None
-    except PermissionError:
-        hint = f"make it readable for user id {os.geteuid()}, or run as its owner (ls -ln {key} shows it)"
-        raise ReleaseError(f"user id {os.geteuid()} has no permission to read it", where=where, hint=hint) from None
-    except OSError as error:
-        raise ReleaseError(
-            f"cannot be read: {error.strerror}", where=where, hint="check the path and the disk"
-        ) from None
-
-
-def _load_private(key: Path) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    where = f"key={key}"
-    try:
-        found = serialization.load_pem_private_key(_read_key(key, "key", _MAKE), None)
-    except TypeError:
-        hint = f"openssl ec -in {key} -out PLAIN && chmod 600 PLAIN"
-        raise ReleaseError("this key has a password, and a build cannot ask for it", where=where, hint=hint) from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ReleaseError(f"is not a private key in PEM ({str(error)[:80]})", where=where, hint=_MAKE) from None
-    if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
-        kind = found.curve.name if isinstance(found, ec.EllipticCurvePrivateKey) else type(found).__name__
-        raise ReleaseError(f"is a key of another type ({kind.strip('_')}), not EC P-256", where=where, hint=_MAKE)
-    return found
-
-
-def _check_public(public: Path) -> None:
-    """Refuse a malformed public key, so that the signature is not blamed."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    where = f"pubkey={public}"
-    try:
-        found = serialization.load_pem_public_key(_read_key(public, "pubkey", _PUBLIC))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ReleaseError(f"is not a public EC key in PEM ({str(error)[:80]})", where=where, hint=_PUBLIC) from None
-    if not isinstance(found, ec.EllipticCurvePublicKey) or found.curve.name not in _CURVES:
-        kind = found.curve.name if isinstance(found, ec.EllipticCurvePublicKey) else type(found).__name__
-        what = f"is a public key of another type ({kind.strip('_')}), not EC {', '.join(_CURVES)}"
-        raise ReleaseError(what, where=where, hint=_PUBLIC)
+    keys.check_private(key, "key", ReleaseError)
 
 
 def sign(folder: Path, signature: Path, key: Path) -> None:
@@ -118,7 +45,7 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
     # Ignore nothing: model-signing writes the ignored paths into the signature, in random order.
     ordered = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
     signing.Config().set_hashing_config(ordered).use_elliptic_key_signer(private_key=key).sign(folder, signature)
-    _make_repeatable(signature, _load_private(key))
+    _make_repeatable(signature, keys.load_private(key, "key", ReleaseError))
 
 
 def _make_repeatable(signature: Path, key: Any) -> None:
@@ -144,7 +71,7 @@ def verify(folder: Path, signature: Path, public: Path) -> list[str]:
     """
     from model_signing import hashing, verifying
 
-    _check_public(public)
+    keys.load_publics(public, "pubkey", ReleaseError, keys.CURVES)
     try:
         statement.read(signature)
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from utils.keys import fingerprint_of
 
 __all__ = ["find_keys"]
 
@@ -48,9 +49,7 @@ def find_keys(message: bytes, signature: bytes) -> set[str]:
 
 
 def _digest_of(key: tuple[int, int]) -> str:
-    public = ec.EllipticCurvePublicNumbers(*key, ec.SECP256R1()).public_key()
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(pem).hexdigest()
+    return fingerprint_of(ec.EllipticCurvePublicNumbers(*key, ec.SECP256R1()).public_key())
 
 
 def _generator() -> _Point:

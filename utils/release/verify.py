@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from utils import files, paths
 from utils.errors import ReleaseError, storage_error
+from utils.graph import record
 from utils.recipe.load import find_recipe
 from utils.release import git, lock
 from utils.release.parts import constants
@@ -19,14 +21,21 @@ from utils.release.parts import constants
 __all__ = ["verify"]
 
 
-def verify(models: list[str]) -> None:
+def verify(models: list[str], *, takes_restored: bool = False) -> None:
     """Build ``models`` (none: all in the lock) from the tracked files of the checkout only.
 
     The sources come from the same cache and mirror. A build that differs is kept, so that you can look for the cause.
+    No step comes from a step cache, and none is given to one.
+
+    Args:
+        models: names.
+        takes_restored: take from the step cache what it has. This compares the cache with the lock.
 
     Raises:
         ReleaseError: an artifact differs, a build fails, nothing is locked.
     """
+    if takes_restored and not os.environ.get("ZOO_STEPS"):
+        raise ReleaseError("no step cache is named", where="restored=1", hint="set ZOO_STEPS=https://...")
     locked = lock.load()["models"]
     names = [find_recipe(name).name for name in models or locked]
     unlocked = [name for name in names if name not in locked]
@@ -43,7 +52,7 @@ def verify(models: list[str]) -> None:
         except OSError as error:
             raise storage_error(error) from error
         staging.keep = True
-        _build_and_compare(names, locked, staging)
+        _build_and_compare(names, locked, staging, takes_restored=takes_restored)
         staging.keep = False
 
 
@@ -54,14 +63,21 @@ def _copy_tracked(clean: Path) -> None:
             shutil.copy(paths.ROOT / name, clean / name)
 
 
-def _build_and_compare(names: list[str], locked: dict[str, Any], staging: files.Staging) -> None:
+def _build_and_compare(
+    names: list[str], locked: dict[str, Any], staging: files.Staging, *, takes_restored: bool
+) -> None:
     clean = staging.folder
-    print(f"building {', '.join(names)} in {paths.relative(clean)}", flush=True)
+    verb = "building or restoring" if takes_restored else "building"
+    print(f"{verb} {', '.join(names)} in {paths.relative(clean)}", flush=True)
     build = [sys.executable, "-m", "doit", *names]
-    done = subprocess.run(build, cwd=clean, env=_environment(), pass_fds=(staging.lock,))  # in use while it builds
+    env = _environment(takes_restored=takes_restored)
+    done = subprocess.run(build, cwd=clean, env=env, pass_fds=(staging.lock,))  # in use while it builds
     if done.returncode:
         raise ReleaseError("the build in a clean folder failed; see above", where=paths.relative(clean))
     wrong = [line for name in names for line in _compare(name, locked[name], clean / "artifacts" / name)]
+    if takes_restored:
+        for line in _describe_restored(names, clean):
+            print(line, flush=True)
     if wrong:
         raise ReleaseError(
             "\n  ".join(["the artifacts differ from the lock:", *wrong]),
@@ -70,9 +86,39 @@ def _build_and_compare(names: list[str], locked: dict[str, Any], staging: files.
         )
 
 
-def _environment() -> dict[str, str]:
-    """Make the paths of cache and mirror absolute."""
-    found = {key: value for key, value in os.environ.items() if key != "ZOO_PARENT"}
+def _describe_restored(names: list[str], clean: Path) -> list[str]:
+    """Say what was restored, by whom it is signed, and what equal hashes show then."""
+    signers: Counter[str] = Counter()
+    count = 0
+    for name in names:
+        for file in (clean / "build" / name / "records").glob("*.json"):
+            count += 1
+            if (origin := record.load_origin(file)) is not None:
+                signers[origin.get("signer", "")] += 1
+    by = [f"{number} signed by {key}" if key else f"{number} unchecked" for key, number in sorted(signers.items())]
+    lines = [f"{signers.total()} of {count} steps were restored from the step cache{': ' if by else ''}{', '.join(by)}"]
+    if signers:
+        lines += [
+            "  shown: for this checkout, the step cache gives what artifacts.lock says",
+            "  not shown: that this checkout's code makes these bytes; doit verify without restored=1 builds them",
+        ]
+    return lines
+
+
+def _environment(*, takes_restored: bool) -> dict[str, str]:
+    """Make the paths of cache and mirror absolute; all steps run here.
+
+    A step cache is only read, and only when it was asked for.
+    """
+    found = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("ZOO_PARENT", "ZOO_ENGINE", "ZOO_STEPS_WRITE", "ZOO_STEPS_KEY")
+        and (takes_restored or not key.startswith("ZOO_STEPS"))
+    }
+    for name in ("ZOO_STEPS_PUBKEY", "ZOO_TLS"):
+        if found.get(name):
+            found[name] = str(Path(found[name]).expanduser().absolute())
     found["ZOO_CACHE"] = str(paths.cache().absolute())
     mirror = found.get("ZOO_MIRROR", "")
     if mirror and not mirror.lower().startswith(("http://", "https://")):

@@ -42,7 +42,12 @@ def fetch(source: Source, *, report: Report | None = None, limits: Limits | None
 
 
 def fetch_all(
-    sources: Iterable[Source], *, jobs: int = 8, report: Report | None = None, limits: Limits | None = None
+    sources: Iterable[Source],
+    *,
+    jobs: int = 8,
+    report: Report | None = None,
+    limits: Limits | None = None,
+    mirror_only: bool = False,
 ) -> dict[Source, Path]:
     """Fetch what the cache does not hold, several files at a time; size and hashes are checked.
 
@@ -51,6 +56,7 @@ def fetch_all(
         jobs: how many files at a time.
         report: takes the progress events; a ``Terminal`` on stderr if None.
         limits: timeouts and tries.
+        mirror_only: open no address but the mirror's, as ``ZOO_OFFLINE`` has it.
 
     Returns:
         The file of each source, in their order.
@@ -65,7 +71,7 @@ def fetch_all(
     wanted = list(dict.fromkeys(sources))
     if not wanted:
         return {}
-    fetcher = _Fetcher(report or Terminal(), limits or Limits())
+    fetcher = _Fetcher(report or Terminal(), limits or Limits(), mirror_only=mirror_only)
     fetcher.begin([source for source in wanted if cache.cached(source) is None])
     found: dict[Source, Path] = {}
     missing: list[_MissingError] = []
@@ -102,9 +108,9 @@ class _MissingError(Exception):
 class _Fetcher:
     """One ``fetch_all``: its settings and its connections."""
 
-    def __init__(self, report: Report, limits: Limits) -> None:
+    def __init__(self, report: Report, limits: Limits, *, mirror_only: bool) -> None:
         self._tell, self.limits = report, limits
-        self.offline = is_offline()
+        self.offline = mirror_only or is_offline()
         self._client = http.Client(limits, follow_redirects=not self.offline)
         self._stop = threading.Event()
         self._mirror_is_dead = False  # it does not answer

@@ -25,7 +25,7 @@ from utils.untrusted import as_text
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Client", "Limits", "parse_retry_after"]
+__all__ = ["Client", "Limits", "contained", "parse_retry_after"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Client:
     def _get(self, url: str, headers: dict[str, str] | None = None) -> requests.Response:
         timeout = (self._limits.connect_s, self._limits.read_s)
         follow = self._follow_redirects
-        with _contained(self._limits, asked=url):
+        with contained(self._limits, asked=url):
             return self._session().get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=follow)
 
     def _read_body(self, response: requests.Response) -> Iterator[bytes]:
@@ -125,7 +125,7 @@ class Client:
         limits = self._limits
         self._cuts.add(cut)
         try:
-            with _contained(limits), Watch(cut, limits.stall_bytes, limits.stall_s) as watch:
+            with contained(limits), Watch(cut, limits.stall_bytes, limits.stall_s) as watch:
                 # As sent: a .gz served with "Content-Encoding: gzip" must stay a .gz.
                 while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
                     if watch.has_cut:
@@ -235,7 +235,7 @@ def _shut_down(response: requests.Response) -> None:
 
 
 @contextmanager
-def _contained(limits: Limits, *, asked: str = "") -> Iterator[None]:
+def contained(limits: Limits, *, asked: str = "") -> Iterator[None]:
     """Turn any exception of the libraries into a failure of this address: their list is not documented.
 
     ``asked`` is the address, as long as its host has not answered.

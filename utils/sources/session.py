@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -30,11 +31,16 @@ class Session(requests.Session):
     Credentials in an address go to that host: the user who wrote it wants that.
     """
 
-    def __init__(self, head_s: float) -> None:
-        """Allow a server ``head_s`` seconds to connect, and as many to begin its answer."""
+    def __init__(self, head_s: float, context: ssl.SSLContext | None = None) -> None:
+        """Allow a server ``head_s`` seconds to connect, and as many to begin its answer.
+
+        Args:
+            head_s: in seconds.
+            context: what it trusts, and its own certificate; None: what requests trusts.
+        """
         super().__init__()
         for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(head_s))
+            self.mount(scheme, _Adapter(head_s, context))
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Prepare the first request of a chain."""
@@ -114,7 +120,8 @@ class _SecureConnection(_Connection, HTTPSConnection):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    def __init__(self, head_s: float) -> None:
+    def __init__(self, head_s: float, context: ssl.SSLContext | None) -> None:
+        self._context: dict[str, Any] = {} if context is None else {"ssl_context": context}
         self._pools: dict[str, Any] = {}
         for scheme, pool, connection in (
             ("http", HTTPConnectionPool, _Connection),
@@ -126,12 +133,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:
         """Make the pools of direct connections."""
-        super().init_poolmanager(*args, **settings)
+        super().init_poolmanager(*args, **(settings | self._context))
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
         """Make the pools of connections through a proxy; a SOCKS proxy has its own kind of connection."""
-        manager = super().proxy_manager_for(proxy, **settings)
+        manager = super().proxy_manager_for(proxy, **(settings | self._context))
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager

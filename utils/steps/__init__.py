@@ -91,7 +91,7 @@ def main(work: Work) -> None:
             if missing:
                 raise BuildError(f"needs {', '.join(missing)}", hint=f"run the steps before it: doit {model}")
             kind = step.module.rpartition(".")[2]
-            writing = record.writing(step.record, step.key(), step.writes)
+            writing = record.writing(step.record, step.key(), step.writes, step.folder)
             with timing.phase("records"), writing as outputs, timing.phase(kind):
                 work(recipe, step, outputs)
         if not events.has_listener():

@@ -22,14 +22,14 @@ TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
-    """Write README.md, the pictures, manifest.json and SHA256SUMS; move the bundle into place."""
+    """Write README.md, the pictures, manifest.json and SHA256SUMS beside the files that were validated."""
     home = paths.work(recipe.name)
 
     def written(name: str) -> dict[str, Any]:
         return files.load_json(home / name) if (home / name) in step.reads else {}
 
     evaluation, validation = written("evaluation.json"), written("validation.json")
-    folder = outputs.staging / recipe.name
+    folder = outputs.folder
     bundle.copy_files(home / "bundle", folder, layout.bundle_files(recipe))
     (folder / layout.figure("any")).parent.mkdir()
     graph = tflite.read(folder / layout.model_name(recipe.name, recipe.variants[-1]))
@@ -49,14 +49,11 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     text = _text(recipe, facts, compat=examined, boards=boards_part(boards.values()))
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
-    # Outside these check sums: measuring and compiling again leave them true.
-    bundle.keep_npu(recipe, folder)
-    if boards:
+    if boards:  # outside these check sums: measuring again leaves them true
         (folder / "board").mkdir()
         for file, board in boards.items():
             (folder / "board" / file.name).write_text(board_report.dump_record(board), encoding="utf-8")
-    files.replace_folder(folder, paths.bundle(recipe.name))
-    size = sum(file.stat().st_size for file in paths.bundle(recipe.name).rglob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     say(f"{paths.relative(paths.bundle(recipe.name))}/ is ready, {size / 1000:,.0f} kB")
 
 

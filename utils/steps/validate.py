@@ -15,6 +15,7 @@ from utils.bundle import bundle
 from utils.errors import ValidationError
 from utils.graph import layout, record
 from utils.graph.step import Step
+from utils.lifeline import tied
 from utils.model import datasets
 from utils.recipe.schema import Recipe
 from utils.steps import main, say
@@ -81,6 +82,7 @@ def _run_example(recipe: Recipe, outputs: record.Outputs) -> dict[str, Any]:
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
+            preexec_fn=tied(),
         )
     except subprocess.TimeoutExpired:
         raise ValidationError(

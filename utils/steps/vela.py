@@ -1,7 +1,6 @@
-"""vela-BSP: compile the bundle's int8 or uint8 file for the i.MX 93's NPU, with the Vela of one BSP, into ``imx93/``.
+"""vela-BSP: compile the bundle's int8 or uint8 file for the i.MX 93's NPU, with the Vela of one BSP.
 
-``utils/bundle/npu_folder.py`` says what stands there. The rest of the bundle stays as it is, and its own check sums
-stay true.
+The step ``imx93`` puts the result into the bundle.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ from utils.steps import main, note, say
 
 
 def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
-    """Compile, and put the folder ``imx93`` into the bundle in one move."""
+    """Compile; write the compiled file, and ``vela.json``."""
     release = bsp.find_bsp(step.name.removeprefix("vela-"))
     subject = npu_folder.subject_of(recipe)
     with record.locked(plan.step_of(recipe, "card").record, lambda: note("waits: the card is being made")):
-        told = npu_folder.compile_into(subject, release, outputs.staging, note)
+        compiled, described = (outputs.new(file) for file in step.writes)
+        told = npu_folder.compile_file(subject, release, compiled, note)
+        assert described.is_file()
     say(f"{paths.relative(subject.final / release.name)}/: {told}")
 
 

@@ -94,11 +94,13 @@ class Reached:
     """What is found on the way from a module.
 
     Attributes:
+        modules: what was taken apart, by name: each file is read once.
         trees: module and syntax tree, as text, of each piece of code.
         files: the files that they are of, with the sha256 of what was taken apart.
         data: data files that strings name.
     """
 
+    modules: dict[str, _Module] = field(default_factory=dict)
     trees: set[tuple[str, str]] = field(default_factory=set)
     files: dict[Path, str] = field(default_factory=dict)
     data: set[Path] = field(default_factory=set)
@@ -138,9 +140,11 @@ def _enter(place: _Place, reached: Reached) -> Iterator[_Place]:
     file = _file_of(name)
     if file is None or name in HARNESS:
         return
-    text = file.read_bytes()
-    module = _parse(name, file, text)
-    reached.files[file] = hashlib.sha256(text).hexdigest()
+    module = reached.modules.get(name)
+    if module is None:
+        text = file.read_bytes()
+        module = reached.modules[name] = _parse(name, file, text)
+        reached.files[file] = hashlib.sha256(text).hexdigest()
     if wanted is None:
         yield from module.runs
         nodes = module.loose

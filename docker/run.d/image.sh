@@ -5,6 +5,16 @@
 
 image=nxp-model-zoo # its one tag is latest, so that `docker save nxp-model-zoo` saves one image
 label=nxp-model-zoo
+proxies=(http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
+stage=() # of the Dockerfile: none for what builds and releases
+
+# choose_target CMD...: what tests and checks need is in an image of its own.
+choose_target() {
+    local word
+    for word in pytest ruff mypy check-jsonschema; do
+        if has_word "$word" "$@"; then image=nxp-model-zoo-test stage=(--target test); fi
+    done
+}
 
 # The architecture of the daemon that answers. A daemon far away or half dead must not hang us.
 daemon_arch() {
@@ -25,26 +35,41 @@ buildkit_client() {
     die "this Docker client cannot build with BuildKit: install docker-buildx, or use the venv: ZOO_DOCKER=0"
 }
 
+# What the build reads of docker/, but for the locks and what makes the environments of Vela and the engine.
+context=(Dockerfile compile.py debian.txt entrypoint fetch-debs install-debs install.py make_bom.py pip-env settle)
+
 # The digest of what goes into the image, but for its base.
 content_digest() {
-    local file locks=(requirements.txt requirements-release.txt requirements-dev.txt requirements-lock.txt) version
+    local file locks=(requirements.txt requirements-release.txt requirements-lock.txt) version
+    if [ ${#stage[@]} -gt 0 ]; then locks+=(requirements-dev.txt); fi
     for version in $vela_versions; do locks+=("requirements-vela-$version.txt"); done
     if [ -n "$wants_engine" ]; then locks+=(make-engine requirements-engine.txt); fi
     {
-        for file in Dockerfile entrypoint make-vela install.py "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
-        echo "${ZOO_PLATFORM:-linux/amd64} $vela_versions"
+        for file in "${context[@]}" make-vela "${locks[@]}"; do echo "$file $(sha256 <"$here/$file")"; done
+        echo "${ZOO_PLATFORM:-linux/amd64} $vela_versions ${stage[*]-}"
     } | sha256 | cut -c 1-12
 }
 
 default_base() { sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile"; }
 
-# The id of a base on this machine; empty where it is not here, or where its name holds its digest.
-base_id() { # BASE
-    case $1 in - | *@sha256:*) return ;; esac
-    docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true
+# What names the files of an image: the ChainID of its layers (https://github.com/opencontainers/image-spec, config.md). Its id
+# also has the time at which it was built.
+chain_id() { # IMAGE
+    local id='' layer
+    while read -r layer; do
+        [ -n "$layer" ] || continue
+        if [ -n "$id" ]; then id=sha256:$(printf '%s %s' "$id" "$layer" | sha256); else id=$layer; fi
+    done < <(docker image inspect -f '{{range .RootFS.Layers}}{{println .}}{{end}}' "$1" 2>/dev/null)
+    echo "$id"
 }
 
-# Our images, the newest first, a line each: id, id of the base, name of the base; - is none.
+# What a base on this machine consists of; empty where it is not here, or where its name holds its digest.
+base_id() { # BASE
+    case $1 in - | *@sha256:*) return ;; esac
+    chain_id "$1"
+}
+
+# Our images, the newest first, a line each: id, ChainID of the base, name of the base; - is none.
 # By name too: an image that somebody made from ours has its labels.
 images_of() { # [CONTENT]
     local ids
@@ -52,7 +77,7 @@ images_of() { # [CONTENT]
         --filter "reference=$image" --filter "reference=$image-build")
     [ -n "$ids" ] || return 0
     # shellcheck disable=SC2086 # words
-    docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.id\") \"-\"}} \
+    docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.layers\") \"-\"}} \
 {{or (index .Config.Labels \"org.opencontainers.image.base.name\") \"-\"}}" $ids
 }
 
@@ -101,45 +126,96 @@ explain_build() { # LOG
     fi
 }
 
-build_image() { # CONTENT
-    local client secrets=() more=() conf name current tag
+# Sets conf to the file that pip reads for this user; empty where there is none.
+find_pip_conf() {
+    for conf in "${PIP_CONFIG_FILE-}" "${XDG_CONFIG_HOME:-${HOME-}/.config}/pip/pip.conf" "${HOME-}/.pip/pip.conf" \
+        "${HOME-}/Library/Application Support/pip/pip.conf" /etc/pip.conf; do
+        [ -f "$conf" ] || continue
+        conf=$(physical "$conf")
+        return
+    done
+    conf=''
+}
+
+# make_context FOLDER [COMMIT]: what the build reads, of the checkout or of a commit, and the packages that the mirror has.
+make_context() {
+    local sha256 name place
+    mkdir -p "$1/docker"
+    if [ $# -gt 1 ]; then
+        git -C "$root" archive "$2" .dockerignore docker | tar -xf - -C "$1"
+    else
+        cp "$root/.dockerignore" "$1/"
+        cp -R "$here/." "$1/docker/"
+    fi
+    [ -f "${ZOO_MIRROR:+$ZOO_MIRROR/INDEX.tsv}" ] || return 0
+    mkdir -p "$1/docker/debs" "$1/docker/wheels"
+    while IFS=$'\t' read -r sha256 _ name _; do
+        case $sha256$name in *[!A-Za-z0-9._+~%-]*) continue ;; esac
+        case $name in
+            .*) continue ;;
+            *.deb) place=$1/docker/debs/$name ;;
+            *.whl) place=$1/docker/wheels/$name ;;
+            *) continue ;;
+        esac
+        ln "$ZOO_MIRROR/$sha256" "$place" 2>/dev/null || cp "$ZOO_MIRROR/$sha256" "$place"
+    done <"$ZOO_MIRROR/INDEX.tsv"
+}
+
+# build_image TAG CONTENT [COMMIT]: of the checkout, or of a commit without the cache.
+build_image() {
+    local client secrets=() more=() conf name current
     client=$(buildkit_client)
     tmp=$(mktemp -d)
     trap 'rm -rf "$tmp"' EXIT # global: the trap outlives the function
+    make_context "$tmp/context" "${@:3}"
     [ -z "$ca" ] || secrets+=(--secret "id=ca,src=$ca")
     if [ -n "${PIP_INDEX_URL-}" ]; then
         printf '[global]\nindex-url = %s\nextra-index-url = %s\n' \
             "$PIP_INDEX_URL" "${PIP_EXTRA_INDEX_URL-}" >"$tmp/pip.conf"
         secrets+=(--secret "id=pip_conf,src=$tmp/pip.conf")
     else
-        for conf in "${PIP_CONFIG_FILE-}" "${XDG_CONFIG_HOME:-${HOME-}/.config}/pip/pip.conf" "${HOME-}/.pip/pip.conf" \
-            "${HOME-}/Library/Application Support/pip/pip.conf" /etc/pip.conf; do
-            [ -f "$conf" ] || continue
-            secrets+=(--secret "id=pip_conf,src=$(physical "$conf")")
-            break
-        done
+        find_pip_conf
+        if [ -n "$conf" ]; then secrets+=(--secret "id=pip_conf,src=$conf"); fi
     fi
     for name in "${proxies[@]}"; do
         [ -z "${!name-}" ] || more+=(--build-arg "$name") # the value stays out of the process list, and of the image
     done
     current=$(base_id "$base")
+    if [ $# -gt 2 ]; then more+=(--no-cache); fi
     if [ -n "$rebuild" ]; then
         more+=(--no-cache)
         # A base that was made here is in no registry.
         if [ -z "$current" ] || [ "$(docker image inspect -f '{{len .RepoDigests}}' "$base")" != 0 ]; then more+=(--pull); fi
     fi
-    tag=$image-build:$(echo "$1 $base $current" | sha256 | cut -c 1-12)
-    say "building $tag (some minutes, 2 GB)"
+    say "building $1 (some minutes, 2 GB)"
+    # SOURCE_DATE_EPOCH: newer versions of BuildKit take it for the times in the image's configuration.
     # shellcheck disable=SC2086 # words
-    DOCKER_BUILDKIT=1 "$client" build --progress plain -t "$tag" --build-arg "BASE_IMAGE=$base" \
+    DOCKER_BUILDKIT=1 "$client" build --progress plain -t "$1" --build-arg "BASE_IMAGE=$base" \
         --build-arg "REQUIREMENTS_SHA256=$(sha256 <"$here/requirements.txt")" --build-arg "VELA=$vela_versions" \
         --build-arg "ENGINE=$wants_engine" \
-        --label "$label.content=$1" --label "$label.base.id=$current" \
+        --build-arg "SOURCE_DATE_EPOCH=$(sed -n 's/^# SOURCE_DATE_EPOCH //p' "$tmp/context/docker/debian.txt" 2>/dev/null)" \
+        --label "$label.content=$2" --label "$label.base.layers=$current" ${stage[@]+"${stage[@]}"} \
         ${platform[@]+"${platform[@]}"} ${secrets[@]+"${secrets[@]}"} ${more[@]+"${more[@]}"} \
-        ${ZOO_DOCKER_BUILD_ARGS-} -f "$here/Dockerfile" "$root" 2>&1 | tee "$tmp/log" >&2 ||
+        ${ZOO_DOCKER_BUILD_ARGS-} -f "$tmp/context/docker/Dockerfile" "$tmp/context" 2>&1 | tee "$tmp/log" >&2 ||
         die "docker build failed: $(explain_build "$tmp/log")"
     rm -rf "$tmp" # exec skips the trap
-    image_id=$(docker image inspect -f '{{.Id}}' "$tag")
+    image_id=$(docker image inspect -f '{{.Id}}' "$1")
+}
+
+# Sets platform, content, base and image_id, and builds the image where it is missing.
+find_image() { # ARCH CMD...
+    if [ -n "${ZOO_PLATFORM-}" ]; then
+        platform=(--platform "$ZOO_PLATFORM")
+    elif [ "$1" != amd64 ]; then
+        platform=(--platform linux/amd64)
+    fi
+    choose_target "${@:2}"
+    content=$(content_digest)
+    choose_image "$content"
+    if [ -z "$image_id" ] || [ -n "$rebuild" ]; then
+        build_image "$image-build:$(echo "$content $base $(base_id "$base")" | sha256 | cut -c 1-12)" "$content"
+    fi
+    docker tag "$image_id" "$image:latest"
 }
 
 # bind SOURCE TARGET [readonly]: the words of a mount; a name may hold commas and quotes.
@@ -168,18 +244,8 @@ names_helper() { # CONFIG.JSON
 }
 
 run_in_docker() { # ARCH
-    local arch=$1 content name value access i platform=() args=() targets=() proxies
-    proxies=(http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY)
-    if [ -n "${ZOO_PLATFORM-}" ]; then
-        platform=(--platform "$ZOO_PLATFORM")
-    elif [ "$arch" != amd64 ]; then
-        platform=(--platform linux/amd64)
-    fi
-
-    content=$(content_digest)
-    choose_image "$content"
-    if [ -z "$image_id" ] || [ -n "$rebuild" ]; then build_image "$content"; fi
-    docker tag "$image_id" "$image:latest"
+    local content name value access i conf platform=() args=() targets=() base image_id
+    find_image "$1" ${box_words[@]+"${box_words[@]}"}
     [ ${#box_words[@]} -gt 0 ] || exit 0 # --rebuild, and no CMD
 
     args=(--rm -i)
@@ -204,8 +270,9 @@ run_in_docker() { # ARCH
     done
     for value in ${box_paths[@]+"${box_paths[@]}"}; do args+=(-e "$value"); done # the last one counts
     for value in ${notes[@]+"${notes[@]}"}; do say "$value"; done
-    # A release says which image made it; the entrypoint's messages name the checkout as the caller knows it.
-    args+=(-e "NXP_MODEL_ZOO_IMAGE=$image_id" -e "NXP_MODEL_ZOO_CHECKOUT=$root")
+    # A release says of what files the image was that made it; the entrypoint's messages name the checkout as the caller
+    # knows it.
+    args+=(-e "NXP_MODEL_ZOO_IMAGE=$(chain_id "$image_id")" -e "NXP_MODEL_ZOO_CHECKOUT=$root")
     # What a release is published with, only that command gets to see.
     if has_word publish "${box_words[@]}"; then
         for name in HF_TOKEN HF_ENDPOINT; do
@@ -230,6 +297,18 @@ run_in_docker() { # ARCH
         value=''
         if [ -z "${ZOO_NPM-}" ] && command -v npm >/dev/null; then value=$(npm config get registry 2>/dev/null) || true; fi
         case $value in http://* | https://*) args+=(-e "ZOO_NPM=$value") ;; esac
+    fi
+    # The packages of the image come from where its build takes them.
+    if has_word mirror "${box_words[@]}" && has_word image=1 "${box_words[@]}"; then
+        for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL; do
+            [ -z "${!name-}" ] || args+=(-e "$name")
+        done
+        find_pip_conf
+        if [ -n "$conf" ]; then
+            bind "$conf" /mnt/pip.conf readonly
+            args+=(-e PIP_CONFIG_FILE=/mnt/pip.conf)
+        fi
+        if [ -n "$ca" ]; then args+=(-e PIP_CERT=/mnt/ca.pem); fi
     fi
     # A site that is served for looking answers on 127.0.0.1 alone: that of this machine, not the container's own. And
     # the machines of a cluster have to reach each other.

@@ -114,7 +114,7 @@ is_taken_in_image() {
     case $1 in
         / | /home | /media | /mnt | /opt | /root | /run | /srv | /tmp | /var) return 0 ;;
         /bin | /bin/* | /boot | /boot/* | /dev | /dev/* | /etc | /etc/* | /lib* | /proc | /proc/* | /sbin | /sbin/*) return 0 ;;
-        /sys | /sys/* | /usr | /usr/* | /workspace | /workspace/* | /opt/zoo* | /opt/vela* | /opt/locks* | /var/lib) return 0 ;;
+        /sys | /sys/* | /usr | /usr/* | /workspace | /workspace/* | /opt/zoo* | /opt/vela* | /opt/engine* | /opt/bom.json | /var/lib) return 0 ;;
         /run/secrets* | /var/lib/dpkg* | /tmp/.docker*) return 0 ;;
         /root/*) [ "$(id -u)" != 0 ] || [ ! -O "$root" ] ;; # the entrypoint becomes the owner of the checkout
         *) return 1 ;;

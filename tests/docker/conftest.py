@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,52 @@ def with_client(client: Path, **env: str | None) -> dict[str, str | None]:
 def in_image(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     more = os.environ.get("ZOO_DOCKER_ARGS", "").split()
     return docker("run", "--rm", *more, *options, image, *command)
+
+
+DOCKERFILE = """\
+# {unique}
+ARG BASE_IMAGE=nonesuch.invalid/base:1
+FROM ${{BASE_IMAGE}}
+{more}
+ARG BASE_IMAGE
+LABEL org.opencontainers.image.base.name="${{BASE_IMAGE}}"
+"""
+
+
+class Site:
+    """A checkout with a Dockerfile of its own, and bases that are only here."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.base = checkout(root), f"zoo-test-base:{name}"
+        self.dockerfile("")
+
+    def dockerfile(self, more: str) -> None:
+        text = DOCKERFILE.format(unique=self.root, more=more)
+        (self.root / "docker/Dockerfile").write_text(text)
+
+    def make_base(self, tag: str, text: str) -> str:
+        """A base with a file of its own; what it was before keeps no name."""
+        folder = self.root.parent / "base"
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").write_text(f"FROM nxp-model-zoo:latest\nLABEL text={text}\nENV TEXT={text}\n")
+        done = docker("build", "-q", "-t", tag, str(folder))
+        assert done.returncode == 0, done.stderr
+        return tag
+
+    def run(self, *words: str, **env: str | None) -> tuple[str, bool, str]:
+        """What the command said, whether the image was built, and all that was said besides."""
+        command = [self.root / "docker" / "run", *(words or ("sh", "-c", "echo $TEXT"))]
+        done = run(command, ZOO_DOCKER="1", **{"BASE_IMAGE": None, **env})
+        return done.stdout.strip(), "docker/run: building " in done.stderr, done.stderr
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    before = docker("image", "inspect", "-f", "{{.Id}}", "nxp-model-zoo:latest").stdout.strip()
+    known = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
+    found = Site(tmp_path / "zoo", re.sub(r"[^a-z0-9]", "-", tmp_path.name.lower()))
+    found.make_base(found.base, "one")
+    yield found
+    docker("tag", before, "nxp-model-zoo:latest")
+    now = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
+    docker("rmi", "-f", *sorted(now - known))

@@ -58,8 +58,9 @@ def test_lock_of_the_tests_agrees_with_the_pipelines() -> None:
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_pass_shellcheck() -> None:
-    names = ("run", "entrypoint", "lock", "make-base", "make-board", "make-site", "make-vela", "make-engine",
-             "cluster/make-tls", "cluster/worker.sbatch")  # fmt: skip
+    names = ("run", "entrypoint", "lock", "lock-debian", "fetch-debs", "install-debs", "settle", "pip-env",
+             "make-base", "make-board", "make-site", "make-vela", "make-engine", "cluster/make-tls",
+             "cluster/worker.sbatch")  # fmt: skip
     done = run(["shellcheck", "-x", *(f"docker/{name}" for name in names)], ROOT)
     assert done.returncode == 0, done.stdout
     parts = sorted((DOCKER / "run.d").glob("*.sh"))
@@ -71,7 +72,10 @@ def test_scripts_pass_shellcheck() -> None:
 # docker/run, without Docker
 
 
-@pytest.mark.parametrize("script", ["run", "lock", "make-base", "make-vela", "make-engine", "cluster/make-tls"])
+SCRIPTS = ["run", "lock", "lock-debian", "fetch-debs", "make-base", "make-vela", "make-engine", "cluster/make-tls"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help(script: str) -> None:
     done = run([DOCKER / script, "--help"])
     assert done.returncode == 0
@@ -294,7 +298,7 @@ def test_entrypoint_acts_as_the_owner(entrypoint: tuple[Path, Path]) -> None:
 @pytest.mark.docker
 def test_image_size_and_label(image: str) -> None:
     facts = json.loads(docker("image", "inspect", image).stdout)[0]
-    assert facts["Size"] <= 2.35e9
+    assert facts["Size"] <= 1.8e9
     assert facts["Config"]["Cmd"] == ["doit"]
     lock = hashlib.sha256((DOCKER / "requirements.txt").read_bytes()).hexdigest()
     assert facts["Config"]["Labels"]["nxp-model-zoo.requirements.sha256"] == lock
@@ -306,7 +310,7 @@ def test_image_has_both_environments(image: str) -> None:
     assert in_image(image, "vela", "--version").stdout.strip() == "4.3.0"
     done = in_image(image, "python", "-c", "import ai_edge_litert.interpreter, PIL, pydantic, doit; print('ok')")
     assert done.stdout == "ok\n", done.stderr
-    assert in_image(image, "pytest", "--version").returncode == 0
+    assert in_image(image, "pytest", "--version").returncode == 127  # what tests need is in an image of its own
 
 
 @pytest.mark.docker

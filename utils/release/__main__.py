@@ -70,7 +70,14 @@ def _mirror(options: Options) -> None:
         raise ReleaseError(f"{to!r} is not a folder", where="to=", hint="doit mirror to=FOLDER")
     listed = _path(options, "list") if "list" in options else None
     found = _path(options, "from") if "from" in options else None
-    mirror.mirror(_path(options, "to"), _names(options), listed, found, with_site=_is_on(options, "site"))
+    mirror.mirror(
+        _path(options, "to"),
+        _names(options),
+        listed,
+        found,
+        with_site=_is_on(options, "site"),
+        with_image=_is_on(options, "image"),
+    )
 
 
 def _refetch(options: Options) -> None:
@@ -93,7 +100,7 @@ COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "release": (_release, {"version", "models", "key", "boards", "previous", "try", "restored", "force"}),
     "release:check": (_check, {"path", "pubkey", "with"}),
     "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
-    "mirror": (_mirror, {"to", "models", "list", "from", "site"}),
+    "mirror": (_mirror, {"to", "models", "list", "from", "site", "image"}),
     "refetch": (_refetch, {"source"}),
 }
 

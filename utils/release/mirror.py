@@ -19,6 +19,7 @@ from utils.catalogue import browser
 from utils.errors import SourceError, storage_error
 from utils.graph import plan
 from utils.recipe.load import find_recipe, load_recipes
+from utils.release import image_packages
 from utils.sources import cache
 from utils.sources.fetch import fetch_all
 from utils.sources.source import Source, redact_url
@@ -28,7 +29,13 @@ __all__ = ["mirror"]
 
 
 def mirror(
-    to: Path, models: list[str], listed: Path | None = None, found_in: Path | None = None, *, with_site: bool = False
+    to: Path,
+    models: list[str],
+    listed: Path | None = None,
+    found_in: Path | None = None,
+    *,
+    with_site: bool = False,
+    with_image: bool = False,
 ) -> None:
     """Fetch sources and copy them to ``to``; what is there already stays.
 
@@ -39,6 +46,7 @@ def mirror(
         found_in: a folder of files that came by other means, under any name: what is among them is not fetched. Without
             ``listed``, only what is among them, or in the cache, is copied.
         with_site: what the catalogue runs models with, too.
+        with_image: what the image's build installs, too: with it, docker/make-base and docker/run need no network.
 
     Raises:
         SourceError: sources cannot be fetched, or the folder's unpinned.json is damaged; nothing was copied.
@@ -49,6 +57,8 @@ def mirror(
     wanted = dict.fromkeys(source for recipe in recipes for step in plan.steps_of(recipe) for source in step.fetches)
     if with_site:
         wanted |= dict.fromkeys(browser.sources())
+    if with_image:
+        wanted |= dict.fromkeys(image_packages.debs())
     if listed:
         wanted = dict.fromkeys(select_listed(wanted, listed))
     if found_in:
@@ -60,13 +70,20 @@ def mirror(
     try:
         to.mkdir(parents=True, exist_ok=True)
         cache.load_records(to)  # a damaged one is told before anything is copied
-        copied = sum(_copy(file, to / file.name) for file in sorted(set(found.values())))
-        rows = _enter(to, {file.name: source for source, file in found.items()})
+        with files.staging(to, ".new.") as staging:
+            if with_image:
+                print("downloading the Python packages of the image (500 MB)", flush=True)
+                found |= image_packages.wheels(staging.folder)
+            known = {source.sha256 or file.name: (source, file) for source, file in found.items()}
+            copied = sum(_copy(file, to / name) for name, (_, file) in sorted(known.items()))
+        rows = _enter(to, {name: source for name, (source, _) in known.items()})
         size = sum((to / row[0]).stat().st_size for row in rows)
     except OSError as error:
         raise storage_error(error) from error
     print(f"{to}: {len(rows)} files, {size / 1e6:,.1f} MB, {copied} of them new")
     print(f"where there is no network: ZOO_MIRROR={to} ZOO_OFFLINE=1 doit")
+    if with_image:
+        print(f"  and its base image: sudo DEBS={to} docker/make-base")
 
 
 def select_listed(sources: Iterable[Source], listed: Path) -> list[Source]:
@@ -122,7 +139,7 @@ _HEAD = ("sha256", "size", "name", "url", "licence", "what")
 
 def _copy(file: Path, to: Path) -> bool:
     """Copy a checked file under its final name; whether it is new."""
-    if to.is_file() and to.stat().st_size == file.stat().st_size and files.sha256(to) == file.name:
+    if to.is_file() and to.stat().st_size == file.stat().st_size and files.sha256(to) == to.name:
         return False
     with file.open("rb") as stream, files.writing_whole(to) as copy:
         shutil.copyfileobj(stream, copy, 1 << 20)

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Downloads what the image's build installs, for a site without network.
+
+    docker/get_wheels.py FOLDER LOCK...
+
+FOLDER gets the wheels of these locks for the image's Python and machine, each checked by the lock's hash. pip downloads
+them, with its own settings (index, proxy, CA).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+#: Of Debian bookworm on x86-64: its Python, and the newest glibc that a wheel may need.
+PYTHON, GLIBC = "3.11", 36
+
+#: The image does without: see the Dockerfile's stage `test`.
+LEFT_OUT = ("kubernetes-validate", "playwright")
+
+
+def main(words: list[str]) -> int:
+    """Do what the words say; returns the exit code."""
+    if len(words) < 2 or words[0] in {"-h", "--help"}:
+        text = (__doc__ or "").split("\n\n", 1)[1]
+        print("usage:", text.strip(), file=sys.stdout if words else sys.stderr)
+        return 0 if words[:1] in (["-h"], ["--help"]) else 2
+    folder, *locks = words
+    tags = [f"manylinux_2_{number}_x86_64" for number in range(GLIBC, 4, -1)]
+    tags += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
+    command = ["download", "-q", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--dest", folder]
+    command += ["--only-binary", ":all:", "--implementation", "cp", "--abi", f"cp{PYTHON.replace('.', '')}"]
+    command += ["--python-version", PYTHON, *(word for tag in tags for word in ("--platform", tag))]
+    with tempfile.TemporaryDirectory() as near:
+        pip = [sys.executable, "-I", "-B", str(importlib.import_module("install").unpack_pip(Path(near)))]
+        for number, lock in enumerate(locks):  # one after the other: they have packages in common
+            wanted = Path(near) / f"{number}.txt"
+            wanted.write_text(without(Path(lock).read_text(encoding="utf-8")), encoding="utf-8")
+            code = subprocess.run([*pip, *command, "-r", wanted], env=os.environ | {"PIP_NO_INPUT": "1"}).returncode
+            if code:
+                return code
+    return 0
+
+
+def without(lock: str) -> str:
+    """A lock without the packages that the image does without."""
+    entries = re.split(r"\n(?=[a-z])", lock)
+    return "\n".join(entry for entry in entries if entry.partition("==")[0] not in LEFT_OUT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from typing import Any
 from utils import limits
 from utils.errors import ZooError
 
-__all__ = ["CURVES", "check_private", "fingerprint_of", "load_private", "load_publics"]
+__all__ = ["CURVES", "check_private", "fingerprint_of", "has_signed", "load_private", "load_publics", "sign"]
 
 #: How to make a key file.
 _MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out KEY && chmod 600 KEY"
@@ -120,3 +120,25 @@ def fingerprint_of(public: Any) -> str:
 
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(pem).hexdigest()
+
+
+def sign(private: Any, message: bytes) -> bytes:
+    """Sign with ECDSA over SHA-256; returns DER. The same key and message give the same bytes (RFC 6979)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    signed: bytes = private.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    return signed
+
+
+def has_signed(public: Any, message: bytes, signature: bytes) -> bool:
+    """Whether the owner of a public key has made this signature (in DER) of this message."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True

@@ -40,6 +40,8 @@ __all__ = [
     "MODEL_BYTES",
     "NAME_CHARS",
     "OPERATORS",
+    "REBUILDS",
+    "REBUILD_BYTES",
     "RECIPE_BYTES",
     "RECIPE_DEPTH",
     "RECIPE_FINDINGS",
@@ -180,6 +182,10 @@ ARCHIVE_FILES = 2_000
 #: All files of a release together, and their number; the whole zoo has 1 GB in 150 files.
 RELEASE_BYTES = 16 * 2**30
 RELEASE_FILES = 10_000
+
+#: A signed statement of a rebuild, and how many of them one model may have: one has 4 kB, and each key makes one.
+REBUILD_BYTES = 2**18
+REBUILDS = 1_000
 
 #: Pairs in the lists of a bill of materials: CycloneDX's schema compares each pair; the whole zoo has 500,000.
 BOM_COMPARISONS = 8_000_000

@@ -24,6 +24,9 @@ ARTIFACTS_LOCK = ROOT / "artifacts.lock"
 #: Finished releases, one folder for each version; git-ignored.
 RELEASES = ROOT / "release"
 
+#: Signed statements of who has rebuilt what artifacts.lock says, and the keys of known rebuilders; in git.
+REBUILDS = ROOT / "rebuilds"
+
 #: The catalogue: pages about all bundles; git-ignored.
 SITE = ROOT / "site"
 

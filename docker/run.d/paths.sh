@@ -10,21 +10,25 @@ notes=()     # what to say where those two differ
 # Every path that CMD takes from outside the checkout has a row: a word of CMD or a variable, the kind
 # (file, folder, any), the access, and the commands that it is for. The first row that fits and is for CMD counts.
 # Access is read, write, or beside: the result goes beside the file, so that its folder is written to; a folder that is
-# replaced as a whole is made beside the old one.
+# replaced as a whole is made beside the old one. Around is the same for a folder that has to be there.
 path_table() {
     cat <<'END'
 weights=*      any     read   all
-key=*          file    read   release
+key=*          file    read   release,verify
 pubkey=*       file    read   release:check,publish
 path=*         folder  read   release:check,publish
 with=*         folder  read   release:check
+rebuilders=*   file    read   release:check
+rebuilds=*     folder  read   release:check,publish
+release=oci:*  folder  read   verify
+release=*      folder  around verify
 file=*         file    beside vela
 file=*         file    read   compat
 list=*         file    read   mirror
 from=*         folder  read   mirror
 to=dir:*       folder  write  publish
 to=oci:*       folder  write  publish
-to=*           folder  write  mirror,vela
+to=*           folder  write  mirror,vela,verify
 to=*           folder  beside catalogue
 previous=*     folder  read   catalogue,release
 ZOO_MIRROR     any     read   all
@@ -79,6 +83,8 @@ is_no_path() { # PATTERN WORD
     case $1 in
         'to=dir:*') [[ $2 = to=dir://* && $2 != to=dir:///* ]] ;; # to=dir:///x is /x
         'to=oci:*') [[ $2 = to=oci://* ]] ;;
+        'release=oci:*') [[ $2 = release=oci://* ]] ;;
+        'release=*') [[ $2 = *://* ]] ;;
         'to=*') [[ $2 = to=dir:* || $2 = to=oci:* || $2 = *://* ]] ;;
         *) return 1 ;;
     esac
@@ -139,24 +145,46 @@ take_path() {
     esac
     # The same name inside as outside: then messages and hints name what the user has.
     seen=$here_path
-    if [ "$access" = beside ]; then seen=$(dirname "$here_path"); fi
-    [ "$access $kind $seen" != 'beside folder /' ] || die "$name: $value is too close to / -> name a folder in another"
+    case $access in beside | around) seen=$(dirname "$here_path") ;; esac
+    [ "$kind $seen" != 'folder /' ] || [ "$seen" = "$here_path" ] || die "$name: $value is too close to / -> name a folder in another"
     box_path=$here_path
     if is_taken_in_image "$seen"; then
         at=${name%%=*}
         box_path=/mnt/$at${here_path#"$(dirname "$seen")"}
         notes+=("in the container $here_path is $box_path")
     fi
-    if [ "$access" = beside ]; then
-        mounts+=(write "$seen" "$(dirname "$box_path")")
-    else
-        mounts+=("$access" "$here_path" "$box_path")
-    fi
+    case $access in
+        beside | around) mounts+=(write "$seen" "$(dirname "$box_path")") ;;
+        *) mounts+=("$access" "$here_path" "$box_path") ;;
+    esac
+    # Who has rebuilt a release is said beside it.
+    if [ "$name" = path= ] && [ -d "$here_path.rebuilds" ]; then mounts+=(read "$here_path.rebuilds" "$box_path.rebuilds"); fi
 }
 
-# The words of CMD. In the checkout a path becomes relative to it, for that is where CMD runs.
+# take_word PREFIX VALUE: sets here_word and box_word. In the checkout a path becomes relative to it: there CMD runs.
+take_word() {
+    take_path "$1" "$2"
+    case $here_path in
+        "$root") here_word=. box_word=. ;;
+        "$root"/*) here_word=${here_path#"$root"/} box_word=$here_word ;;
+        *) here_word=$here_path box_word=$box_path ;;
+    esac
+}
+
+# take_list PREFIX VALUE: the same for paths with commas between them.
+take_list() {
+    local prefix=$1 rest=$2, here_list='' box_list=''
+    while [ -n "$rest" ]; do
+        take_word "$prefix" "${rest%%,*}"
+        here_list=$here_list,$here_word box_list=$box_list,$box_word
+        rest=${rest#*,}
+    done
+    here_word=${here_list#,} box_word=${box_list#,}
+}
+
+# The words of CMD.
 take_words() { # CMD...
-    local word prefix value zoo=''
+    local word prefix value tag here_word box_word zoo=''
     if [ $# -gt 0 ] && is_zoo_command "$@"; then zoo=1; fi
     for word; do
         rule=''
@@ -168,12 +196,17 @@ take_words() { # CMD...
             box_words+=("$word")
             continue
         fi
-        take_path "$prefix" "$value"
-        case $here_path in
-            "$root") words+=("$prefix.") box_words+=("$prefix.") ;;
-            "$root"/*) words+=("$prefix${here_path#"$root"/}") box_words+=("$prefix${here_path#"$root"/}") ;;
-            *) words+=("$prefix$here_path") box_words+=("$prefix$box_path") ;;
+        tag=''
+        case $rule in
+            'rebuilders=*') take_list "$prefix" "$value" ;;
+            'release=oci:*') # FOLDER:TAG
+                case $value in *:*) tag=:${value##*:} value=${value%:*} ;; esac
+                take_word "$prefix" "$value"
+                ;;
+            *) take_word "$prefix" "$value" ;;
         esac
+        words+=("$prefix$here_word$tag")
+        box_words+=("$prefix$box_word$tag")
     done
 }
 

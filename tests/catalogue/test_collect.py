@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.bundles import add_record, add_vela, make_bundle
+from tests.support.rebuilders import COMMIT, CPU, know, new_key, put, state
 from utils import files
 from utils.catalogue import schema
 from utils.catalogue.collect import Collected, Options, collect, load_previous
@@ -65,6 +66,32 @@ def test_the_head(tmp_path: Path) -> None:
     assert content["release"] == {"version": "1.2.0", "commit": "a" * 40}
     assert [found["name"] for found in content["bsps"]] == list(bsp.load_bsps())
     assert [found["board"] for found in content["targets"]] == ["i.MX 8M Plus", "i.MX 93", "either board"]
+
+
+def test_who_has_rebuilt_it_is_in_the_checkout_and_not_in_the_bundle(tmp_path: Path) -> None:
+    for name in ("pets", "cars"):
+        make_bundle(tmp_path / "bundles" / name)
+    options = Options(rebuilds=tmp_path / "rebuilds")
+    artifacts = {
+        entry["file"]: entry["sha256"] for entry in collect(tmp_path / "bundles").content["models"][1]["variants"]
+    }
+    key, stranger = new_key(), new_key()
+    know(options.rebuilds, "lab", key)
+    put(options.rebuilds, "pets", key, state(key, "pets", artifacts))
+    put(options.rebuilds, "pets", stranger, state(stranger, "pets", artifacts))
+    put(options.rebuilds, "cars", key, state(key, "pets", artifacts))  # about another model
+    cars, pets = collect(tmp_path / "bundles", options).content["models"]
+    told = {"name": "lab", "commit": COMMIT, "builder": "image", "cpu": CPU, "time": "2026-10-01T12:00:00Z"}
+    assert pets["rebuilds"] == [told]
+    assert cars["rebuilds"] == []
+    assert [model["rebuilds"] for model in collect(tmp_path / "bundles").content["models"]] == [[], []]
+
+
+def test_a_catalogue_of_before_rebuilds_can_be_compared_with(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "a" / "pets")
+    found = collect(tmp_path / "a")
+    del found.content["models"][0]["rebuilds"]
+    assert load_previous(previous_of(found, tmp_path / "old")).models[0].name == "pets"
 
 
 def test_the_same_bundles_give_the_same_bytes_in_another_place_and_hour(tmp_path: Path) -> None:

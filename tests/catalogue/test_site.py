@@ -536,3 +536,19 @@ def test_sizes_have_three_digits_and_a_unit(size: int, text: str) -> None:
 )
 def test_times_have_three_digits(ms: float, text: str) -> None:
     assert markup._ms(ms) == text
+
+
+## Rebuilds
+
+
+def test_rebuilds_are_on_both_pages(tmp_path: Path) -> None:
+    told = {"name": "lab", "commit": "c" * 40, "builder": "image", "cpu": EVIL, "time": "2026-10-01T12:00:00Z"}
+    content = catalogue(model(rebuilds=[told, told | {"name": EVIL, "builder": "venv"}]), model("other"))
+    made = make(tmp_path / "site", content)
+    assert page(made, "index").words.count("Rebuilt by 2 others, with the same bytes.") == 1
+    shown = page(made, "demo_bilinear")
+    assert "Rebuilt by 2 others" in shown.words
+    assert "lab, image, " in shown.words
+    assert "c" * 12 in shown.words
+    assert not [given for given in shown.all("img") if given.get("src") == "x"]
+    assert "Rebuilt" not in page(made, "other").words

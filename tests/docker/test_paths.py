@@ -80,12 +80,23 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
     assert shown("release:check", "path=release", "with=old", "pubkey=release.pub")[1:4] == [
         f"path={here}/release", f"with={here}/old", f"pubkey={here}/release.pub",
     ]  # fmt: skip
+    both = f"rebuilders={here}/release.pub,{here}/own.h5"
+    assert shown("release:check", "rebuilders=release.pub,own.h5", "rebuilds=old")[1:3] == [
+        both,
+        f"rebuilds={here}/old",
+    ]
+    assert shown("verify", f"release={root}/release/1.0.0", "key=release.key", "to=new")[1:4] == [
+        "release=release/1.0.0", f"key={here}/release.key", f"to={here}/new",
+    ]  # fmt: skip
+    assert shown("verify", "release=oci:old:1.0.0")[1] == f"release=oci:{here}/old:1.0.0"
+    assert shown("verify", "release=oci://host:5000/old:1.0.0")[1] == "release=oci://host:5000/old:1.0.0"
     assert shown("publish", "to=dir:new", "pubkey=release.pub")[2] == f"pubkey={here}/release.pub"
     # A key is for the command that signs, and the shell leaves the ~ of key=~/ to us.
     assert shown("release", "key=link.key")[1] == f"key={here}/release.key"
     assert shown("release", "key=~/release.key", HOME=str(here))[1] == f"key={here}/release.key"
     assert shown("release", ZOO_KEY="release.key")[-1] == f"{here}/release.key"
-    assert shown("mirror", ZOO_KEY="release.key")[-1] == "no key"
+    for command in ("mirror", "verify"):
+        assert shown(command, ZOO_KEY="release.key")[-1] == "no key"
     # Another command's words are its own.
     assert run([tiny / "docker/run", "echo", "mirror", "to=../usb"], here, **env).stdout == "mirror to=../usb\n"
 
@@ -101,6 +112,8 @@ def test_words_mean_the_same_from_everywhere(tiny: Path, here: Path) -> None:
         (["doit", "catalogue", "previous=none"], "previous=: no such file or folder: none"),
         (["doit", "publish", "to=dir:no/../such"], "to=dir:: no such file or folder: no/../such"),
         (["doit", "release:check", "path=none"], "path=: no such file or folder: none"),
+        (["doit", "verify", "release=none"], "release=: no such file or folder: none"),
+        (["doit", "release:check", "rebuilders=own.h5,none"], "rebuilders=: no such file or folder: none"),
         (["doit", "release:check", "path=https://host/1.0.0"], "path=: no such file or folder: https://host/1.0.0"),
         (["doit", "demo", "weights=https://host/own.h5"], "weights=: no such file or folder: https://host/own.h5"),
     ],
@@ -161,6 +174,11 @@ def test_the_container_writes_where_the_user_says(tmp_path: Path, here: Path) ->
     # What is made of a file of the user's own goes beside it; what only looks at it writes nothing there.
     assert shown("vela", "file=own.h5")[1:3] == [f"file={here}/own.h5", "own.h5 True"]
     assert shown("compat", "file=own.h5")[1:3] == [f"file={here}/own.h5", "own.h5 False"]
+    # Statements are written beside a release, and read from there.
+    shown("verify", "release=old", "to=old.rebuilds")
+    assert (here / "old.rebuilds/made").is_file()
+    seen = f"seen={here}/old.rebuilds/made"  # no word of ours: it shows what the container has there
+    assert shown("release:check", "path=old", seen)[1:4] == [f"path={here}/old", seen, "made False"]
     # Keys are read, and only by what signs or checks.
     assert shown("release", "key=release.key")[1:3] == [f"key={here}/release.key", "release.key False"]
     assert shown("release", ZOO_KEY="release.key")[-1] == f"{here}/release.key"

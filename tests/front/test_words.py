@@ -53,6 +53,8 @@ MISSPELT = [
     ("release vesion=1.0.0", "version"),
     ("release version=1.0.0 force=1", "--force"),
     ("lock model=demo_nearest", "models"),
+    ("verify relase=release/1.0.0", "release"),
+    ("release:check rebuilder=a.pub", "rebuilders"),
     ("vela:demo_nearest bps=x", "bsp"),
     ("board targets=virtual", "target"),
     ("mirror to=x form=y", "from"),

@@ -33,6 +33,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("publish path=release/1.0.0 to=dir:out", "pubkey="),
         ("publish to=dir:out", "path="),
         ("mirror", "to="),
+        ("verify", "key="),
+        ("verify", "release="),
+        ("verify", "to="),
+        ("release:check path=release/1.0.0", "rebuilders="),
+        ("release:check path=release/1.0.0 rebuilders=a.pub", "rebuilds="),
     ],
 )
 def test_an_empty_value_is_refused(command: str, empty: str) -> None:

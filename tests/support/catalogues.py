@@ -160,6 +160,7 @@ def model(name: str = "demo_bilinear", **changes: Any) -> dict[str, Any]:
         "targets": [],
         "measured": [],
         "reports": [],
+        "rebuilds": [],
         "warnings": [],
         "damaged": None,
         "previous": None,

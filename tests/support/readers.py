@@ -18,8 +18,10 @@ import numpy as np
 from PIL import Image
 
 from tests.support import boards, handmade
+from tests.support.rebuilds import make_rebuilder, put
 from tests.support.releases import make_keys, small_release
 from utils import example
+from utils.attest import rebuilds
 from utils.board.answers import MARK, Probed, parse_answer
 from utils.bundle import board_report
 from utils.errors import BoardError, ReleaseError, ZooError
@@ -149,6 +151,10 @@ def _config(_folder: Path) -> list[bytes]:
     return [json.dumps({"class_name": "Sequential", "config": {"name": "a", "layers": [layer]}}).encode()]
 
 
+def _rebuild(folder: Path) -> list[bytes]:
+    return [put(small_release(folder), make_rebuilder(folder, "ann")).read_bytes()]
+
+
 def _read_index(file: Path) -> object:
     return index.index_of(file.parent)
 
@@ -217,6 +223,7 @@ READERS = {
     "provenance": Reader(lambda file: provenance.check(_bytes_of(file)), "p.json", _released("provenance/*.json")),
     "a bill of materials": Reader(lambda file: sbom.parse(_bytes_of(file)), "bom.json", _released("bom.json")),
     "a signature": Reader(statement.read, "model.sig", _released("signatures/*.sig")),
+    "a rebuild": Reader(lambda file: rebuilds.read_rebuild(_bytes_of(file), "r"), "rebuild.json", _rebuild),
     "recorded hashes": Reader(lambda file: cache.parse_records(_bytes_of(file), "r"), "unpinned.json", _records),
     "any JSON": Reader(lambda file: parse_json(_bytes_of(file), where="j", error=BoardError), "any.json", _record),
     "model.json": Reader(_read_bundle, "model.json", _facts),

@@ -10,10 +10,23 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from utils import limits
+from utils import limits, paths
+from utils.bundle.rebuilds import find_confirmations
 from utils.catalogue.boards import boards_of, matrix_of, npu_of, reports_of
 from utils.catalogue.facts import Facts, find_bundles, is_name, read
-from utils.catalogue.parts import Before, Claim, Classes, Data, File, Known, Measured, Previous, Source, Variant
+from utils.catalogue.parts import (
+    Before,
+    Claim,
+    Classes,
+    Data,
+    File,
+    Known,
+    Measured,
+    Previous,
+    Rebuilt,
+    Source,
+    Variant,
+)
 from utils.catalogue.schema import FORMAT, Bsp, Catalogue, Damaged, Model, Release, Target
 from utils.errors import DataError, ZooError
 from utils.npu import bsp
@@ -39,6 +52,7 @@ class Options:
         archives: model -> path, from the site, of an archive that has its files; of a release.
         previous: the catalogue of the release before.
         trials: whether the site can run models in the browser: as far as the runtime can be had, always, or never.
+        rebuilds: the folder of statements about rebuilds.
     """
 
     release: Release | None = None
@@ -46,6 +60,7 @@ class Options:
     archives: dict[str, str] | None = None
     previous: Catalogue | None = None
     trials: Literal["if had", "always", "never"] = "if had"
+    rebuilds: Path = paths.REBUILDS
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,7 @@ def _model(facts: Facts, options: Options) -> Model:
         targets=[Known.model_validate(known.model_dump()) for known in card.targets],
         measured=[Measured.model_validate(row.model_dump()) for row in card.measured],
         reports=reports_of(facts),
+        rebuilds=_rebuilds(facts, options),
         warnings=[*facts.left_out, *([] if facts.manifest.environment.bit_identical else [_NOT_IDENTICAL])],
         damaged=None,
         previous=_previous(facts, options),
@@ -255,6 +271,23 @@ def _files(facts: Facts, options: Options) -> list[File]:
             path=f"models/{facts.name}/{name}" if may else None,
         )
         for name, digest in sorted(facts.sums.items())
+    ]
+
+
+def _rebuilds(facts: Facts, options: Options) -> list[Rebuilt]:
+    """Who confirms the bytes of this bundle: what its card says of that is the bundle's own word."""
+    artifacts = {entry.file: entry.sha256 for entry in facts.model.variants.values()}
+    return [
+        Rebuilt.model_validate(
+            {
+                "name": as_text(found.name),
+                "commit": as_text(found.commit),
+                "builder": found.builder,
+                "cpu": as_text(found.cpu),
+                "time": as_text(found.time),
+            }
+        )
+        for found in find_confirmations(facts.name, artifacts, options.rebuilds)[0]
     ]
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Number",
     "Placement",
     "Previous",
+    "Rebuilt",
     "Report",
     "Sha256",
     "Source",
@@ -318,6 +319,21 @@ class Report(Closed):
     """The first run, in which a delegate compiles."""
     ms: Number | None
     """The median of the further runs."""
+
+
+class Rebuilt(Closed):
+    """A known rebuilder who made the same bytes of all files of `variants`, and signed that."""
+
+    name: str
+    """The rebuilder, as the checkout calls the key."""
+    commit: str
+    """The commit that was built."""
+    builder: Literal["image", "venv"]
+    """Where it was built."""
+    cpu: str
+    """On which processor."""
+    time: str
+    """When the bytes were compared, in UTC."""
 
 
 class Classes(Closed):

@@ -25,6 +25,7 @@ from utils.catalogue.parts import (
     Measured,
     Npu,
     Previous,
+    Rebuilt,
     Report,
     Source,
     Variant,
@@ -134,6 +135,8 @@ class Model(Closed):
     """Latencies that others published."""
     reports: list[Report]
     """What boards said."""
+    rebuilds: list[Rebuilt] = Field(default_factory=list)
+    """Who has rebuilt it with the same bytes; not in catalogues of before."""
     warnings: list[str]
     """What must be known before it is used."""
     damaged: None

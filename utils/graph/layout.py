@@ -30,6 +30,7 @@ __all__ = [
     "npu_folder",
     "npu_name",
     "npu_variant",
+    "rebuild_files",
     "source_digest_file",
 ]
 
@@ -116,6 +117,19 @@ def network_file(recipe: Recipe) -> Path | None:
 def board_reports(model: str) -> list[Path]:
     """What was measured of a model on boards (``utils/board``): one file a target."""
     return sorted((paths.work(model) / "board").glob("*.json"))
+
+
+def rebuild_files(model: str) -> list[Path]:
+    """What a card says of rebuilds depends on these: the statements about a model, and the keys that count.
+
+    Without a statement there is none: a new key changes no other model.
+    """
+    statements = _plain_files(paths.REBUILDS / model, "*.json")
+    return [*statements, *_plain_files(paths.REBUILDS / "keys", "*.pub")] if statements else []
+
+
+def _plain_files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(file for file in folder.glob(pattern) if file.is_file() and not file.is_symlink())
 
 
 def npu_folder(model: str) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils import paths, program
-from utils.errors import ReleaseError
+from utils.errors import ReleaseError, UsageError, UsageError
 
 Options = dict[str, str]
 
@@ -21,9 +21,24 @@ def _lock(options: Options) -> None:
 
 
 def _verify(options: Options) -> None:
-    from utils.release import verify
+    if _is_on(options, "image"):  # docker/run does it, where a daemon answers
+        hint = "ZOO_DOCKER=1 docker/run doit verify image=1, on the machine that runs Docker"
+        raise UsageError("there is no Docker here to build the image with", where="image=1", hint=hint)
+    restored = _is_on(options, "restored")
+    if not {"key", "release", "to"} & options.keys():
+        from utils.release import verify
 
-    verify.verify(_names(options), takes_restored=_is_on(options, "restored"))
+        verify.verify(_names(options), takes_restored=restored)
+        return
+    from utils.release import rebuild
+
+    rebuild.rebuild(
+        _names(options),
+        key=_path(options, "key") if "key" in options else None,  # ZOO_KEY signs releases, and nothing else
+        release=options.get("release", ""),
+        to=_path(options, "to") if "to" in options else None,
+        takes_restored=restored,
+    )
 
 
 def _release(options: Options) -> None:
@@ -44,21 +59,41 @@ def _release(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    from utils.release import check
+    from utils.release import check, confirm
 
     folder = _path(options, "path")
+    if "rebuilders" not in options and (alone := sorted({"threshold", "rebuilds"} & options.keys())):
+        raise UsageError(f"{alone[0]}= is about rebuilders, and none are named", hint="add rebuilders=FILE,FILE")
     for line in check.check(folder, _public(options)):
         print(line)
     if "with" in options:
         for line in check.compare(folder, _path(options, "with")):
+            print(line)
+    if "rebuilders" in options:
+        place = _path(options, "rebuilds") if "rebuilds" in options else None
+        rebuilders = confirm.read_list(options["rebuilders"])
+        for line in confirm.confirm(folder, rebuilders, options.get("threshold"), place):
             print(line)
 
 
 def _publish(options: Options) -> None:
     from utils.release import pack, publish
 
+    if "rebuilds" in options:
+        _publish_rebuilds(options)
+        return
     folder = _path(options, "path") if "path" in options else pack.release_of(options.get("version", ""))
     publish.publish(folder, options.get("to", ""), _public(options), dry_run=_is_on(options, "dry_run"))
+
+
+def _publish_rebuilds(options: Options) -> None:
+    from utils.release import publish
+
+    beside = sorted(options.keys() - {"rebuilds", "to", "dry_run"})
+    if beside:
+        hint = "give rebuilds= alone to add to what is published; a release takes the statements beside it along"
+        raise ReleaseError(f"{', '.join(f'{name}=' for name in beside)} beside rebuilds=", where="rebuilds=", hint=hint)
+    publish.publish_rebuilds(_path(options, "rebuilds"), options.get("to", ""), dry_run=_is_on(options, "dry_run"))
 
 
 def _mirror(options: Options) -> None:
@@ -91,15 +126,15 @@ def _refetch(options: Options) -> None:
 
 
 #: What is not left empty; an empty to= is refused where the places are known.
-_NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from", "previous"}
+_NAMES_A_PLACE = {"key", "pubkey", "path", "with", "list", "from", "previous", "release", "rebuilders", "rebuilds"}
 
 #: Command -> what it runs, and the names it takes.
 COMMANDS: dict[str, tuple[Callable[[Options], None], set[str]]] = {
     "lock": (_lock, {"models", "restored"}),
-    "verify": (_verify, {"models", "restored"}),
+    "verify": (_verify, {"models", "restored", "key", "release", "to", "image"}),
     "release": (_release, {"version", "models", "key", "boards", "previous", "try", "restored", "force"}),
-    "release:check": (_check, {"path", "pubkey", "with"}),
-    "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run"}),
+    "release:check": (_check, {"path", "pubkey", "with", "rebuilders", "threshold", "rebuilds"}),
+    "publish": (_publish, {"version", "path", "pubkey", "to", "dry_run", "rebuilds"}),
     "mirror": (_mirror, {"to", "models", "list", "from", "site", "image"}),
     "refetch": (_refetch, {"source"}),
 }

@@ -188,14 +188,8 @@ def _statement(folder: Path, index: dict[str, Any], file: str, sha256: str, buil
         found = provenance.check(read_untrusted(folder / place, where=place, error=ReleaseError))
     except ReleaseError as error:
         return [f"{place}: {error.what}"]
-    wrong = []
-    if found["subject"] != [{"name": file, "digest": {"sha256": sha256}}]:
-        wrong.append(f"{place}: is about another file than {file}")
-    made_from = found["predicate"]["buildDefinition"]["resolvedDependencies"]
-    if {"gitCommit": index["commit"]} not in [entry.get("digest") for entry in made_from]:
-        wrong.append(f"{place}: names another commit than release.json")
     builders.add(provenance.builder_of(found))
-    return wrong
+    return [f"{place}: {fault}" for fault in provenance.find_faults(found, file, sha256, index["commit"])]
 
 
 def _published(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from utils import paths
 from utils.errors import ReleaseError
 
-__all__ = ["changed", "commit", "time", "tracked"]
+__all__ = ["archive", "changed", "commit", "has_commit", "time", "tracked"]
 
 
 def commit() -> str:
@@ -29,6 +30,21 @@ def changed() -> dict[str, bool]:
 def tracked() -> list[str]:
     """List every file that git tracks, relative to the project's root."""
     return [name for name in _git("ls-files", "-z").split("\0") if name]
+
+
+def has_commit(commit: str) -> bool:
+    """Whether the clone has a commit.
+
+    Args:
+        commit: in hex.
+    """
+    command = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(command, cwd=paths.ROOT, capture_output=True).returncode == 0
+
+
+def archive(commit: str, to: Path) -> None:
+    """Write the files of a commit, in hex, as a tar."""
+    _git("archive", "--format=tar", f"--output={to}", commit)
 
 
 def _git(*arguments: str) -> str:

@@ -3,6 +3,7 @@
 The token comes from the places of huggingface_hub (``HF_TOKEN``, ``hf auth login``), and goes only to the hub. Large
 files use git-lfs, and the hub accepts no file twice: so an interrupted publish resumes.
 ``main`` holds the latest release; an older one, or a pre-release, is committed beside it and tagged.
+Statements about rebuilds are in ``rebuilds/``. A tag does not move: those that come later are added to ``main``.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import PublishError
-from utils.release import pack
+from utils.release import pack, rebuilds
 from utils.release.answers import AnswerError, allowed_s, join_chunks, within
 from utils.release.http import AddressError, Origin, origin_of, refuse_unprotected
+from utils.release.rebuilds import Statement
 from utils.release.versions import precedence_of, why_not_latest
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["publish_to_hub"]
+__all__ = ["add_to_hub", "publish_to_hub"]
 
 _GOING_ON = "run the same command again: it resumes, what has arrived stays there"
+
+#: The folder of statements in a repository; what signs the other files does not cover it.
+_REBUILDS = "rebuilds/"
 
 #: Headers of a hub that are ignored: the wait is our choice, and warnings would be printed unescaped.
 _UNHEARD = ("retry-after", "ratelimit", "ratelimit-policy", "x-hf-warning", "content-encoding", "content-length")
@@ -39,11 +44,57 @@ _HOPS = 5
 _TIMEOUT_S = 300
 
 
-def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Put this release into every model's repository, and tag it with the version.
+def publish_to_hub(
+    organisation: str,
+    release: Path,
+    index: dict[str, Any],
+    dry_run: bool,
+    statements: dict[str, list[Statement]] | None = None,
+) -> None:
+    """Put this release into every model's repository, with the statements about it, and tag it with the version.
 
     Raises:
         PublishError: the hub cannot be reached, or refuses, or has other files under this version.
+    """
+    with _connecting(organisation) as api:
+        for model in index["models"]:
+            contents = pack.published(release, index, model)
+            added = _named((statements or {}).get(model, []))
+            with _understanding(f"hf://{organisation}/{model}"):
+                _publish_model(api, f"{organisation}/{model}", contents, added, index["version"], dry_run=dry_run)
+
+
+def add_to_hub(organisation: str, model: str, version: str, statements: list[Statement], dry_run: bool) -> None:
+    """Add statements about a published version to a model's repository.
+
+    Raises:
+        PublishError: the version is not published, has other files, or is not the one in ``main``; or the hub refuses.
+    """
+    repository = f"{organisation}/{model}"
+    place = f"hf://{repository}:{version}"
+    with _connecting(organisation) as api, _understanding(f"hf://{repository}"):
+        released = _find_files(api, repository, version)
+        if released is None:
+            raise PublishError("this version is not published", where=place, hint="publish it first, with version=")
+        # git-lfs holds every .tflite file, so each sum is a sha256
+        artifacts = {name: digest for name, digest in released.items() if name.endswith(".tflite")}
+        for statement in statements:
+            rebuilds.require_fit(statement, version, artifacts, where=place)
+        if reason := _add_rebuilds(api, repository, version, released, _named(statements), dry_run=dry_run):
+            hint = "a tag does not move: pass the statements on in another way, or publish to a registry"
+            raise PublishError(reason, where=place, hint=hint)
+
+
+def _named(statements: list[Statement]) -> dict[str, bytes]:
+    return {f"{_REBUILDS}{statement.name}": statement.text for statement in statements}
+
+
+@contextmanager
+def _connecting(organisation: str) -> Iterator[Any]:
+    """The hub's client, which talks to nobody else; its errors become ours.
+
+    Raises:
+        PublishError: the hub cannot be reached, or refuses.
     """
     os.environ["HF_HUB_DISABLE_XET"] = "1"  # only the tested way to upload
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -67,11 +118,9 @@ def publish_to_hub(organisation: str, release: Path, index: dict[str, Any], dry_
     set_client_factory(lambda: _make_client(hub))
     logging.set_verbosity(logging.CRITICAL)  # it would print the hub's text
     try:
-        for model in index["models"]:
-            contents = pack.published(release, index, model)
-            with warnings.catch_warnings(), _understanding(f"{where}/{model}"):
-                warnings.simplefilter("ignore")  # the hub's text, too
-                _publish_model(api, f"{organisation}/{model}", contents, index["version"], dry_run=dry_run)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the hub's text, too
+            yield api
     except AnswerError as error:
         raise _misbehaved(error, where) from None
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
@@ -164,17 +213,22 @@ def _understanding(where: str) -> Iterator[None]:
         raise PublishError(what, where=where, hint="ask the operators of the hub; HF_ENDPOINT names it") from None
 
 
-def _publish_model(api: Any, repository: str, contents: dict[str, bytes], version: str, *, dry_run: bool) -> None:
+def _publish_model(
+    api: Any, repository: str, contents: dict[str, bytes], added: dict[str, bytes], version: str, *, dry_run: bool
+) -> None:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     place = f"hf://{repository}:{version}"
     released = _find_files(api, repository, version)
-    if released is not None and not _find_differences(contents, released):
+    if released is not None and not _find_differences(contents, _without_rebuilds(released)):
         print(f"{place}: nothing to do", flush=True)
+        if added and (reason := _add_rebuilds(api, repository, version, released, added, dry_run=dry_run)):
+            print(f"{place}: no rebuilds added: {reason}", flush=True)
         return
     if released is not None:
         hint = "publish a new version: a published one does not change"
         raise PublishError("this version is already published, with other files", where=place, hint=hint)
+    contents = contents | added
     there = _find_files(api, repository, "main")
     reason = why_not_latest(version, _find_latest(api, repository) if there is not None else None)
     main = f"main stays: {reason}" if reason else f"main {'would be' if dry_run else 'is'} {version}"
@@ -200,6 +254,29 @@ def _publish_model(api: Any, repository: str, contents: dict[str, bytes], versio
     if reason:
         api.delete_branch(repository, branch=branch)  # the tag keeps its commit
     print(f"{place}: {len(changed)} files changed ({size:,} bytes); {main}", flush=True)
+
+
+def _add_rebuilds(
+    api: Any, repository: str, version: str, released: dict[str, str], added: dict[str, bytes], *, dry_run: bool
+) -> str:
+    """Add statements to ``main`` while it holds the version; returns why not, or nothing."""
+    from huggingface_hub import CommitOperationAdd
+
+    main = _find_files(api, repository, "main") or {}
+    if _without_rebuilds(main) != _without_rebuilds(released):
+        return "main holds another release"
+    changed = [name for name in _find_differences(added, main) if name in added]
+    if changed and not dry_run:
+        operations = [CommitOperationAdd(name, added[name]) for name in changed]
+        api.create_commit(repository, operations, commit_message=f"Add rebuilds of {version}", revision="main")
+    verb = "would be added" if dry_run else "added"
+    done = f"{len(changed)} {verb}" if changed else "all were there"
+    print(f"hf://{repository}:{version}: rebuilds: {done}", flush=True)
+    return ""
+
+
+def _without_rebuilds(there: dict[str, str]) -> dict[str, str]:
+    return {name: digest for name, digest in there.items() if not name.startswith(_REBUILDS)}
 
 
 def _find_latest(api: Any, repository: str) -> str | None:

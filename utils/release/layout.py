@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, Field
+from typing import Any
 
 from utils import files, limits
 from utils.errors import STORAGE, PublishError, storage_error
-from utils.release.oci import ARTIFACT_TYPE, INDEX, MANIFEST, Tagged, as_json, digest_of, version_of
-from utils.untrusted import parse_as, parse_json, read_untrusted
+from utils.release.oci import (
+    ARTIFACT_TYPE,
+    MANIFEST,
+    Referrer,
+    Tagged,
+    as_json,
+    digest_of,
+    new_index,
+    parse_index,
+    version_of,
+)
+from utils.untrusted import as_text, read_untrusted
 
 __all__ = ["Layout"]
-
-
-class _Entry(BaseModel):
-    digest: Annotated[str, Field(pattern=r"^sha(256|512):[0-9a-f]{64,128}$")]  # it becomes a path
-    annotations: dict[str, str] = Field(default_factory=dict)
-
-
-class _Index(BaseModel):
-    """The keys of an index.json that are used; other tools may add more."""
-
-    schemaVersion: Literal[2]  # noqa: N815  # its name
-    manifests: list[_Entry]
 
 
 class Layout:
@@ -60,20 +56,54 @@ class Layout:
         file = self.folder / "index.json"
         with self._storing():
             if not file.exists():
-                return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+                return new_index()
         where, hint = f"{file}: is not an OCI layout", "name another folder"
-        text = read_untrusted(file, where=where, error=PublishError, hint=hint)
-        parse_as(_Index, text, where=where, error=PublishError, hint=hint)
-        index: dict[str, Any] = parse_json(text, where=where, error=PublishError, hint=hint)  # keys of other tools stay
-        return index
+        return parse_index(read_untrusted(file, where=where, error=PublishError, hint=hint), where, hint)
+
+    def _digest(self, tag: str) -> str:
+        """The digest under a tag; empty if there is none."""
+        found = (str(entry["digest"]) for entry in self._index()["manifests"] if _tag_of(entry) == tag)
+        return next(found, "")
 
     def find_tag(self, tag: str) -> Tagged | None:
         """Get the manifest with that tag."""
-        found = [str(entry["digest"]) for entry in self._index()["manifests"] if _tag_of(entry) == tag]
+        found = self._digest(tag)
         if not found:
             return None
-        manifest = self._blob(found[0]).read_bytes() if self._is_small(found[0]) and self.has_blob(found[0]) else b""
-        return Tagged(found[0], version_of(manifest))
+        manifest = self._blob(found).read_bytes() if self._is_small(found) and self.has_blob(found) else b""
+        return Tagged(found, version_of(manifest))
+
+    def get_manifest(self, tag: str) -> bytes | None:
+        """Get the bytes of the manifest with that tag."""
+        found = self._digest(tag)
+        return self.get_blob(found) if found else None
+
+    def get_blob(self, digest: str) -> bytes:
+        """Get a small blob, and check its bytes.
+
+        Raises:
+            PublishError: it is missing, damaged or too large.
+        """
+        where, hint = f"{self}: {as_text(digest, 100)}", "get the layout again from where it was published"
+        file = self._blob(digest)
+        data = read_untrusted(file, where=where, error=PublishError, hint=hint, most=limits.ANSWER_BYTES)
+        if digest_of(data) != digest:
+            raise PublishError("is damaged: its bytes have another digest", where=where, hint=hint)
+        return data
+
+    def find_referrers(self, subject: str, digests: Collection[str]) -> set[str]:
+        """Find which of these manifests the index names, and are whole."""
+        named = {str(entry["digest"]) for entry in self._index()["manifests"]}
+        return {digest for digest in digests if digest in named and self.has_blob(digest)}
+
+    def put_referrers(self, subject: str, referrers: Sequence[Referrer]) -> None:
+        """Add manifests to the index, without a tag, inside ``setting_tags``."""
+        for each in referrers:
+            self.put_blob(each.digest, each.manifest)
+        index = self._index()
+        named = {str(entry["digest"]) for entry in index["manifests"]}
+        new = [each.entry for each in referrers if each.digest not in named]
+        self._write_index(index, [*index["manifests"], *new])
 
     @contextlib.contextmanager
     def setting_tags(self) -> Iterator[None]:
@@ -94,7 +124,10 @@ class Layout:
             "size": len(manifest),
             "annotations": {"org.opencontainers.image.ref.name": tag},
         }
-        index["manifests"] = sorted([e for e in index["manifests"] if _tag_of(e) != tag] + [entry], key=_tag_of)
+        self._write_index(index, [e for e in index["manifests"] if _tag_of(e) != tag] + [entry])
+
+    def _write_index(self, index: dict[str, Any], manifests: list[dict[str, Any]]) -> None:
+        index["manifests"] = sorted(manifests, key=_place_of)
         self._write(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         self._write(self.folder / "index.json", as_json(index))
 
@@ -116,3 +149,9 @@ class Layout:
 
 def _tag_of(entry: dict[str, Any]) -> str:
     return str(entry.get("annotations", {}).get("org.opencontainers.image.ref.name", ""))
+
+
+def _place_of(entry: dict[str, Any]) -> tuple[bool, str]:
+    """Where an entry stands in the index: tags first, then what has none, by digest."""
+    tag = _tag_of(entry)
+    return not tag, tag or str(entry["digest"])

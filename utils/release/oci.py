@@ -11,18 +11,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from utils.errors import PublishError
 from utils.release.sbom import stamp
 from utils.release.versions import why_not_latest
-from utils.untrusted import parse_as
+from utils.untrusted import parse_as, parse_json
 
-__all__ = ["Artifact", "Store", "Tagged", "Tally", "as_json", "build_artifact", "digest_of", "push", "version_of"]
+__all__ = [
+    "CREATED",
+    "REVISION",
+    "TITLE",
+    "VERSION",
+    "WEIGHT",
+    "Artifact",
+    "Referrer",
+    "Store",
+    "Tagged",
+    "Tally",
+    "as_json",
+    "build_artifact",
+    "digest_of",
+    "new_index",
+    "parse_index",
+    "push",
+    "version_of",
+]
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -30,13 +49,32 @@ ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG = "application/vnd.cncf.model.config.v1+json"
 _LAYER = "application/vnd.cncf.model.{}.v1.raw"
 
-_VERSION = "org.opencontainers.image.version"
+#: The media type of a file of weights.
+WEIGHT = _LAYER.format("weight")
+
+#: Annotations.
+CREATED = "org.opencontainers.image.created"
+REVISION = "org.opencontainers.image.revision"
+TITLE = "org.opencontainers.image.title"
+VERSION = "org.opencontainers.image.version"
 
 
 class _Described(BaseModel):
     """The keys of a manifest that are used; another tool may have written it."""
 
     annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class _Entry(BaseModel):
+    digest: Annotated[str, Field(pattern=r"^sha(256|512):[0-9a-f]{64,128}$")]  # it becomes a path
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class _Index(BaseModel):
+    """The keys of an index that are used; other tools may add more."""
+
+    schemaVersion: Literal[2]  # noqa: N815  # its name
+    manifests: list[_Entry]
 
 
 @dataclass(frozen=True)
@@ -60,12 +98,27 @@ class Tagged:
     version: str  # of the content; empty if not stated
 
 
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that is attached to another one, its subject (OCI 1.1), and the blobs that it names."""
+
+    name: str  # of the file that it holds
+    blobs: dict[str, bytes]
+    manifest: bytes
+    entry: dict[str, Any]  # what an index says of it
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest."""
+        return digest_of(self.manifest)
+
+
 @dataclass
 class Tally:
     """The result of a push, or of a dry run."""
 
-    sent: list[str] = field(default_factory=list)  # digests
-    there: list[str] = field(default_factory=list)  # digests
+    sent: list[str] = field(default_factory=list)  # digests; of referrers: names
+    there: list[str] = field(default_factory=list)  # as above
     bytes: int = 0  # sent
     latest: str = ""  # the state of the tag `latest`
 
@@ -87,6 +140,18 @@ class Store(Protocol):
 
     def put_manifest(self, tag: str, manifest: bytes) -> None:
         """Store a manifest under a tag, inside ``setting_tags``."""
+
+    def get_manifest(self, tag: str) -> bytes | None:
+        """Get the bytes of the manifest with that tag."""
+
+    def get_blob(self, digest: str) -> bytes:
+        """Get a small blob, and check its bytes."""
+
+    def find_referrers(self, subject: str, digests: Collection[str]) -> set[str]:
+        """Find which of these manifests are attached to a subject already."""
+
+    def put_referrers(self, subject: str, referrers: Sequence[Referrer]) -> None:
+        """Attach manifests whose blobs are there to a subject, inside ``setting_tags``."""
 
 
 def digest_of(data: bytes) -> str:
@@ -123,16 +188,16 @@ def build_artifact(model: str, facts: dict[str, Any], contents: dict[str, bytes]
                     "mediaType": _LAYER.format(_kind(name)),
                     "digest": digests[name],
                     "size": len(data),
-                    "annotations": {"org.opencontainers.image.title": name, "org.cncf.model.filepath": name},
+                    "annotations": {TITLE: name, "org.cncf.model.filepath": name},
                 }
                 for name, data in contents.items()
             ],
             "annotations": {
-                "org.opencontainers.image.created": created,
+                CREATED: created,
                 "org.opencontainers.image.licenses": facts["licence"],
-                "org.opencontainers.image.revision": release["commit"],
-                "org.opencontainers.image.title": facts["title"],
-                _VERSION: release["version"],
+                REVISION: release["commit"],
+                TITLE: facts["title"],
+                VERSION: release["version"],
             },
         }
     )
@@ -147,9 +212,25 @@ def as_json(value: Any) -> bytes:
 def version_of(manifest: bytes) -> str:
     """Get the version in a manifest; empty if it has none, or is malformed."""
     try:
-        return parse_as(_Described, manifest, where="", error=PublishError).annotations.get(_VERSION, "")
+        return parse_as(_Described, manifest, where="", error=PublishError).annotations.get(VERSION, "")
     except PublishError:
         return ""
+
+
+def new_index() -> dict[str, Any]:
+    """An index of nothing."""
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+
+
+def parse_index(text: bytes, where: str, hint: str) -> dict[str, Any]:
+    """Parse an index; the keys of other tools stay in it.
+
+    Raises:
+        PublishError: it is not an index.
+    """
+    parse_as(_Index, text, where=where, error=PublishError, hint=hint)
+    index: dict[str, Any] = parse_json(text, where=where, error=PublishError, hint=hint)
+    return index
 
 
 def _kind(name: str) -> str:

@@ -18,7 +18,7 @@ from utils.release import lock
 from utils.release.model import ReleasedModel
 from utils.untrusted import as_text, parse_as, parse_json
 
-__all__ = ["BUILD_TYPE", "builder_of", "check", "of"]
+__all__ = ["BUILD_TYPE", "PREDICATE", "builder_of", "check", "find_faults", "model_of", "of"]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -147,6 +147,22 @@ class _Statement(_Closed):
 def builder_of(statement: dict[str, Any]) -> str:
     """Get the builder's id from a statement that ``check`` has read."""
     return str(statement["predicate"]["runDetails"]["builder"]["id"])
+
+
+def model_of(statement: dict[str, Any]) -> str:
+    """Get the model's name from a statement that ``check`` has read; empty if it has none."""
+    return str(statement["predicate"]["buildDefinition"]["externalParameters"].get("model", ""))
+
+
+def find_faults(statement: dict[str, Any], file: str, sha256: str, commit: str) -> list[str]:
+    """Find what a statement that ``check`` has read says otherwise of a file."""
+    wrong = []
+    if statement["subject"] != [{"name": file, "digest": {"sha256": sha256}}]:
+        wrong.append(f"is about another file than {file}")
+    made_from = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    if {"gitCommit": commit} not in [entry.get("digest") for entry in made_from]:
+        wrong.append(f"names another commit than {commit[:12]}")
+    return wrong
 
 
 def check(text: bytes) -> dict[str, Any]:

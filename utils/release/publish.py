@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from utils import files
 from utils.errors import STORAGE, PublishError, storage_error
-from utils.release import check, hub, oci, pack
+from utils.release import check, hub, oci, pack, rebuilds, referrers
 from utils.release.layout import Layout
+from utils.release.manifest import read_manifest
+from utils.release.rebuilds import Statement
 from utils.release.registry import Registry
 from utils.untrusted import as_text
 
-__all__ = ["publish", "refuse_credentials"]
+__all__ = ["publish", "publish_rebuilds", "refuse_credentials"]
 
 _PLACES = "to=dir:FOLDER, to=oci:FOLDER, to=oci://HOST/REPO or to=hf://ORG"
 
@@ -32,7 +35,7 @@ def refuse_credentials(to: str) -> None:
 
 
 def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> None:
-    """Check a release, and publish it.
+    """Check a release, and publish it with the statements about rebuilds that are beside it.
 
     Args:
         release: its folder.
@@ -41,21 +44,50 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
         dry_run: report what would be sent, and send nothing.
 
     Raises:
-        ReleaseError: the release differs from its own records.
-        PublishError: the destination cannot be reached, or refuses.
+        ReleaseError: the release differs from its own records, or a statement is damaged.
+        PublishError: the destination cannot be reached, or refuses; or a statement is about something else.
         StorageError: a folder cannot be written.
     """
-    send = _find_place(to)
+    place = _find_place(to)
     check.check(release, public)
-    send(release, check.index_of(release), dry_run)
+    index = check.index_of(release)
+    place.send(release, index, dry_run, rebuilds.of_release(release, index))
 
 
-#: Sends a release and its index to a destination, or reports what it would send (dry run).
-_Send = Callable[[Path, dict[str, Any], bool], None]
+def publish_rebuilds(folder: Path, to: str, *, dry_run: bool) -> None:
+    """Add statements about rebuilds to models that are published already, by whoever.
+
+    Args:
+        folder: the statements, ``FOLDER/MODEL/KEY.json``; each says which release it is about.
+        to: the destination.
+        dry_run: report what would be sent, and send nothing.
+
+    Raises:
+        ReleaseError: a statement is damaged.
+        PublishError: a model is not published there, or not as a statement says; or the destination refuses.
+        StorageError: a folder cannot be written.
+    """
+    place = _find_place(to)
+    for (model, version), statements in rebuilds.read_folder(folder).items():
+        place.add(model, version, statements, dry_run)
 
 
-def _find_place(to: str) -> _Send:
-    """Choose the function that publishes to a destination.
+#: Sends a release, its index and the statements beside it (by model), or reports what it would send (dry run).
+_Send = Callable[[Path, dict[str, Any], bool, dict[str, list[Statement]]], None]
+
+#: Adds statements to a published model: its name, the version.
+_Add = Callable[[str, str, list[Statement], bool], None]
+
+
+class _Place(NamedTuple):
+    """How to publish to a destination."""
+
+    send: _Send
+    add: _Add
+
+
+def _find_place(to: str) -> _Place:
+    """Choose the functions that publish to a destination.
 
     Raises:
         PublishError: it is not a destination, or has a user in it.
@@ -65,28 +97,68 @@ def _find_place(to: str) -> _Send:
     place = rest.removeprefix("//")
     is_address = rest.startswith("//")
     if kind == "dir" and place and (not is_address or place.startswith("/")):  # dir:///x is /x, dir://x names a host
-        return partial(_to_folder, Path(rest))
-    if kind == "hf" and is_address and place.strip("/"):
-        return partial(hub.publish_to_hub, place.strip("/"))
+        return _Place(partial(_to_folder, Path(rest)), partial(_add_to_folder, Path(rest)))
+    if kind == "hf" and is_address and (name := place.strip("/")):
+        return _Place(partial(hub.publish_to_hub, name), partial(hub.add_to_hub, name))
     if kind == "oci" and place and not is_address:
-        return partial(_to_stores, lambda model: Layout(Path(rest) / model))
+        return _find_stores(lambda model: Layout(Path(rest) / model))
     if kind == "oci" and place:
         host, _, repository = place.partition("/")
         if not (host and repository.strip("/")):
             what = f"'{as_text(to)}' names no {'repository' if host else 'host'}"
             raise PublishError(what, where="to=", hint=_PLACES)
-        return partial(_to_stores, lambda model: Registry(host, f"{repository.strip('/')}/{model}"))
+        return _find_stores(lambda model: Registry(host, f"{repository.strip('/')}/{model}"))
     what = f"'{as_text(to)}' is not a destination" if to.strip() else "no destination given"
     raise PublishError(what, where="to=", hint=_PLACES)
 
 
-def _to_stores(find_store: Callable[[str], oci.Store], release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Push every model to its store."""
+def _find_stores(find_store: Callable[[str], oci.Store]) -> _Place:
+    return _Place(partial(_to_stores, find_store), partial(_add_to_store, find_store))
+
+
+def _to_stores(
+    find_store: Callable[[str], oci.Store],
+    release: Path,
+    index: dict[str, Any],
+    dry_run: bool,
+    statements: dict[str, list[Statement]],
+) -> None:
+    """Push every model to its store, and attach the proofs to it."""
+    bom = (release / "bom.json").read_bytes()
     for model, facts in index["models"].items():
         store = find_store(model)
-        what = oci.build_artifact(model, facts, pack.published(release, index, model, card_alone=True), index)
+        contents = pack.published(release, index, model, card_alone=True)
+        what = oci.build_artifact(model, facts, contents, index)
         tally = oci.push(store, what, index["version"], dry_run=dry_run)
-        _say(f"{store}:{index['version']}", tally, dry_run=dry_run)
+        place = f"{store}:{index['version']}"
+        _say(place, tally, dry_run=dry_run)
+        proofs = {name: data for name, data in contents.items() if name.startswith("provenance/")}
+        proofs |= {"bom.json": bom, **_named(statements.get(model, []))}
+        _say_attached(place, referrers.attach(store, what.manifest, proofs, dry_run=dry_run), dry_run=dry_run)
+
+
+def _add_to_store(
+    find_store: Callable[[str], oci.Store], model: str, version: str, statements: list[Statement], dry_run: bool
+) -> None:
+    """Attach statements to a model in its store."""
+    store = find_store(model)
+    place = f"{store}:{version}"
+    manifest = store.get_manifest(version)
+    if manifest is None:
+        raise _not_published(place)
+    found = read_manifest(manifest, where=place, version=version)
+    for statement in statements:
+        rebuilds.require_fit(statement, version, found.artifacts, found.commit, where=place)
+    _say_attached(place, referrers.attach(store, manifest, _named(statements), dry_run=dry_run), dry_run=dry_run)
+
+
+def _named(statements: list[Statement]) -> dict[str, bytes]:
+    return {f"rebuilds/{statement.name}": statement.text for statement in statements}
+
+
+def _not_published(place: str) -> PublishError:
+    hint = "publish the release first: doit publish version=X.Y.Z to=..."
+    return PublishError("this version is not published", where=place, hint=hint)
 
 
 def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
@@ -95,31 +167,71 @@ def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
     print(f"{place}: {done}, {len(tally.there)} blobs were there; {tally.latest}", flush=True)
 
 
-def _to_folder(to: Path, release: Path, index: dict[str, Any], dry_run: bool) -> None:
-    """Copy the release to ``to/<version>``, with one rename at the end."""
-    version = index["version"]
+def _say_attached(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
+    verb = "would be attached" if dry_run else "attached"
+    done = f"{len(tally.sent)} {verb} ({tally.bytes:,} bytes), " if tally.sent else ""
+    print(f"{place}: proofs: {done}{len(tally.there)} were there", flush=True)
+
+
+def _to_folder(
+    to: Path, release: Path, index: dict[str, Any], dry_run: bool, statements: dict[str, list[Statement]]
+) -> None:
+    """Copy the release to ``to/<version>``, with one rename at the end, and the statements to the folder beside it."""
+    final = to / index["version"]
+    with _writing(to):
+        _copy_release(to, release, final, dry_run=dry_run)
+        for model, some in statements.items():
+            rebuilds.write_beside(final, model, some, dry_run=dry_run)
+
+
+def _add_to_folder(to: Path, model: str, version: str, statements: list[Statement], dry_run: bool) -> None:
+    """Copy statements to the folder beside a published release."""
     final = to / version
+    if not final.is_dir():
+        raise _not_published(str(final))
+    index = check.index_of(final)
+    facts = index["models"].get(model)
+    if facts is None or index["version"] != version:
+        raise _not_published(f"{final}: {model}")
+    artifacts = {file: entry["sha256"] for file, entry in facts["artifacts"].items()}
+    for statement in statements:
+        rebuilds.require_fit(statement, version, artifacts, index["commit"], where=str(final))
+    with _writing(to):
+        rebuilds.write_beside(final, model, statements, dry_run=dry_run)
+
+
+def _copy_release(to: Path, release: Path, final: Path, *, dry_run: bool) -> None:
     if _is_there(release, final):
         return
     if dry_run:
         print(f"{final}: {sum(file.is_file() for file in release.rglob('*'))} files would be copied")
         return
+    with files.staging(to, ".new.") as staging:
+        new = staging.folder / final.name
+        for file in release.rglob("*"):
+            if file.is_file():
+                pack.write(new / file.relative_to(release), file.read_bytes())
+        with files.locked_folder(to):
+            files.restore_folders(to)
+            if _is_there(release, final):  # another run published it meanwhile
+                return
+            files.replace_folder(new, final)
+    print(f"{final}: published")
+
+
+@contextlib.contextmanager
+def _writing(to: Path) -> Iterator[None]:
+    """Report a folder that cannot be written.
+
+    Raises:
+        StorageError: it cannot.
+    """
     try:
-        with files.staging(to, ".new.") as staging:
-            new = staging.folder / version
-            for file in release.rglob("*"):
-                if file.is_file():
-                    pack.write(new / file.relative_to(release), file.read_bytes())
-            with files.locked_folder(to):
-                files.restore_folders(to)
-                if _is_there(release, final):  # another run published it meanwhile
-                    return
-                files.replace_folder(new, final)
+        yield
     except OSError as error:
         if error.errno not in (*STORAGE, errno.EEXIST, errno.ENOENT):
             raise
         raise storage_error(error, str(to)) from error
-    print(f"{final}: published")
 
 
 def _is_there(release: Path, final: Path) -> bool:

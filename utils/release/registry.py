@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import re
 import time
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import requests
@@ -21,7 +22,17 @@ from utils.errors import PublishError
 from utils.release.answers import AnswerError
 from utils.release.credentials import find_credentials
 from utils.release.http import AddressError, Answer, Client, is_loopback, join_address, origin_of
-from utils.release.oci import MANIFEST, Tagged, digest_of, version_of
+from utils.release.oci import (
+    INDEX,
+    MANIFEST,
+    Referrer,
+    Tagged,
+    as_json,
+    digest_of,
+    new_index,
+    parse_index,
+    version_of,
+)
 from utils.untrusted import as_text, parse_as
 
 __all__ = ["Registry"]
@@ -53,9 +64,15 @@ class _Errors(BaseModel):
 
 
 class Registry:
-    """One repository of a registry."""
+    """One repository of a registry.
 
-    def __init__(self, host: str, repository: str) -> None:
+    Args:
+        host: with its port, if it has one.
+        repository: its name.
+        access: what the token service is asked for; some give nothing where they would not give all.
+    """
+
+    def __init__(self, host: str, repository: str, access: Literal["pull", "pull,push"] = "pull,push") -> None:
         place = "to=oci://HOST/REPO"
         if "@" in f"{host}/{repository}":  # the part before it may be a password: not printed
             hint = f"{place}, and run `docker login HOST`"
@@ -72,7 +89,7 @@ class Registry:
             self._origin = origin_of(f"{scheme}://{host}")
         except AddressError:
             raise PublishError(f"'{as_text(host, 200)}' is not the name of a host", where="to=", hint=place) from None
-        self.host, self.repository = host, repository
+        self.host, self.repository, self.access = host, repository, access
         self.base = f"{scheme}://{host}/v2/{repository}"
         self._client = Client(self._origin)
         self._authorization = ""
@@ -97,9 +114,27 @@ class Registry:
 
     def find_tag(self, tag: str) -> Tagged | None:
         """Get the manifest with that tag."""
-        headers = {"Accept": MANIFEST}
-        found = self._ask("GET", f"{self.base}/manifests/{tag}", headers=headers, allowed=(200, 404))
-        return Tagged(digest_of(found.body), version_of(found.body)) if found.code == 200 else None
+        found = self.get_manifest(tag)
+        return Tagged(digest_of(found), version_of(found)) if found is not None else None
+
+    def get_manifest(self, tag: str) -> bytes | None:
+        """Get the bytes of the manifest with that tag."""
+        return self._get_tagged(tag, MANIFEST)
+
+    def _get_tagged(self, tag: str, kind: str) -> bytes | None:
+        found = self._ask("GET", f"{self.base}/manifests/{tag}", headers={"Accept": kind}, allowed=(200, 404))
+        return found.body if found.code == 200 else None
+
+    def get_blob(self, digest: str) -> bytes:
+        """Get a small blob, and check its bytes.
+
+        Raises:
+            PublishError: it is missing, too large, or has other bytes.
+        """
+        found = self._ask("GET", f"{self.base}/blobs/{digest}", allowed=(200,))
+        if digest_of(found.body) != digest:
+            raise self._problem(f"serves other bytes than {digest}")
+        return found.body
 
     def setting_tags(self) -> AbstractContextManager[None]:
         """Do nothing: a registry has no lock, so another client may set a tag between its check and its change."""
@@ -109,6 +144,46 @@ class Registry:
         """Store a manifest under a tag."""
         headers = {"Content-Type": MANIFEST}
         self._ask("PUT", f"{self.base}/manifests/{tag}", data=manifest, headers=headers, allowed=(201,))
+
+    def find_referrers(self, subject: str, digests: Collection[str]) -> set[str]:
+        """Find which of these manifests are attached to a subject already."""
+        if self._lists_referrers(subject):  # its list may have pages: each is asked for by its digest
+            return {digest for digest in digests if self._has_manifest(digest)}
+        listed = {str(entry["digest"]) for entry in self._fallback(subject)["manifests"]}
+        return listed & {*digests}
+
+    def put_referrers(self, subject: str, referrers: Sequence[Referrer]) -> None:
+        """Attach manifests; where the registry keeps no list of them, a tag does, as the specification says."""
+        unlisted = []
+        for each in referrers:
+            url, headers = f"{self.base}/manifests/{each.digest}", {"Content-Type": MANIFEST}
+            answer = self._ask("PUT", url, data=each.manifest, headers=headers, allowed=(201,))
+            if answer.headers.get("OCI-Subject") != subject:
+                unlisted.append(each)
+        if not unlisted:
+            return
+        index = self._fallback(subject)  # other tools' entries stay; another client may write it at the same time
+        named = {str(entry["digest"]) for entry in index["manifests"]}
+        index["manifests"] += [each.entry for each in unlisted if each.digest not in named]
+        url, headers = f"{self.base}/manifests/{_fallback_tag(subject)}", {"Content-Type": INDEX}
+        self._ask("PUT", url, data=as_json(index), headers=headers, allowed=(201,))
+
+    def _lists_referrers(self, subject: str) -> bool:
+        """Whether the registry has the referrers API: then it has a list for every digest, even an empty one."""
+        url = f"{self.base}/referrers/{subject}"
+        answer = self._ask("GET", url, headers={"Accept": INDEX}, allowed=(200, 404, 405))
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return answer.code == 200 and kind == INDEX
+
+    def _has_manifest(self, digest: str) -> bool:
+        headers = {"Accept": MANIFEST}
+        return self._ask("HEAD", f"{self.base}/manifests/{digest}", headers=headers, allowed=(200, 404)).code == 200
+
+    def _fallback(self, subject: str) -> dict[str, Any]:
+        tag = _fallback_tag(subject)
+        text = self._get_tagged(tag, INDEX)
+        hint = "it should be an index of what is attached: ask who wrote this tag"
+        return parse_index(text, f"{self}:{tag}", hint) if text is not None else new_index()
 
     def _ask(
         self,
@@ -159,7 +234,7 @@ class Registry:
         realm = fields.pop("realm", "")
         if scheme.lower() != "bearer" or not realm:
             return ""
-        fields["scope"] = f"repository:{self.repository}:pull,push"
+        fields["scope"] = f"repository:{self.repository}:{self.access}"
         try:
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
             answer = self._client.send("GET", url, authorization=basic, owner=origin_of(realm))
@@ -180,11 +255,12 @@ class Registry:
         if elsewhere != self._origin:  # its text is for that server's operators
             return self._problem(f"redirects to {elsewhere}, which answers HTTP {answer.code}")
         if answer.code in (401, 403):
+            access = self.access.rpartition(",")[2]
             known = "it refused the credentials" if find_credentials(self.host) else "there are no credentials for it"
             return PublishError(
                 f"not authorised (HTTP {answer.code}): {known}",
                 where=str(self),
-                hint=f"run docker login {self.host} (or set DOCKER_CONFIG=FOLDER) with push access",
+                hint=f"run docker login {self.host} (or set DOCKER_CONFIG=FOLDER) with {access} access",
             )
         try:
             errors = parse_as(_Errors, answer.body, where="", error=PublishError).errors[: limits.SHOWN_CODES]
@@ -200,6 +276,11 @@ class Registry:
     def _misdirected(self, error: AddressError) -> PublishError:
         hint = "ask the operators of the registry for https without redirects to http"
         return PublishError(str(error), where=str(self), hint=hint)
+
+
+def _fallback_tag(subject: str) -> str:
+    """The tag of the index of what is attached to a digest: the "referrers tag schema" of the specification."""
+    return subject.replace(":", "-")
 
 
 def _why(error: Exception) -> str:

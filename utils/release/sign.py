@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import keys
+from utils.attest import envelope
 from utils.errors import ReleaseError
 from utils.release import statement
 from utils.untrusted import as_text
@@ -50,17 +51,9 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
 
 def _make_repeatable(signature: Path, key: Any) -> None:
     """Sign the same statement again, with sorted keys and a deterministic nonce."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     found = json.loads(signature.read_text(encoding="utf-8"))
-    envelope = found["dsseEnvelope"]
-    payload = statement.as_written(json.loads(base64.b64decode(envelope["payload"]))).encode()
-    message = statement.message_of(envelope["payloadType"], payload)
-    signed = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
-    envelope["payload"] = base64.b64encode(payload).decode()
-    envelope["signatures"] = [{"sig": base64.b64encode(signed).decode(), "keyid": ""}]
-    signature.write_text(statement.as_written(found), encoding="utf-8")
+    statement = json.loads(base64.b64decode(found["dsseEnvelope"]["payload"]))
+    signature.write_bytes(envelope.seal(statement, key))
 
 
 def verify(folder: Path, signature: Path, public: Path) -> list[str]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from utils import files, paths
-from utils.errors import ReleaseError, storage_error
+from utils.errors import ReleaseError
 from utils.graph import record
 from utils.recipe.load import find_recipe
-from utils.release import git, lock
+from utils.release import clean, git, lock
 from utils.release.parts import constants
 
-__all__ = ["verify"]
+__all__ = ["compare", "differs_from_lock", "locked_models", "tensors", "verify"]
 
 
 def verify(models: list[str], *, takes_restored: bool = False) -> None:
@@ -36,8 +33,20 @@ def verify(models: list[str], *, takes_restored: bool = False) -> None:
     """
     if takes_restored and not os.environ.get("ZOO_STEPS"):
         raise ReleaseError("no step cache is named", where="restored=1", hint="set ZOO_STEPS=https://...")
+    names, locked = locked_models(models)
+    with clean.folder(_copy_tracked) as built:
+        _build_and_compare(names, locked, built, takes_restored=takes_restored)
+
+
+def locked_models(models: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The names of ``models`` (none: all in the lock), and the lock's entries.
+
+    Raises:
+        RecipeError: no recipe has this name.
+        ReleaseError: one of them is not locked, or none is.
+    """
     locked = lock.load()["models"]
-    names = [find_recipe(name).name for name in models or locked]
+    names = list(dict.fromkeys(find_recipe(name).name for name in models or locked))
     unlocked = [name for name in names if name not in locked]
     if unlocked or not names:
         raise ReleaseError(
@@ -45,53 +54,42 @@ def verify(models: list[str], *, takes_restored: bool = False) -> None:
             where=paths.relative(paths.ARTIFACTS_LOCK),
             hint="build, check the result, then run `doit lock`",
         )
-    with contextlib.ExitStack() as stack:
-        try:
-            staging = stack.enter_context(files.staging(paths.BUILD, "verify."))
-            _copy_tracked(staging.folder)
-        except OSError as error:
-            raise storage_error(error) from error
-        staging.keep = True
-        _build_and_compare(names, locked, staging, takes_restored=takes_restored)
-        staging.keep = False
+    return names, locked
 
 
-def _copy_tracked(clean: Path) -> None:
+def _copy_tracked(to: Path) -> Path:
     for name in git.tracked():
         if (paths.ROOT / name).is_file():
-            (clean / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(paths.ROOT / name, clean / name)
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(paths.ROOT / name, to / name)
+    return to
 
 
-def _build_and_compare(
-    names: list[str], locked: dict[str, Any], staging: files.Staging, *, takes_restored: bool
-) -> None:
-    clean = staging.folder
-    verb = "building or restoring" if takes_restored else "building"
-    print(f"{verb} {', '.join(names)} in {paths.relative(clean)}", flush=True)
-    build = [sys.executable, "-m", "doit", *names]
-    env = _environment(takes_restored=takes_restored)
-    done = subprocess.run(build, cwd=clean, env=env, pass_fds=(staging.lock,))  # in use while it builds
-    if done.returncode:
-        raise ReleaseError("the build in a clean folder failed; see above", where=paths.relative(clean))
-    wrong = [line for name in names for line in _compare(name, locked[name], clean / "artifacts" / name)]
+def _build_and_compare(names: list[str], locked: dict[str, Any], built: clean.Clean, *, takes_restored: bool) -> None:
+    built.build(names, takes_restored=takes_restored)
+    wrong = [line for name in names for line in compare(name, locked[name], built.bundle(name))]
     if takes_restored:
-        for line in _describe_restored(names, clean):
+        for line in _describe_restored(names, built.root):
             print(line, flush=True)
     if wrong:
-        raise ReleaseError(
-            "\n  ".join(["the artifacts differ from the lock:", *wrong]),
-            where=paths.relative(paths.ARTIFACTS_LOCK),
-            hint=f"run `doit lock` only if the difference is intended; {paths.relative(clean)} is kept",
-        )
+        raise differs_from_lock(wrong, built.root)
 
 
-def _describe_restored(names: list[str], clean: Path) -> list[str]:
+def differs_from_lock(wrong: list[str], kept: Path) -> ReleaseError:
+    """The error for artifacts that are not those of the lock."""
+    return ReleaseError(
+        "\n  ".join(["the artifacts differ from the lock:", *wrong]),
+        where=paths.relative(paths.ARTIFACTS_LOCK),
+        hint=f"run `doit lock` only if the difference is intended; {paths.relative(kept)} is kept",
+    )
+
+
+def _describe_restored(names: list[str], root: Path) -> list[str]:
     """Say what was restored, by whom it is signed, and what equal hashes show then."""
     signers: Counter[str] = Counter()
     count = 0
     for name in names:
-        for file in (clean / "build" / name / "records").glob("*.json"):
+        for file in (root / "build" / name / "records").glob("*.json"):
             count += 1
             if (origin := record.load_origin(file)) is not None:
                 signers[origin.get("signer", "")] += 1
@@ -105,28 +103,8 @@ def _describe_restored(names: list[str], clean: Path) -> list[str]:
     return lines
 
 
-def _environment(*, takes_restored: bool) -> dict[str, str]:
-    """Make the paths of cache and mirror absolute; all steps run here.
-
-    A step cache is only read, and only when it was asked for.
-    """
-    found = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("ZOO_PARENT", "ZOO_ENGINE", "ZOO_STEPS_WRITE", "ZOO_STEPS_KEY")
-        and (takes_restored or not key.startswith("ZOO_STEPS"))
-    }
-    for name in ("ZOO_STEPS_PUBKEY", "ZOO_TLS"):
-        if found.get(name):
-            found[name] = str(Path(found[name]).expanduser().absolute())
-    found["ZOO_CACHE"] = str(paths.cache().absolute())
-    mirror = found.get("ZOO_MIRROR", "")
-    if mirror and not mirror.lower().startswith(("http://", "https://")):
-        found["ZOO_MIRROR"] = str(Path(mirror).absolute())
-    return found
-
-
-def _compare(name: str, old: dict[str, Any], folder: Path) -> list[str]:
+def compare(name: str, old: dict[str, Any], folder: Path) -> list[str]:
+    """Say which artifacts of a bundle are those of its entry in the lock; returns how the others differ."""
     new = lock.entry(folder)
     wrong = []
     for file in sorted(old["artifacts"].keys() | new["artifacts"].keys()):
@@ -159,7 +137,12 @@ def _tensors(name: str, file: str, before: dict[str, Any], folder: Path) -> list
     at_hand = paths.bundle(name) / file
     if not at_hand.is_file() or files.sha256(at_hand) != before["sha256"]:
         return []
-    old, new = constants(at_hand), constants(folder / file)
+    return tensors(at_hand, folder / file)
+
+
+def tensors(old_file: Path, new_file: Path) -> list[str]:
+    """List the constant tensors that differ between two .tflite files."""
+    old, new = constants(old_file), constants(new_file)
     lines = []
     for tensor in sorted(old.keys() | new.keys()):
         a, b = old.get(tensor, b""), new.get(tensor, b"")

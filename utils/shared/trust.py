@@ -75,10 +75,7 @@ class Signer:
             action: the key of the result.
             written: path -> content.
         """
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        made = self._key.sign(_message(action, written), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+        made = keys.sign(self._key, _message(action, written))
         found = {"format": 1, "key": self.fingerprint, "signature": base64.b64encode(made).decode()}
         return files.dump_json(found).encode()
 
@@ -115,10 +112,6 @@ class Trusted:
         Raises:
             CorruptError: it is malformed, of a key that is not trusted, or of another key or other content.
         """
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
-
         found = parse_as(_Signature, signature, where=where, error=CorruptError, hint=_HINT)
         if found.key not in self._keys:
             trusted = ", ".join(name[:16] for name in self._keys)
@@ -126,10 +119,11 @@ class Trusted:
             raise CorruptError(what, where=where, hint=_HINT)
         try:
             made = base64.b64decode(found.signature, validate=True)
-            self._keys[found.key].verify(made, _message(action, written), ec.ECDSA(hashes.SHA256()))
-        except (InvalidSignature, ValueError):
+        except ValueError:
+            made = b""
+        if not keys.has_signed(self._keys[found.key], _message(action, written), made):
             what = f"has a signature of {found.key[:16]}... for another step or other bytes"
-            raise CorruptError(what, where=where, hint="remove it on the server: it was moved or changed") from None
+            raise CorruptError(what, where=where, hint="remove it on the server: it was moved or changed")
         return found.key
 
     @staticmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils import example, files, paths, tflite
 from utils.bundle import board_report, bundle, markdown
 from utils.bundle.boards import boards_part
+from utils.bundle.rebuilds import find_confirmations
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, preprocess
@@ -16,6 +18,9 @@ from utils.npu.bsp import load_bsps, parse_version
 from utils.recipe.schema import Recipe
 from utils.steps import main, note, say
 from utils.tasks import Scene, figures_of, pictures, read_truth_of, task_of
+
+if TYPE_CHECKING:
+    from utils.attest.rebuilds import Confirmation
 
 #: The text of the card; its own file, so that words can change without code. A kind of task fills in its blocks.
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -46,7 +51,14 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
     boards, unreadable = board_report.load_records(recipe, folder)
     for error in unreadable:
         note(f"left out: {error.where}: {error.what} -> {error.hint}")
-    text = _text(recipe, facts, compat=examined, boards=boards_part(boards.values()))
+    artifacts = {
+        layout.model_name(recipe.name, variant): result["sha256"]
+        for variant, result in facts["evaluation"]["variants"].items()
+    }
+    rebuilds, not_counted = find_confirmations(recipe.name, artifacts)
+    if not_counted:
+        note(not_counted)
+    text = _text(recipe, facts, compat=examined, boards=boards_part(boards.values()), rebuilds=rebuilds)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
     if boards:  # outside these check sums: measuring again leaves them true
@@ -81,7 +93,13 @@ def _scene(recipe: Recipe, folder: Path, evaluation: dict[str, Any]) -> Scene:
     )
 
 
-def _text(recipe: Recipe, facts: dict[str, Any], compat: dict[str, Any], boards: str) -> str:
+def _text(
+    recipe: Recipe,
+    facts: dict[str, Any],
+    compat: dict[str, Any],
+    boards: str,
+    rebuilds: Sequence[Confirmation] = (),
+) -> str:
     return markdown.render(
         figures_of(recipe).template,
         {"card": TEMPLATE},
@@ -94,6 +112,7 @@ def _text(recipe: Recipe, facts: dict[str, Any], compat: dict[str, Any], boards:
         compat=compat,
         needs=_needs(compat),
         boards=boards,
+        rebuilds=rebuilds,
     )
 
 

@@ -1,0 +1,111 @@
+"""Who has rebuilt a model: what counts, what the card says of it, and which step depends on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkouts import NOTHING, Checkout, ran
+from tests.support.rebuilders import COMMIT, CPU, file_of, know, new_key, put, state
+from utils import files, paths
+from utils.bundle.rebuilds import find_confirmations
+from utils.graph import layout, plan
+from utils.recipe.load import find_recipe
+
+MODEL = "demo_nearest"
+ARTIFACTS = {f"{MODEL}_float32.tflite": "1" * 64, f"{MODEL}_int8.tflite": "2" * 64}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "rebuilds"
+
+
+def test_nobody_has_rebuilt_it(folder: Path) -> None:
+    assert find_confirmations(MODEL, ARTIFACTS, folder) == ([], "")
+    know(folder, "lab", new_key())
+    assert find_confirmations(MODEL, ARTIFACTS, folder) == ([], "")
+
+
+def test_known_rebuilders_count(folder: Path) -> None:
+    for name in ("one", "two"):
+        key = new_key()
+        know(folder, name, key)
+        put(folder, MODEL, key, state(key, MODEL, ARTIFACTS))
+    found, note = find_confirmations(MODEL, ARTIFACTS, folder)
+    assert [(each.name, each.commit, each.builder, each.cpu) for each in found] == [
+        ("one", COMMIT, "image", CPU),
+        ("two", COMMIT, "image", CPU),
+    ]
+    assert note == ""
+
+
+def test_what_does_not_count_is_said_in_one_line(folder: Path) -> None:
+    known, stranger, differs, damaged, older = (new_key() for _ in range(5))
+    for name, key in {"a": known, "b": differs, "c": damaged, "d": older}.items():
+        know(folder, name, key)
+    put(folder, MODEL, known, state(known, MODEL, ARTIFACTS))
+    put(folder, MODEL, stranger, state(stranger, MODEL, ARTIFACTS))
+    put(folder, MODEL, differs, state(differs, MODEL, ARTIFACTS, rebuilt=ARTIFACTS | {f"{MODEL}_int8.tflite": ""}))
+    put(folder, MODEL, damaged, state(damaged, MODEL, ARTIFACTS)[:-20])
+    put(folder, MODEL, older, state(older, MODEL, dict.fromkeys(ARTIFACTS, "3" * 64)))
+    found, note = find_confirmations(MODEL, ARTIFACTS, folder)
+    assert [each.name for each in found] == ["a"]
+    assert note.startswith(f"rebuilds/{MODEL}: 4 of 5 statements not counted")
+    assert "\n" not in note
+
+
+def test_a_key_that_is_none_stops_no_build(folder: Path) -> None:
+    key = new_key()
+    know(folder, "lab", key)
+    put(folder, MODEL, key, state(key, MODEL, ARTIFACTS))
+    (folder / "keys/other.pub").write_text("no key")
+    found, note = find_confirmations(MODEL, ARTIFACTS, folder)
+    assert found == []
+    assert note.startswith(f"rebuilds/{MODEL}: no rebuild counts: ")
+
+
+def test_only_the_card_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {step.name: step.reads for step in plan.steps_of(find_recipe(MODEL))}
+    monkeypatch.setattr(paths, "REBUILDS", tmp_path)
+    key = new_key()
+    know(tmp_path, "lab", key)
+    assert layout.rebuild_files(MODEL) == []  # a key alone changes nothing
+    file = put(tmp_path, MODEL, key, state(key, MODEL, ARTIFACTS))
+    file.with_name("link.json").symlink_to(file)
+    file.with_name("folder.json").mkdir()
+    file.with_name("README.md").write_text("other")
+    added = {step.name: {*step.reads} - {*before[step.name]} for step in plan.steps_of(find_recipe(MODEL))}
+    assert added.pop("card") == {file, tmp_path / "keys/lab.pub"}
+    assert not any(added.values())
+    assert layout.rebuild_files("demo_bilinear") == []
+
+
+def test_a_statement_changes_exactly_the_card(built: Checkout) -> None:
+    home, rebuilds = built.root / "artifacts" / MODEL, built.root / "rebuilds"
+    card = (home / "README.md").read_bytes()
+    manifest = (home / "manifest.json").read_bytes()
+    artifacts = {file.name: files.sha256(file) for file in home.glob("*.tflite")}
+    one, two, stranger = new_key(), new_key(), new_key()
+    know(rebuilds, "lab *one*", one)
+    know(rebuilds, "two", two)
+    assert NOTHING in built.doit(MODEL).stdout
+    put(rebuilds, MODEL, one, state(one, MODEL, artifacts, cpu="<script>|`CPU`"))
+    put(rebuilds, MODEL, two, state(two, MODEL, artifacts))
+    put(rebuilds, MODEL, stranger, state(stranger, MODEL, artifacts))
+    done = built.doit("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == {f"{MODEL}:card"}
+    assert f"rebuilds/{MODEL}: 1 of 3 statements not counted" in done.stdout + done.stderr
+    [line] = [line for line in (home / "README.md").read_text().splitlines() if "Rebuilt by" in line]
+    shown = f"lab \\*one\\* (image, &lt;script&gt;\\|\\`CPU\\`), two (image, {CPU})"
+    assert line == f"- Rebuilt by 2 others, with the same bytes: {shown}."
+    assert (home / "manifest.json").read_bytes() == manifest
+    (rebuilds / MODEL / file_of(stranger)).unlink()
+    (rebuilds / MODEL / file_of(two)).unlink()
+    assert ran(built.doit("demo")) == {f"{MODEL}:card"}
+    assert "- Rebuilt by 1 other, with the same bytes: lab" in (home / "README.md").read_text()
+    (rebuilds / MODEL / file_of(one)).unlink()
+    assert ran(built.doit("demo")) == {f"{MODEL}:card"}
+    assert (home / "README.md").read_bytes() == card

@@ -3,7 +3,7 @@
 
     docker/compile.py FOLDER...
 
-Whoever runs the image may not write there, and every step would compile TensorFlow anew. A compiled file names its
+The container's user may not write there, and every step would compile TensorFlow anew. A compiled file names its
 source by hash, not by time, and nothing looks whether it changed. What a process has compiled before shows in what it
 writes next (which strings it knows): so the files are dealt out to a fixed number of processes, in order, however many
 cores there are.
@@ -36,7 +36,7 @@ def main(words: list[str]) -> int:
             file.unlink()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         codes = list(pool.map(run_part, [found[number::PARTS] for number in range(PARTS)]))
-    return max(codes)
+    return int(any(codes))  # a part that was killed has a code below 0
 
 
 def run_part(names: list[str]) -> int:

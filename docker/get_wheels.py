@@ -17,8 +17,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.markers import Marker
+
 #: Of Debian bookworm on x86-64: its Python, and the newest glibc that a wheel may need.
 PYTHON, GLIBC = "3.11", 36
+
+#: What markers ask of it.
+IMAGE = {
+    "implementation_name": "cpython",
+    "implementation_version": f"{PYTHON}.2",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "python_full_version": f"{PYTHON}.2",
+    "python_version": PYTHON,
+    "sys_platform": "linux",
+}
 
 #: The image does without: see the Dockerfile's stage `test`.
 LEFT_OUT = ("kubernetes-validate", "playwright")
@@ -40,17 +55,28 @@ def main(words: list[str]) -> int:
         pip = [sys.executable, "-I", "-B", str(importlib.import_module("install").unpack_pip(Path(near)))]
         for number, lock in enumerate(locks):  # one after the other: they have packages in common
             wanted = Path(near) / f"{number}.txt"
-            wanted.write_text(without(Path(lock).read_text(encoding="utf-8")), encoding="utf-8")
+            wanted.write_text(of_image(Path(lock).read_text(encoding="utf-8")), encoding="utf-8")
             code = subprocess.run([*pip, *command, "-r", wanted], env=os.environ | {"PIP_NO_INPUT": "1"}).returncode
             if code:
                 return code
     return 0
 
 
-def without(lock: str) -> str:
-    """A lock without the packages that the image does without."""
-    entries = re.split(r"\n(?=[a-z])", lock)
-    return "\n".join(entry for entry in entries if entry.partition("==")[0] not in LEFT_OUT)
+def of_image(lock: str) -> str:
+    """What of a lock the image installs: pip would ask which Python runs here, and which machine this is."""
+    comment, *entries = re.split(r"\n(?=[A-Za-z])", "\n" + lock)
+    return comment + "\n" + "\n".join(filter(None, map(for_image, entries)))
+
+
+def for_image(entry: str) -> str:
+    """An entry of a lock without its marker; empty where the image does without the package."""
+    first, *rest = entry.split("\n")
+    line, backslash, _ = first.partition(" \\")
+    line, _, hashes = line.partition(" --hash")
+    named, _, marker = line.partition(" ; ")
+    if named.partition("==")[0] in LEFT_OUT or (marker and not Marker(marker).evaluate(IMAGE)):
+        return ""
+    return "\n".join([named + (f" --hash{hashes}" if hashes else "") + backslash, *rest])
 
 
 if __name__ == "__main__":

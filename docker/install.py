@@ -7,6 +7,9 @@ TOOLS is a folder for uv, which this gets there if it is missing, by means of th
 With PYTHON, that interpreter's environment gets the packages that WORDS name, which are words of `uv pip install`, e.g.
 `-r LOCK`. Every package has to have a hash, and nothing that the locks do not name is installed.
 
+WHEELS in the environment names a folder of wheels, as a mirror has them. The index is asked only
+where it does not have all.
+
 pip's settings count (its files, PIP_CONFIG_FILE, all PIP_ variables), those of uv do not: but for UV_CACHE_DIR,
 UV_LINK_MODE and UV_HTTP_TIMEOUT.
 """
@@ -72,7 +75,20 @@ def get_uv(pip: list[str], tools: Path) -> int:
     env = os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     words = ["install", "-q", "--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes"]
     command = [*pip, *words, "--only-binary", ":all:", "--upgrade", "--target", str(tools), "-r", str(LOCK)]
+    wheels = os.environ.get("WHEELS")
+    if wheels and has_all([*command, "--no-index", "--find-links", wheels], env, LOCK.name):
+        return 0
     return subprocess.run(command, env=env).returncode
+
+
+def has_all(command: list[str], env: Settings, what: str) -> bool:
+    """Try to install from a folder of wheels alone; what that says is of no use where the index has the rest."""
+    if not subprocess.run(command, env=env, stderr=subprocess.DEVNULL).returncode:
+        return True
+    print(
+        f"install.py: the mirror's wheels are not all that {what} needs: asking the index", file=sys.stderr, flush=True
+    )
+    return False
 
 
 def settings(pip: list[str]) -> Settings:
@@ -92,7 +108,6 @@ def settings(pip: list[str]) -> Settings:
 def install(uv: Path, pip: Settings, folder: Path, words: list[str]) -> int:
     """Let uv install, with pip's settings."""
     config = folder / "uv.toml"  # in a file: an index may name a password, and who looks at processes sees words
-    config.write_text(uv_config(pip), encoding="utf-8")
     command = [
         str(uv),
         "pip",
@@ -106,7 +121,13 @@ def install(uv: Path, pip: Settings, folder: Path, words: list[str]) -> int:
     ]
     if not sys.stderr.isatty():
         command.insert(3, "--no-progress")
-    return subprocess.run(command, env=uv_environment(pip)).returncode
+    env, wheels = uv_environment(pip), os.environ.get("WHEELS")
+    if wheels:
+        config.write_text(uv_config(pip | {"no-index": "1", "find-links": wheels}), encoding="utf-8")
+        if has_all(command, env, Path(words[-1]).name):
+            return 0
+    config.write_text(uv_config(pip), encoding="utf-8")
+    return subprocess.run(command, env=env).returncode
 
 
 def uv_config(pip: Settings) -> str:

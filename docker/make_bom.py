@@ -48,8 +48,8 @@ def of_debian(status: Path) -> list[Component]:
     locked = {}
     for line in (LOCKS / "debian.txt").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
-            _, name, version, sha256, _, _ = line.split()
-            locked[name, version] = sha256
+            _, name, version, sha256, _, path = line.split()
+            locked[name, version, path.removesuffix(".deb").rpartition("_")[2]] = sha256
     found = []
     for paragraph in status.read_text(encoding="utf-8").split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", paragraph, re.MULTILINE))
@@ -58,8 +58,8 @@ def of_debian(status: Path) -> list[Component]:
         name, version, machine = fields["Package"], fields["Version"], fields["Architecture"]
         purl = f"pkg:deb/debian/{quote(name, safe='')}@{quote(version, safe='')}?arch={machine}&distro=bookworm"
         component: Component = {"bom-ref": purl, "type": "library", "name": name, "version": version, "purl": purl}
-        if (name, version) in locked:  # else it is one that the base image has, and the lock has not
-            component["hashes"] = [{"alg": "SHA-256", "content": locked[name, version]}]
+        if (name, version, machine) in locked:  # else it is one that the base image has, and the lock has not
+            component["hashes"] = [{"alg": "SHA-256", "content": locked[name, version, machine]}]
         found.append(component)
     return found
 

@@ -24,8 +24,8 @@ CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----\n?", re.DOTALL)
 
 
-def check_private(key: Path, option: str, error: type[ZooError]) -> None:
-    """Refuse a malformed key, or one that others can read, before any work is done.
+def check_private(key: Path, option: str, error: type[ZooError]) -> Any:
+    """Load a private key; refuse a malformed one, or one that others can read, before any work is done.
 
     Args:
         key: the file.
@@ -39,7 +39,7 @@ def check_private(key: Path, option: str, error: type[ZooError]) -> None:
     if key.stat().st_mode & 0o077:
         mode = f"{key.stat().st_mode & 0o777:o}"
         raise error(f"others can read this key (mode {mode})", where=f"{option}={key}", hint=f"chmod 600 {key}")
-    load_private(key, option, error)
+    return load_private(key, option, error)
 
 
 def _read_key(key: Path, option: str, how_to_make: str, error: type[ZooError]) -> bytes:

@@ -27,6 +27,9 @@ RELEASES = ROOT / "release"
 #: Signed statements of who has rebuilt what artifacts.lock says, and the keys of known rebuilders; in git.
 REBUILDS = ROOT / "rebuilds"
 
+#: The folder of these keys in it, and in any folder of statements; the others are called by models.
+REBUILD_KEYS = "keys"
+
 #: The catalogue: pages about all bundles; git-ignored.
 SITE = ROOT / "site"
 

@@ -63,13 +63,16 @@ chain_id() { # IMAGE
     echo "$id"
 }
 
-# What a base on this machine consists of; empty where it is not here, or where its name holds its digest.
+# What a base on this machine is, whenever it was made: its layers and what it sets; empty where it is not here, or where its
+# name holds its digest.
 base_id() { # BASE
+    local facts sets='{{json .Env}} {{json .Cmd}} {{json .Entrypoint}} {{json .Labels}} {{json .User}} {{json .WorkingDir}}'
     case $1 in - | *@sha256:*) return ;; esac
-    chain_id "$1"
+    facts=$(docker image inspect -f "{{json .RootFS.Layers}} {{with .Config}}$sets{{end}}" "$1" 2>/dev/null) || return 0
+    [ -z "$facts" ] || sha256 <<<"$facts"
 }
 
-# Our images, the newest first, a line each: id, ChainID of the base, name of the base; - is none.
+# Our images, the newest first, a line each: id, what the base was, name of the base; - is none.
 # By name too: an image that somebody made from ours has its labels.
 images_of() { # [CONTENT]
     local ids
@@ -77,7 +80,7 @@ images_of() { # [CONTENT]
         --filter "reference=$image" --filter "reference=$image-build")
     [ -n "$ids" ] || return 0
     # shellcheck disable=SC2086 # words
-    docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.layers\") \"-\"}} \
+    docker image inspect -f "{{.Id}} {{or (index .Config.Labels \"$label.base.content\") \"-\"}} \
 {{or (index .Config.Labels \"org.opencontainers.image.base.name\") \"-\"}}" $ids
 }
 
@@ -139,7 +142,7 @@ find_pip_conf() {
 
 # make_context FOLDER [COMMIT]: what the build reads, of the checkout or of a commit, and the packages that the mirror has.
 make_context() {
-    local sha256 name place
+    local sha256 name place missing=0
     mkdir -p "$1/docker"
     if [ $# -gt 1 ]; then
         git -C "$root" archive "$2" .dockerignore docker | tar -xf - -C "$1"
@@ -157,8 +160,12 @@ make_context() {
             *.whl) place=$1/docker/wheels/$name ;;
             *) continue ;;
         esac
+        [ -f "$ZOO_MIRROR/$sha256" ] || { missing=$((missing + 1)); continue; }
         ln "$ZOO_MIRROR/$sha256" "$place" 2>/dev/null || cp "$ZOO_MIRROR/$sha256" "$place"
     done <"$ZOO_MIRROR/INDEX.tsv"
+    if [ "$missing" -gt 0 ]; then
+        say "ZOO_MIRROR lacks $missing packages that its INDEX.tsv names; the build asks the network -> doit mirror to=... image=1"
+    fi
 }
 
 # build_image TAG CONTENT [COMMIT]: of the checkout, or of a commit without the cache.
@@ -180,6 +187,9 @@ build_image() {
     for name in "${proxies[@]}"; do
         [ -z "${!name-}" ] || more+=(--build-arg "$name") # the value stays out of the process list, and of the image
     done
+    for name in DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR DEBIAN_SNAPSHOT; do
+        [ -z "${!name-}" ] || more+=(--build-arg "$name")
+    done
     current=$(base_id "$base")
     if [ $# -gt 2 ]; then more+=(--no-cache); fi
     if [ -n "$rebuild" ]; then
@@ -194,7 +204,7 @@ build_image() {
         --build-arg "REQUIREMENTS_SHA256=$(sha256 <"$here/requirements.txt")" --build-arg "VELA=$vela_versions" \
         --build-arg "ENGINE=$wants_engine" \
         --build-arg "SOURCE_DATE_EPOCH=$(sed -n 's/^# SOURCE_DATE_EPOCH //p' "$tmp/context/docker/debian.txt" 2>/dev/null)" \
-        --label "$label.content=$2" --label "$label.base.layers=$current" ${stage[@]+"${stage[@]}"} \
+        --label "$label.content=$2" --label "$label.base.content=$current" ${stage[@]+"${stage[@]}"} \
         ${platform[@]+"${platform[@]}"} ${secrets[@]+"${secrets[@]}"} ${more[@]+"${more[@]}"} \
         ${ZOO_DOCKER_BUILD_ARGS-} -f "$tmp/context/docker/Dockerfile" "$tmp/context" 2>&1 | tee "$tmp/log" >&2 ||
         die "docker build failed: $(explain_build "$tmp/log")"

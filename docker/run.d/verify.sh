@@ -7,7 +7,11 @@
 shown_files=20
 
 verify_image() { # ARCH
-    local content commit again first second image_id platform=() status=0
+    local content commit again='' first second image_id platform=() status=0 word
+    for word in "${words[@]}"; do
+        case $word in doit | verify | image=1) ;; *) die "verify image=1 takes no other word, and '$word' is one" ;; esac
+    done
+    command -v git >/dev/null || die "verify image=1 builds a commit, and git is missing -> install git"
     commit=$(git -C "$root" rev-parse --verify -q HEAD) || die "verify image=1 builds a commit -> make a git clone"
     if [ -n "$(git -C "$root" status --porcelain -- docker .dockerignore)" ]; then
         die "docker/ has changes that are not committed, and verify image=1 builds the commit -> commit or stash them"
@@ -16,8 +20,9 @@ verify_image() { # ARCH
     first=$image_id again=$image-verify:$content
     build_image "$again" "$content" "$commit"
     second=$image_id
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "docker rmi '$again' >/dev/null 2>&1 || true; rm -rf \"\${tmp-}\"" EXIT
     compare_images "$first" "$second" || status=$?
-    docker rmi "$again" >/dev/null 2>&1 || true
     exit "$status"
 }
 
@@ -39,8 +44,7 @@ compare_images() { # IMAGE IMAGE
         fi
         return
     fi
-    tmp=$(mktemp -d)
-    trap 'rm -rf "$tmp"' EXIT
+    tmp=$(mktemp -d) # verify_image's trap removes it
     echo "image: $(comm -12 <(layers "$1" | sort) <(layers "$2" | sort) | wc -l) of $((count)) layers are the same"
     list_files "$1" >"$tmp/first"
     list_files "$2" >"$tmp/second"

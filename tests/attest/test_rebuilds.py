@@ -1,16 +1,14 @@
-"""Folders of statements: what is read of them, and which statements count as confirmations."""
+"""Folders of statements: what is read of them, and whose keys they name."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.rebuilds import artifacts_of, make_rebuilder, private_of, put
+from tests.support.rebuilds import artifacts_of, facts_of, make_rebuilder, private_of, put
 from tests.support.releases import FIRST_MODEL, Keys, small_release
 from utils import limits
 from utils.attest import rebuilds, statement
@@ -28,19 +26,8 @@ def ann(tmp_path: Path) -> Keys:
     return make_rebuilder(tmp_path, "ann")
 
 
-@pytest.fixture
-def bob(tmp_path: Path) -> Keys:
-    return make_rebuilder(tmp_path, "bob")
-
-
 def public_of(keys: Keys) -> Any:
     return private_of(keys).public_key()
-
-
-def confirmed(release: Path, **known: Keys) -> list[str]:
-    publics = {name: public_of(keys) for name, keys in known.items()}
-    folder, artifacts = rebuilds.folder_of(release), artifacts_of(release)
-    return [found.name for found in rebuilds.confirmations(folder, publics, FIRST_MODEL, artifacts)]
 
 
 def test_statements_are_beside_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +47,54 @@ def test_a_statement_comes_back(release: Path, ann: Keys) -> None:
     assert (found.model, found.signer, found.passed, found.builder) == (FIRST_MODEL, signer, True, "venv")
     assert found.subjects == found.rebuilt == artifacts_of(release)
     assert found.resource == "urn:nxp-model-zoo:release:0.1.0"
-    assert (found.file, signed.key) == ("here", signer)
+    assert found.inputs == {
+        f"provenance/{file}.json": sha256 for file, sha256 in facts_of(release)["provenance"].items()
+    }
+    assert signed.key == signer
     before = file.read_bytes()
     assert put(release, ann).read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["", "commit", "time"])
+def test_a_key_does_not_take_back_what_it_has_found(release: Path, ann: Keys, change: str) -> None:
+    [file] = artifacts_of(release)
+    changes = {"commit": {"commit": "b" * 40}, "time": {"time": "2020-01-31T12:00:00Z"}}.get(change, {})
+    place = put(release, ann, rebuilt={file: "0" * 64})
+    before = place.read_bytes()
+    with pytest.raises(ReleaseError) as caught:
+        put(release, ann, **changes)
+    assert f"{place}: this key has built other bytes of {file} before" in str(caught.value)
+    assert "move that file away if it was wrong" in str(caught.value)
+    assert place.read_bytes() == before
+    put(release, ann, rebuilt={file: "1" * 64})  # what it finds is news
+    assert place.read_bytes() != before
+    place.rename(place.with_suffix(".old"))
+    assert put(release, ann, **changes) == place
+
+
+def test_a_statement_about_something_else_is_replaced(release: Path, ann: Keys, tmp_path: Path) -> None:
+    bob = make_rebuilder(tmp_path, "bob")
+    [file] = artifacts_of(release)
+    failed = {"rebuilt": {file: "0" * 64}}
+    others: list[dict[str, Any]] = [
+        {"subjects": {file: "1" * 64}, **failed},
+        {"resource": statement.release_uri("9.9.9"), **failed},
+        {"resource": statement.LOCK, "provenance": {}, **failed},
+    ]
+    for changes in others:
+        place = put(release, ann, **changes)
+        assert put(release, ann) == place
+        assert rebuilds.read_rebuild(place.read_bytes(), "")[0].passed
+    for text in (b"damaged", put(release, bob, **failed).read_bytes()):
+        place.write_bytes(text)
+        put(release, ann)
+        assert rebuilds.read_rebuild(place.read_bytes(), "")[0].passed
+
+
+def test_names_of_statements() -> None:
+    assert rebuilds.is_statement_name("0123456789abcdef.json")
+    for name in ("0123456789abcde.json", "0123456789ABCDEF.json", "0123456789abcdef", "a/0123456789abcd.json", ".json"):
+        assert not rebuilds.is_statement_name(name)
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
@@ -94,59 +126,6 @@ def test_only_regular_files_of_a_bounded_size_are_read(
     assert len(found) <= 1
 
 
-def test_each_known_key_counts_once(release: Path, ann: Keys, bob: Keys) -> None:
-    assert confirmed(release, ann=ann) == []
-    file = put(release, ann)
-    assert confirmed(release, ann=ann, bob=bob) == ["ann"]
-    assert confirmed(release, bob=bob) == []
-    shutil.copy(file, file.with_name("again.json"))
-    assert confirmed(release, ann=ann, bob=bob) == ["ann"]
-    assert confirmed(release, ann=ann, also=ann) == ["also"]
-    put(release, bob)
-    assert confirmed(release, ann=ann, bob=bob) == ["ann", "bob"]
-
-
-def change_result(found: dict[str, Any]) -> None:
-    found["predicate"]["verificationResult"] = "FAILED"
-
-
-OTHERS: dict[str, Callable[[Path, Keys], object]] = {
-    "FAILED": lambda release, ann: put(release, ann, rebuilt=dict.fromkeys(artifacts_of(release), "9" * 64)),
-    "of other bytes": lambda release, ann: put(
-        release,
-        ann,
-        subjects=dict.fromkeys(artifacts_of(release), "9" * 64),
-        rebuilt=dict.fromkeys(artifacts_of(release), "9" * 64),
-    ),
-    "of another model": lambda release, ann: put(release, ann, model="other"),
-    "damaged": lambda release, ann: put(release, ann).write_bytes(b"{"),
-    "contradictory": lambda release, ann: put(release, ann, change_result),
-}
-
-
-@pytest.mark.parametrize("what", OTHERS)
-def test_what_does_not_count(release: Path, ann: Keys, bob: Keys, what: str) -> None:
-    OTHERS[what](release, ann)
-    put(release, bob)
-    assert confirmed(release, ann=ann, bob=bob) == ["bob"]
-
-
-def test_a_statement_about_some_artifacts_confirms_no_more(release: Path, ann: Keys) -> None:
-    put(release, ann)
-    folder, known = rebuilds.folder_of(release), {"ann": public_of(ann)}
-    more = {**artifacts_of(release), "more.tflite": "1" * 64}
-    assert rebuilds.confirmations(folder, known, FIRST_MODEL, more) == []
-    assert rebuilds.confirmations(folder, known, FIRST_MODEL, {}) == []
-
-
-def test_a_statement_about_the_lock_counts_too(release: Path, ann: Keys, tmp_path: Path) -> None:
-    put(release, ann, folder=tmp_path / "rebuilds", resource=statement.LOCK, provenance={})
-    known = {"ann": public_of(ann)}
-    [found] = rebuilds.confirmations(tmp_path / "rebuilds", known, FIRST_MODEL, artifacts_of(release))
-    assert (found.name, found.builder, found.time) == ("ann", "venv", "2026-01-31T12:00:00Z")
-    assert found.cpu == "Some CPU (R) @ 2.00GHz"
-
-
 def test_known_rebuilders_are_called_by_their_files(tmp_path: Path) -> None:
     ann, bob = (make_rebuilder(tmp_path / "keys", name) for name in ("ann", "bob"))
     found = rebuilds.known_rebuilders(tmp_path)
@@ -154,6 +133,9 @@ def test_known_rebuilders_are_called_by_their_files(tmp_path: Path) -> None:
         "ann": fingerprint_of(public_of(ann)),
         "bob": fingerprint_of(public_of(bob)),
     }
+    (tmp_path / "keys/link.pub").symlink_to(ann.public)
+    (tmp_path / "keys/folder.pub").mkdir()
+    assert [*rebuilds.known_rebuilders(tmp_path)] == ["ann", "bob"]
     (tmp_path / "keys/both.pub").write_bytes(ann.public.read_bytes() + bob.public.read_bytes())
     with pytest.raises(ReleaseError, match="has 2 keys"):
         rebuilds.known_rebuilders(tmp_path)

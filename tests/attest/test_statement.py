@@ -147,3 +147,8 @@ def test_in_totos_own_reader_takes_it() -> None:
 )
 def test_a_cpu_is_called_by_its_name(text: str, name: str) -> None:
     assert statement.cpu_model(text) == name
+
+
+def test_a_release_is_told_by_its_version() -> None:
+    assert statement.version_of_uri(statement.release_uri("1.2.3-rc.1+x")) == "1.2.3-rc.1+x"
+    assert statement.version_of_uri(statement.LOCK) is None

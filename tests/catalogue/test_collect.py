@@ -80,17 +80,23 @@ def test_who_has_rebuilt_it_is_in_the_checkout_and_not_in_the_bundle(tmp_path: P
     put(options.rebuilds, "pets", key, state(key, "pets", artifacts))
     put(options.rebuilds, "pets", stranger, state(stranger, "pets", artifacts))
     put(options.rebuilds, "cars", key, state(key, "pets", artifacts))  # about another model
-    cars, pets = collect(tmp_path / "bundles", options).content["models"]
+    found = collect(tmp_path / "bundles", options)
+    cars, pets = found.content["models"]
     told = {"name": "lab", "commit": COMMIT, "builder": "image", "cpu": CPU, "time": "2026-10-01T12:00:00Z"}
     assert pets["rebuilds"] == [told]
     assert cars["rebuilds"] == []
+    assert [note.split(":")[0] for note in found.notes] == ["rebuilds/cars", "rebuilds/pets"]
+    assert all("1 statement not counted" in note for note in found.notes)
+    put(options.rebuilds, "pets", key, state(key, "pets", artifacts, rebuilt=dict.fromkeys(artifacts, "9" * 64)))
+    pets = collect(tmp_path / "bundles", options).content["models"][1]
+    assert (pets["rebuilds"], pets["rebuilds_failed"]) == ([], [told])
     assert [model["rebuilds"] for model in collect(tmp_path / "bundles").content["models"]] == [[], []]
 
 
 def test_a_catalogue_of_before_rebuilds_can_be_compared_with(tmp_path: Path) -> None:
     make_bundle(tmp_path / "a" / "pets")
     found = collect(tmp_path / "a")
-    del found.content["models"][0]["rebuilds"]
+    del found.content["models"][0]["rebuilds"], found.content["models"][0]["rebuilds_failed"]
     assert load_previous(previous_of(found, tmp_path / "old")).models[0].name == "pets"
 
 

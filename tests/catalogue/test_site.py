@@ -552,3 +552,14 @@ def test_rebuilds_are_on_both_pages(tmp_path: Path) -> None:
     assert "c" * 12 in shown.words
     assert not [given for given in shown.all("img") if given.get("src") == "x"]
     assert "Rebuilt" not in page(made, "other").words
+
+
+def test_rebuilds_with_other_bytes_are_a_warning_on_both_pages(tmp_path: Path) -> None:
+    told = {"name": EVIL, "commit": "c" * 40, "builder": "image", "cpu": EVIL, "time": "2026-10-01T12:00:00Z"}
+    made = make(tmp_path / "site", catalogue(model(rebuilds_failed=[told]), model("other")))
+    assert "Rebuilt by 1 other, with other bytes." in page(made, "index").words
+    shown = page(made, "demo_bilinear")
+    assert "Rebuilt with other bytes. By " in shown.words
+    assert "Rebuilt with other bytes by 1 other" in shown.words
+    assert not [given for given in shown.all("img") if given.get("src") == "x"]
+    assert "other bytes" not in page(made, "other").words

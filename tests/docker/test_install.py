@@ -260,6 +260,23 @@ def test_installs_by_a_file_of_settings_and_netrc(tools: Path, index: Index, tar
 
 
 @pytest.mark.slow
+def test_a_mirrors_wheels_count_first(tools: Path, index: Index, target: Path, tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    lock = tmp_path / "lock.txt"
+    lock.write_text(make_wheel(tmp_path / "mirror", "tiny_one"))
+    settings = clean(tmp_path, PIP_INDEX_URL=index.url, WHEELS=str(tmp_path / "mirror"))
+    done = install(tools, target, lock, **settings)
+    assert done.returncode == 0, done.stderr
+    assert index.asked == []
+    # One that the mirror lacks comes from the index.
+    lock.write_text(lock.read_text() + make_wheel(index.folder, "tiny_two"))
+    done = install(tools, target, lock, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "not all that lock.txt needs: asking the index" in done.stderr
+    assert run([target, "-c", "import tiny_one, tiny_two"]).returncode == 0
+
+
+@pytest.mark.slow
 def test_only_what_the_lock_holds_is_installed(tools: Path, index: Index, target: Path, tmp_path: Path) -> None:
     line = make_wheel(index.folder, "tiny_one")
     lock, env = tmp_path / "lock.txt", clean(tmp_path, PIP_INDEX_URL=index.url)

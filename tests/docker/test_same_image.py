@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -49,8 +50,12 @@ def test_debians_lock_is_complete_and_says_nothing_of_where_it_was_made() -> Non
     assert re.search(r"^# SOURCE_DATE_EPOCH 1\d{9}$", text, re.MULTILINE)
     assert re.search(r"^# snapshot 20\d{6}T\d{6}Z$", text, re.MULTILINE)
     assert "://" not in text
-    names = [one[2] for one in locked()]
-    assert len(names) == len(set(names))
+    files = [one[6] for one in locked()]
+    assert len(files) == len(set(files))
+    machines = {file.removesuffix(".deb").rpartition("_")[2] for file in files}
+    assert machines == {"all", "amd64", "arm64"}
+    for machine in ("amd64", "arm64"):  # fixes of security are not left out in silence
+        assert any(file.startswith("pool/updates/") and file.endswith(f"_{machine}.deb") for file in files)
     asked = [line.split("#")[0].split() for line in (DOCKER / "debian.in").read_text().splitlines()]
     for group, *wanted in filter(None, asked):
         assert set(wanted) <= {one[2] for one in locked() if one[1] == group}
@@ -61,6 +66,20 @@ def test_lock_debian_refuses_what_it_does_not_know() -> None:
     done = run([DOCKER / "lock-debian", "--upgrade"])
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown argument '--upgrade'" in done.stderr
+
+
+def test_an_archive_that_cannot_be_reached_makes_no_lock(tmp_path: Path) -> None:
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    for name in ("lock-debian", "debian.in", "debian.txt"):
+        shutil.copy(DOCKER / name, folder)
+    keyring = tmp_path / "keys.gpg"
+    keyring.touch()
+    nowhere = dict.fromkeys(("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"), "http://127.0.0.1:9/debian")
+    done = run([folder / "lock-debian"], **nowhere, DEBIAN_KEYRING=str(keyring), http_proxy=None, HTTP_PROXY=None)
+    assert done.returncode == 1
+    assert "lock-debian: an index of Debian cannot be had" in done.stderr
+    assert (folder / "debian.txt").read_text() == (DOCKER / "debian.txt").read_text()
 
 
 # Fetching
@@ -122,7 +141,36 @@ def test_another_package_under_the_name_is_refused(packages: Path, tmp_path: Pat
     done = fetch(packages, DEBS=str(given))
     assert done.returncode == 1
     assert "cannot get one_1_all.deb with the sha256 of docker/debian.txt" in done.stderr
+    assert f"{given}/one_1_all.deb has the sha256 {hashlib.sha256(b'evil').hexdigest()}" in done.stderr
     assert "one_1_all.deb" not in fetched(packages)
+
+
+def test_packages_of_the_architecture_are_fetched(packages: Path, tmp_path: Path) -> None:
+    lock = packages / "debian.txt"
+    lock.write_text(lock.read_text().replace("two_1_all", "two_1_arm64"))
+    given = tmp_path / "mirror"
+    given.mkdir()
+    for word in ("one", "two"):
+        (given / hashlib.sha256(word.encode()).hexdigest()).write_text(word)
+    assert fetch(packages, DEBS=str(given)).returncode == 0
+    assert fetched(packages).keys() == {"one_1_all.deb"}
+    assert fetch(packages, DEBS=str(given), DEBIAN_ARCH="arm64").returncode == 0
+    assert fetched(packages).keys() == {"one_1_all.deb", "two_1_arm64.deb"}
+
+
+def test_downloads_end_with_the_script_that_is_killed(packages: Path) -> None:
+    with servers.serving() as server:
+        path = "/pool/main/o/one_1_all.deb"
+        top = server.on(path, servers.stall(b"one", 1, 600)).removesuffix(path)
+        env = environment(**dict.fromkeys(("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR", "DEBIAN_SNAPSHOT"), top))
+        for name in ("http_proxy", "HTTP_PROXY"):
+            env.pop(name, None)
+        script = subprocess.Popen([packages / "fetch-debs", packages / "debs", "base"], env=env, stderr=subprocess.PIPE)
+        while not any(request.path == path for request in server.requests):
+            time.sleep(0.05)
+        script.terminate()
+        script.communicate(timeout=30)  # a download that goes on would keep its end of the pipe
+        assert script.returncode == 143
 
 
 def test_a_group_that_is_not_there_is_named(packages: Path) -> None:
@@ -153,6 +201,21 @@ def test_compiled_files_are_the_same_in_every_build(tmp_path: Path) -> None:
     assert {data[4] for data in made[0].values()} == {1}  # by hash, and nobody looks: PEP 552
 
 
+def test_a_part_that_is_killed_is_no_success(tmp_path: Path) -> None:
+    """As where memory runs out."""
+    (tmp_path / "compile.py").write_text(
+        (DOCKER / "compile.py").read_text().replace("def compile_file(name: str) -> None:\n", KILLED)
+    )
+    (tmp_path / "module.py").write_text("x = 1\n")
+    assert run([sys.executable, tmp_path / "compile.py", tmp_path]).returncode == 1
+
+
+KILLED = """\
+def compile_file(name: str) -> None:
+    os.kill(os.getpid(), 9)
+"""
+
+
 # Wheels
 
 
@@ -172,7 +235,11 @@ def test_wheels_of_locks_are_downloaded_for_the_image(tmp_path: Path) -> None:
             archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
         hashes[name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
     lock = tmp_path / "lock.txt"
-    lock.write_text("# made\n" + "".join(f"{name}==1.0 --hash=sha256:{value}\n" for name, value in hashes.items()))
+    lines = [f"{name}==1.0 --hash=sha256:{value}\n" for name, value in hashes.items()]
+    # Markers ask the image's machine, and not this one.
+    lines += ["three==1.0 ; platform_machine != 'x86_64' --hash=sha256:" + "0" * 64 + "\n"]
+    lines[0] = lines[0].replace(" --hash", " ; python_full_version < '3.12' \\\n    --hash")
+    lock.write_text("# made\n" + "".join(lines))
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(shelf), "PIP_CONFIG_FILE": os.devnull}
     done = run([sys.executable, DOCKER / "get_wheels.py", tmp_path / "got", lock], **env)
     assert done.returncode == 0, done.stderr
@@ -272,10 +339,21 @@ def test_the_image_says_what_it_is_made_of(image: str) -> None:
     assert {"tensorflow-cpu", "ethos-u-vela", "doit", "model-signing", "git", "libc6", "tini"} <= names
     assert not {"pytest", "ruff", "mypy"} & names
     for one in locked():
-        if one[1] == "tools":
+        if one[1] == "tools" and not one[6].endswith("_arm64.deb"):
             purls = [purl for purl in found if purl.startswith(f"pkg:deb/debian/{one[2].replace('+', '%2B')}@")]
             assert len(purls) == 1
             assert found[purls[0]]["hashes"] == [{"alg": "SHA-256", "content": one[4]}]
+
+
+@pytest.mark.docker
+def test_what_docker_mounts_is_left_alone(image: str, tmp_path: Path) -> None:
+    """/sys has the time at which the machine was started, which is later than the lock's on most machines."""
+    for name in ("settle", "debian.txt"):
+        shutil.copy(DOCKER / name, tmp_path)
+    (tmp_path / "sys").mkdir()
+    words = ["--entrypoint", "bash", "-v", f"{tmp_path}:/mnt:ro", "-v", f"{tmp_path}/sys:/sys:ro"]
+    done = docker("run", "--rm", "--network", "none", *words, image, "/mnt/settle")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.docker
@@ -299,5 +377,5 @@ def test_a_container_may_be_without_rights_network_and_room(image: str, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     made = json.loads((zoo / "artifacts/demo_nearest/manifest.json").read_text())
-    assert made["name"] == "demo_nearest"
+    assert made["model"] == "demo_nearest"
     assert (zoo / "artifacts/demo_nearest/manifest.json").stat().st_uid == OTHER_UID

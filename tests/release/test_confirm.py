@@ -55,7 +55,7 @@ def test_two_of_two_and_two_of_three_hold(release: Path, ann: Keys, bob: Keys, t
     [file] = artifacts_of(release)
     lines = confirmed(release, bob, ann)
     assert f"{file}: rebuilt by 2 of 2: ann (venv, {cpu}); bob (venv, {cpu})" in lines
-    assert "rebuilds: 2 of 2 keys were asked for, and confirm every artifact" in lines
+    assert lines.endswith("rebuilds: 2 of 2 keys were asked for, and confirm every artifact: 1")
     assert "not counted" not in lines
     eve = make_rebuilder(tmp_path, "eve")
     assert f"{file}: rebuilt by 2 of 3: " in confirmed(release, ann, bob, eve, threshold="2")
@@ -82,7 +82,7 @@ def test_other_bytes_are_an_error_however_many_agree(release: Path, ann: Keys, b
     # Not listed, she is a stranger.
     lines = confirmed(release, ann, bob)
     assert "is signed by the key " in lines
-    assert "which is not in rebuilders=" in lines
+    assert "which is not listed" in lines
 
 
 def test_a_file_that_was_not_made_is_an_error_too(release: Path, ann: Keys) -> None:
@@ -152,8 +152,16 @@ OTHERS: dict[str, tuple[Callable[[Path, Keys], object], str]] = {
     "of another model": (lambda release, bob: put(release, bob, model="other"), "bob speaks of the model other"),
     "of other artifacts": (
         lambda release, bob: put(release, bob, subjects=other_bytes(release), rebuilt=other_bytes(release)),
-        "bob speaks of other artifacts than the release has",
+        "bob speaks of other artifacts than are asked for",
     ),
+    "of other provenance": (
+        lambda release, bob: put(release, bob, provenance=other_bytes(release)),
+        "bob had other provenance of the same artifacts",
+    ),
+}
+
+#: What is in the place of Bob's statement, and may have been one that found other bytes.
+LOST: dict[str, tuple[Callable[[Path, Keys], object], str]] = {
     "forged": (forge, "is not signed by the key of bob, which it names"),
     "empty": (lambda release, bob: place_of(release, bob).write_bytes(b""), "is not JSON"),
     "truncated": (
@@ -186,6 +194,30 @@ def test_what_does_not_count_is_named(release: Path, ann: Keys, bob: Keys, what:
     said = refused(release, ann, bob)
     assert f"{file}: 1 of 2 (ann)" in said
     assert reason in said
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_what_a_listed_key_may_have_said_is_not_passed_over(release: Path, ann: Keys, bob: Keys, what: str) -> None:
+    change, reason = LOST[what]
+    put(release, ann)
+    change(release, bob)
+    text = refused(release, ann, bob, threshold="1")
+    assert "what a rebuilder has said cannot be read:" in text
+    assert reason in text
+    assert "in the place of bob's statement" in text
+    assert "rebuilt by 1 of 1: ann (" in confirmed(release, ann)  # whose key is not listed may say anything
+
+
+def test_files_that_are_not_read_hide_nothing(
+    release: Path, ann: Keys, bob: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(release, ann)
+    put(release, bob, rebuilt=other_bytes(release)).rename(file.with_name("zz.json"))
+    monkeypatch.setattr(limits, "REBUILDS", 3)
+    for number in range(3):
+        file.with_name(f"{number}.json").write_text("{}")
+    text = refused(release, ann, bob, threshold="1")
+    assert "has more than 3 statements: the others were not read" in text
 
 
 def test_one_key_counts_once(release: Path, ann: Keys, tmp_path: Path) -> None:
@@ -222,8 +254,23 @@ def test_who_also_signed_the_release_is_told(tmp_path: Path, ann: Keys) -> None:
     put(release, keys)
     put(release, ann)
     lines = confirmed(release, keys, ann)
-    assert "release (venv, Some CPU (R) @ 2.00GHz, also signed the release)" in lines
+    assert "release (venv, Some CPU (R) @ 2.00GHz, also signed the release: not counted)" in lines
+    assert ": rebuilt by 1 of 1: ann (" in lines
     assert lines.count("also signed") == 1
+
+
+def test_the_key_that_signed_the_release_does_not_count(tmp_path: Path, ann: Keys) -> None:
+    keys = make_keys(tmp_path / "keys")
+    release = small_release(tmp_path / "signed", keys)
+    put(release, keys)
+    assert ": 0 of 1 (nobody)" in refused(release, keys, ann)
+    put(release, ann)
+    with pytest.raises(UsageError, match=r"number from 1 to 1, the number of different keys .* did not sign"):
+        confirmed(release, keys, ann, threshold="2")
+    with pytest.raises(UsageError, match="names no other key than the one that signed the release"):
+        confirmed(release, keys)
+    put(release, keys, rebuilt=other_bytes(release))
+    assert "release has built 9999" in refused(release, keys, ann)
 
 
 def test_statements_may_be_elsewhere(release: Path, ann: Keys, tmp_path: Path) -> None:
@@ -232,11 +279,26 @@ def test_statements_may_be_elsewhere(release: Path, ann: Keys, tmp_path: Path) -
     assert not rebuilds.folder_of(release).exists()
 
 
+def test_a_place_of_statements_that_is_none(release: Path, ann: Keys, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "none", tmp_path / "file", tmp_path / ("x" * 300)):
+        with pytest.raises(UsageError, match="is not a folder") as caught:
+            confirmed(release, ann, folder=place)
+        assert "FOLDER/MODEL/KEY.json" in caught.value.hint
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReleaseError) as few:
+        confirmed(release, ann, folder=tmp_path / "empty")
+    assert few.value.hint == f"put more statements into {tmp_path}/empty, as MODEL/KEY.json"
+
+
 def test_a_list_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.pub", "b, c.pub"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     assert confirm.read_list("a.pub,b, c.pub,none.pub") == [Path("a.pub"), Path("b, c.pub"), Path("none.pub")]
+    assert confirm.read_list("a.pub, a.pub ,  b, c.pub") == [Path("a.pub"), Path("a.pub"), Path("b, c.pub")]
+    long = "x" * 300
+    assert confirm.read_list(f"a.pub,{long}") == [Path("a.pub"), Path(long)]
     assert confirm.read_list(f"{tmp_path}/b, c.pub") == [tmp_path / "b, c.pub"]
     for empty in ("", "a.pub,", ",a.pub", "a.pub, ,a.pub"):
         with pytest.raises(UsageError, match="a name is empty"):

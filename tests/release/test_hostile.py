@@ -132,6 +132,26 @@ def test_what_is_added_to_an_archive_when_it_is_published(small: Path) -> None:
     assert "holds provenance/x.json, which is added to it" in said
 
 
+@pytest.mark.parametrize("name", ["other.tflite", "other.TFLite"])
+def test_a_tflite_file_that_release_json_does_not_list(small: Path, name: str) -> None:
+    """Nobody would be asked to confirm it."""
+    write_archive(small / ARCHIVE, read_archive(small / ARCHIVE) | {name: b"x", f"imx93/b/{name}": b"x"}, 0)
+    make_fit(small)
+    said = refused(small, None)
+    assert f"{ARCHIVE}: holds {name}, which is no artifact of release.json" in said
+    assert f"holds imx93/b/{name}" not in said
+
+
+def test_a_model_without_artifacts_is_no_model_of_a_release(small: Path) -> None:
+    """Of none, everybody has rebuilt every one."""
+    index = files.load_json(small / "release.json")
+    for file in index["models"][FIRST_MODEL]["artifacts"]:
+        del index["files"][f"provenance/{file}.json"]
+    index["models"][FIRST_MODEL]["artifacts"] = {}
+    (small / "release.json").write_text(files.dump_json(index))
+    assert f"models.{FIRST_MODEL}.artifacts: Dictionary should have at least 1 item" in refused(small, None)
+
+
 @pytest.mark.parametrize("honest", [True, False])
 def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(small: Path, honest: bool) -> None:
     """4 MB that become 4 GB: the reader stops at the size of the archive, whatever the header says."""

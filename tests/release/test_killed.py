@@ -63,7 +63,7 @@ def test_a_release_that_stands_aside_is_there_for_the_same_version(tmp_path: Pat
 def test_a_publish_to_a_folder_that_is_killed_is_repeated(tmp_path: Path) -> None:
     release, to = tmp_path / "1.0.0", tmp_path / "to"
     fill(release, NEW)
-    send = partial(publish._to_folder, to, release, {"version": "1.0.0"}, False)
+    send = partial(publish._to_folder, to, release, {"version": "1.0.0"}, False, {})
     for _ in at_every_moment(partial(shutil.rmtree, to, ignore_errors=True), send):
         assert not (to / "1.0.0").exists() or tree(to / "1.0.0") == NEW
         send()

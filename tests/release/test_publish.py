@@ -88,17 +88,19 @@ def test_to_a_layout_folder(release_once: Path, home: dict[str, str], tmp_path: 
     assert publish(release_once, to, home).returncode == 0
     before = {file: file.read_bytes() for file in (tmp_path / "layout").rglob("*") if file.is_file()}
     again = publish(release_once, to, home)
-    assert again.stdout.count("nothing to do") == 2
+    assert again.stdout.count("nothing to do") == 4  # the models, and their proofs
     assert before == {file: file.read_bytes() for file in (tmp_path / "layout").rglob("*") if file.is_file()}
     index = json.loads((tmp_path / "layout/demo_nearest/index.json").read_text())
     tags = [entry["annotations"].get("org.opencontainers.image.ref.name") for entry in index["manifests"]]
     assert tags == ["1.0.0", "latest", *[None] * 3]  # bom.json, and the provenance of two artifacts
     # a blob that was cut off by a crash is not taken for the blob
-    blob = max((tmp_path / "layout/demo_nearest/blobs/sha256").iterdir(), key=lambda file: file.stat().st_size)
-    whole = blob.read_bytes()
-    blob.write_bytes(whole[:100])
-    assert "1 sent" in publish(release_once, to, home).stdout
-    assert blob.read_bytes() == whole
+    model = published(release_once, "demo_nearest", card_alone=True)["demo_nearest_float32.tflite"]
+    for whole, done in ((model, "1 sent"), ((release_once / "bom.json").read_bytes(), "proofs: 1 attached")):
+        blob = tmp_path / "layout/demo_nearest/blobs/sha256" / hashlib.sha256(whole).hexdigest()
+        assert blob.read_bytes() == whole
+        blob.write_bytes(whole[:100])
+        assert done in publish(release_once, to, home).stdout
+        assert blob.read_bytes() == whole
 
 
 def test_the_manifest_is_modelpack(release_once: Path) -> None:
@@ -166,7 +168,7 @@ def test_to_a_registry_and_back(release_once: Path, home: dict[str, str], regist
     assert done.stdout.count("; latest is 1.0.0") == 2
     before = len(registry.puts)
     again = publish(release_once, to, home)
-    assert again.stdout.count("nothing to do") == 2
+    assert again.stdout.count("nothing to do") == 4  # the models, and their proofs
     assert len(registry.puts) == before
 
 

@@ -106,6 +106,14 @@ def test_a_user_in_a_reference_is_not_printed() -> None:
     assert "let-me-in" not in str(caught.value)
 
 
+@pytest.mark.parametrize("model", ["model", "model:1.0.0"])
+def test_a_digest_in_a_reference_is_no_user(model: str) -> None:
+    with pytest.raises(PublishError, match="names the model by a digest") as caught:
+        pull_model(f"oci://host/repo/{model}@sha256:{'0' * 64}")
+    assert "name the model by its version: " in str(caught.value)
+    assert "oci://HOST/REPO/MODEL:VERSION" in str(caught.value)
+
+
 def test_what_is_not_published(layout: Layout, tmp_path: Path) -> None:
     for reference in (f"oci:{layout.folder}:9.9.9", f"oci:{tmp_path}/nothing/{FIRST_MODEL}:{VERSION}"):
         with pytest.raises(PublishError, match="this version is not published"):
@@ -172,6 +180,7 @@ def drop(title: str) -> Callable[[dict[str, Any]], None]:
         (titled(".hidden.tflite"), "should match pattern"),
         (titled("README.md"), "names a file twice"),
         (titled("other.tflite"), "provenance/other.tflite.json: is missing"),
+        (titled("other.TFLite"), "provenance/other.TFLite.json: is missing"),
         (titled("imx93/b/x.tflite"), "has no artifact: no layer is a .tflite file"),
         (lambda m: layer_of(m, FILE)["annotations"].clear(), f"{TITLE}: Field required"),
         (layers({"annotations": {}}), f"{TITLE}: Field required"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -95,6 +96,15 @@ def test_a_commit_that_this_clone_does_not_have(ready: Checkout, tmp_path: Path)
     assert "git fetch" in said
 
 
+def test_a_clone_without_git(ready: Checkout, tmp_path: Path) -> None:
+    small = small_release(tmp_path / "release")
+    (tmp_path / "bin").mkdir()
+    done = ready.doit("verify", f"release={small}", env={"PATH": str(tmp_path / "bin")})
+    assert done.returncode != 0
+    assert "git is not installed" in done.stderr
+    assert "cannot be read or written" not in done.stderr
+
+
 def other_packages(root: Path) -> None:
     with (root / "docker/requirements.txt").open("a") as file:
         file.write("# another lock\n")
@@ -166,6 +176,29 @@ def test_a_release_is_rebuilt_and_signed(ready: Checkout, release: Path, ann: Ke
 
 @PROMISED
 @pytest.mark.slow
+def test_a_published_model_is_rebuilt_and_its_statement_published(
+    ready: Checkout, release: Path, ann: Keys, tmp_path: Path
+) -> None:
+    place = f"oci:{tmp_path / 'to'}"
+    done = ready.doit("publish", f"path={release}", f"to={place}")
+    assert done.returncode == 0, done.stderr
+    published = f"{place}/demo_nearest:1.0.0"
+    done = ready.doit("verify", f"release={published}", f"key={ann.private}", timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = ready.root / "release/1.0.0.rebuilds"
+    found = stored(folder, "demo_nearest", ann)
+    assert found.passed
+    assert found.subjects == artifacts_of(release, "demo_nearest")
+    done = ready.doit("publish", f"rebuilds={folder}", f"to={place}")
+    assert done.returncode == 0, done.stderr
+    again = ready.doit("publish", f"rebuilds={folder}", f"to={place}")
+    assert "nothing to do" in again.stdout
+    [text] = rebuilds.files_of(folder, "demo_nearest").values()
+    assert (tmp_path / "to/demo_nearest/blobs/sha256" / hashlib.sha256(text).hexdigest()).read_bytes() == text
+
+
+@PROMISED
+@pytest.mark.slow
 def test_a_release_that_differs_is_signed_as_such(ready: Checkout, ann: Keys, tmp_path: Path) -> None:
     """The first release's bytes, said to be of this commit."""
     small = small_release(tmp_path / "release")
@@ -202,3 +235,20 @@ def test_the_lock_is_rebuilt_and_signed(ready: Checkout, ann: Keys) -> None:
     assert found.passed
     assert found.subjects == {file: facts["sha256"] for file, facts in locked.items()}
     assert (found.commit, found.resource) == (head(ready), statement.LOCK)
+
+
+@PROMISED
+@pytest.mark.slow
+def test_nothing_is_signed_where_the_lock_says_less_than_is_built(ready: Checkout, ann: Keys) -> None:
+    file = ready.root / "artifacts.lock"
+    lock = json.loads(file.read_text())
+    del lock["models"]["demo_nearest"]["artifacts"]["demo_nearest_float32.tflite"]
+    file.write_text(json.dumps(lock))
+    commit(ready)
+    done = ready.doit("verify", "models=demo_nearest", f"key={ann.private}", timeout=900)
+    assert done.returncode != 0
+    assert "demo_nearest_float32.tflite: is not in the lock" in done.stderr
+    assert "demo_nearest: not signed" in done.stderr
+    assert "run `doit lock`" in done.stderr
+    assert "PASSED" not in done.stdout + done.stderr
+    assert not list((ready.root / "rebuilds").glob("*/*"))

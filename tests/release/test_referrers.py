@@ -111,7 +111,7 @@ def test_twice_is_once(release: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "proofs: 2 attached" in capsys.readouterr().out
     before = tree(tmp_path / "to")
     send(release, to)
-    assert "proofs: 2 were there" in capsys.readouterr().out
+    assert "proofs: nothing to do, 2 were there" in capsys.readouterr().out
     assert tree(tmp_path / "to") == before
     send(release, f"oci:{tmp_path / 'other'}")
     assert {file.relative_to(tmp_path / "other"): data for file, data in tree(tmp_path / "other").items()} == {
@@ -192,7 +192,7 @@ def test_a_registry_with_a_list_of_referrers(release: Path, capsys: pytest.Captu
         assert len(sent) == len(set(sent))
         send(release, to)
         assert registry.puts == sent
-        assert "proofs: 2 were there" in capsys.readouterr().out
+        assert "proofs: nothing to do, 2 were there" in capsys.readouterr().out
         key = new_key()
         put_beside(release, check.index_of(release), FIRST_MODEL, key)
         send(release, to)
@@ -290,13 +290,13 @@ def test_debians_registry(release: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert found is not None
         tag = found.digest.replace(":", "-")
         artifacts = {file: facts["sha256"] for file, facts in index["models"][FIRST_MODEL]["artifacts"].items()}
-        text = state(key, FIRST_MODEL, artifacts, version=VERSION, commit=index["commit"])
+        text = state(key, FIRST_MODEL, artifacts, version=VERSION, commit=index["commit"], files=index["files"])
         put(tmp_path / "statements", FIRST_MODEL, key, text)
         for _ in range(2):
             publish.publish_rebuilds(tmp_path / "statements", to, dry_run=False)
         said = capsys.readouterr().out
         assert "proofs: 1 attached" in said
-        assert "proofs: 1 were there" in said
+        assert "proofs: nothing to do, 1 were there" in said
         place = f"docker://{host}/team/zoo/{FIRST_MODEL}:{tag}"
         asked = ["skopeo", "inspect", "--raw", "--tls-verify=false", place]
         listed = json.loads(subprocess.run(asked, check=True, capture_output=True).stdout)["manifests"]

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tests.support.checkouts import ROOT
 from tests.support.releases import Keys, make_keys, write_public
+from utils import paths
 from utils.errors import ReleaseError
-from utils.release import sign
+from utils.release import pack, sign
 
 NOBODY = 65534
 
@@ -54,6 +55,25 @@ def refused(key: Path, option: str) -> str:
         use(key)
     assert str(caught.value).startswith(f"{option}={key}: ")
     return str(caught.value)
+
+
+def test_a_key_that_cards_count_as_one_of_others_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = make_keys(tmp_path / "own"), make_keys(tmp_path / "other")
+    monkeypatch.setattr(paths, "REBUILDS", tmp_path / "rebuilds")
+    known = tmp_path / "rebuilds/keys"
+    known.mkdir(parents=True)
+    (known / "lab.pub").write_bytes(other.public.read_bytes())
+    pack._tell_own_key(own.private)
+    assert capsys.readouterr().out == ""
+    (known / "me.pub").write_bytes(own.public.read_bytes())
+    pack._tell_own_key(own.private)
+    [line] = capsys.readouterr().out.splitlines()
+    assert "rebuilds/keys/me.pub: is the key that signs this release" in line
+    (known / "me.pub").write_text("no key")
+    pack._tell_own_key(own.private)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("option", ["key", "pubkey"])

@@ -161,6 +161,7 @@ def model(name: str = "demo_bilinear", **changes: Any) -> dict[str, Any]:
         "measured": [],
         "reports": [],
         "rebuilds": [],
+        "rebuilds_failed": [],
         "warnings": [],
         "damaged": None,
         "previous": None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.support.servers import answering
 
 __all__ = ["HOSTS", "Recorder", "Request", "make_certificate", "recorder"]
 
@@ -101,14 +102,8 @@ def recorder(certificate: Path) -> Iterator[Recorder]:
     server = Server(("127.0.0.1", 0), _Handler)
     owner = Recorder(server.server_address[1])
     server.owner = owner  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with answering(server):
         yield owner
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def make_certificate(file: Path) -> Path:

@@ -18,6 +18,9 @@ COMMIT = "c" * 40
 #: What a rebuilder's machine calls its processor.
 CPU = "A CPU @ 2.40GHz"
 
+#: When it rebuilt.
+TIME = "2026-10-01T12:00:00Z"
+
 
 def new_key() -> Any:
     return ec.generate_private_key(ec.SECP256R1())
@@ -37,20 +40,29 @@ def state(
     commit: str = COMMIT,
     rebuilt: Mapping[str, str] | None = None,
     cpu: str = CPU,
+    time: str = TIME,
+    files: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A signed statement: about a release, or without ``version`` about artifacts.lock."""
+    """A signed statement: about a release, or without ``version`` about artifacts.lock.
+
+    ``files`` are those of release.json: what does not list a provenance gets one of other bytes.
+    """
     made = statement.make(
         model,
         commit,
         statement.release_uri(version) if version else statement.LOCK,
         artifacts,
         artifacts if rebuilt is None else rebuilt,
-        {file: hashlib.sha256(file.encode()).hexdigest() for file in artifacts} if version else {},
+        {file: provenance_of(file, files or {}) for file in artifacts} if version else {},
         statement.Environment(kind="image", requirements_sha256="d" * 64, cpu=cpu, python="3.13.5"),
         {"tensorflow": "2.21.0"},
-        "2026-10-01T12:00:00Z",
+        time,
     )
     return envelope.seal(made, key)
+
+
+def provenance_of(file: str, files: Mapping[str, str]) -> str:
+    return files.get(f"provenance/{file}.json", hashlib.sha256(file.encode()).hexdigest())
 
 
 def put(folder: Path, model: str, key: Any, text: bytes) -> Path:
@@ -64,7 +76,7 @@ def put(folder: Path, model: str, key: Any, text: bytes) -> Path:
 def put_beside(release: Path, index: Mapping[str, Any], model: str, key: Any, **changes: Any) -> Path:
     """Put a statement about a released model beside the release."""
     artifacts = {file: facts["sha256"] for file, facts in index["models"][model]["artifacts"].items()}
-    facts = {"version": index["version"], "commit": index["commit"], **changes}
+    facts = {"version": index["version"], "commit": index["commit"], "files": index["files"], **changes}
     return put(rebuilds.folder_of(release), model, key, state(key, model, artifacts, **facts))
 
 

@@ -9,7 +9,6 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
+
+from tests.support.servers import answering
 
 __all__ = ["Hub", "Relay", "docker_registry", "hub", "relay"]
 
@@ -67,14 +68,8 @@ def _serving(handler: type[BaseHTTPRequestHandler], owner: object) -> Iterator[s
 
     server = Loopback(("127.0.0.1", 0), handler)
     server.owner = owner  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(server) as address:
+        yield address
 
 
 @dataclass
@@ -246,6 +241,13 @@ class _HubHandler(BaseHTTPRequestHandler):
             siblings.append({"rfilename": name, "size": len(data), "blobId": blob, **lfs})
         self._answer(200, {"id": repo, "modelId": repo, "sha": "0" * 40, "tags": [], "siblings": siblings})
 
+    def resolve(self, _: bytes, repo: str, revision: str, name: str) -> None:
+        data = self.hub.repositories[repo][revision][name]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def preupload(self, body: bytes, repo: str, _revision: str) -> None:
         there = self.hub.repositories[repo]["main"]
         files = []
@@ -319,6 +321,7 @@ _ROUTES = [
     (r"POST /api/repos/create", _HubHandler.create),
     (r"POST /api/validate-yaml", _HubHandler.validate),
     (rf"GET {_REPO}/revision/([^/]+)", _HubHandler.info),
+    (r"GET /([^/]+/[^/]+)/resolve/([^/]+)/(.+)", _HubHandler.resolve),
     (rf"POST {_REPO}/preupload/([^/]+)", _HubHandler.preupload),
     (r"POST /([^/]+/[^/]+)\.git/info/lfs/objects/batch", _HubHandler.batch),
     (rf"POST {_REPO}/commit/([^/]+)", _HubHandler.commit),

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from tests.support.servers import answering
+
 __all__ = ["Answer", "endless", "http", "rogue", "trickle"]
 
 #: Method, path and body of a request -> what is sent, piece by piece.
@@ -65,12 +67,8 @@ def rogue(answer: Answer) -> Iterator[str]:
         def handle_error(self, request: object, client_address: object) -> None:
             """Stay silent: clients hang up."""
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with answering(Server(("127.0.0.1", 0), Handler)) as host:
         try:
-            yield f"127.0.0.1:{server.server_address[1]}"
+            yield host
         finally:
             over.set()
-            server.shutdown()
-            thread.join()

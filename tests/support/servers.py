@@ -12,9 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import cast
 
-__all__ = ["Behaviour", "Request", "Server", "body", "cut", "full", "raw", "redirect", "serving", "stall", "status"]
+__all__ = [
+    "Behaviour",
+    "Request",
+    "Server",
+    "address",
+    "answering",
+    "body",
+    "cut",
+    "full",
+    "raw",
+    "redirect",
+    "serving",
+    "stall",
+    "status",
+]
 
 
 @dataclass
@@ -87,6 +102,24 @@ class Server:
         return self.base + path
 
 
+def address(server: TCPServer) -> str:
+    """Host and port, as in a URL."""
+    return f"127.0.0.1:{server.server_address[1]}"
+
+
+@contextmanager
+def answering(server: TCPServer) -> Iterator[str]:
+    """Let a server on the loopback answer until the block ends, then close it; yields its host and port."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield address(server)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @contextmanager
 def serving(certificate: Path | None = None) -> Iterator[Server]:
     """Run a server on a free port; with TLS if there is a certificate (PEM, with its key)."""
@@ -96,15 +129,9 @@ def serving(certificate: Path | None = None) -> Iterator[Server]:
         context.load_cert_chain(certificate)
         loopback.socket = context.wrap_socket(loopback.socket, server_side=True)
     scheme = "https" if certificate else "http"
-    loopback.owner = Server(f"{scheme}://127.0.0.1:{loopback.server_address[1]}")
-    thread = threading.Thread(target=loopback.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    loopback.owner = Server(f"{scheme}://{address(loopback)}")
+    with answering(loopback):
         yield loopback.owner
-    finally:
-        loopback.shutdown()
-        thread.join()
-        loopback.server_close()
 
 
 def body(data: bytes, **headers: str) -> Behaviour:

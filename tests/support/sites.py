@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.servers import answering
 from utils.catalogue import browser, try_it
 from utils.catalogue.serve import make_server
 from utils.errors import SourceError
@@ -40,15 +40,8 @@ PAGE = """<!doctype html>
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve a folder on the loopback; yields its address, which ends with a slash."""
-    server = make_server(folder, 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(make_server(folder, 0)) as host:
+        yield f"http://{host}/"
 
 
 def had(*packages: browser.Package) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.servers import address, answering
 from utils import environment, paths
 from utils.graph import record
 from utils.graph.step import Step
@@ -160,15 +161,9 @@ class _Loopback(ThreadingHTTPServer):
 def serving_steps() -> Iterator[StepServer]:
     """Run a server on a free port."""
     loopback = _Loopback(("127.0.0.1", 0), _Handler)
-    loopback.owner = StepServer(f"http://127.0.0.1:{loopback.server_address[1]}")
-    thread = threading.Thread(target=loopback.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    loopback.owner = StepServer(f"http://{address(loopback)}")
+    with answering(loopback):
         yield loopback.owner
-    finally:
-        loopback.shutdown()
-        thread.join()
-        loopback.server_close()
 
 
 def digest(content: bytes) -> Digest:

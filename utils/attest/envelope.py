@@ -17,10 +17,11 @@ from utils import keys
 from utils.errors import ReleaseError
 from utils.untrusted import parse_as, parse_json
 
-__all__ = ["Envelope", "as_written", "is_signed_by", "message_of", "read", "seal"]
+__all__ = ["BUNDLE", "PAYLOAD", "Envelope", "as_written", "is_signed_by", "message_of", "read", "seal"]
 
-_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_PAYLOAD = "application/vnd.in-toto+json"
+#: Media types: of the file, and of the statement in it.
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+PAYLOAD = "application/vnd.in-toto+json"
 
 
 class _Closed(BaseModel):
@@ -88,16 +89,16 @@ def seal(statement: Any, private: Any) -> bytes:
         private: of ``keys.load_private``.
     """
     payload = as_written(statement).encode()
-    signature = keys.sign(private, message_of(_PAYLOAD, payload))
+    signature = keys.sign(private, message_of(PAYLOAD, payload))
     bundle = {
-        "mediaType": _BUNDLE,
+        "mediaType": BUNDLE,
         "verificationMaterial": {
             "publicKey": {"hint": keys.fingerprint_of(private.public_key())},
             "tlogEntries": [],
         },
         "dsseEnvelope": {
             "payload": base64.b64encode(payload).decode(),
-            "payloadType": _PAYLOAD,
+            "payloadType": PAYLOAD,
             "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
         },
     }

@@ -18,7 +18,19 @@ from utils import limits
 from utils.errors import ReleaseError
 from utils.untrusted import as_text, parse_as
 
-__all__ = ["LOCK", "POLICY", "PREDICATE", "Environment", "Summary", "check", "cpu_model", "make", "read", "release_uri"]
+__all__ = [
+    "LOCK",
+    "POLICY",
+    "PREDICATE",
+    "Environment",
+    "Summary",
+    "check",
+    "cpu_model",
+    "make",
+    "read",
+    "release_uri",
+    "version_of_uri",
+]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/verification_summary/v1"
@@ -150,6 +162,11 @@ class _Statement(_Closed):
 def release_uri(version: str) -> str:
     """What a statement calls a release."""
     return _RELEASE + version
+
+
+def version_of_uri(uri: str) -> str | None:
+    """The version of the release that a statement calls so; None if it is about something else."""
+    return uri.removeprefix(_RELEASE) if uri.startswith(_RELEASE) else None
 
 
 def _result_of(subjects: Mapping[str, str], rebuilt: Mapping[str, str]) -> str:

@@ -6,12 +6,12 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from utils import limits, paths
-from utils.bundle.rebuilds import find_confirmations
+from utils.bundle.rebuilds import find_rebuilds
 from utils.catalogue.boards import boards_of, matrix_of, npu_of, reports_of
 from utils.catalogue.facts import Facts, find_bundles, is_name, read
 from utils.catalogue.parts import (
@@ -32,6 +32,9 @@ from utils.errors import DataError, ZooError
 from utils.npu import bsp
 from utils.npu.compat import TARGETS
 from utils.untrusted import as_text, parse_as, read_untrusted
+
+if TYPE_CHECKING:
+    from utils.attest.rebuilds import Rebuild
 
 __all__ = ["Collected", "Options", "cleaned", "collect", "load_previous"]
 
@@ -70,10 +73,12 @@ class Collected:
     Attributes:
         content: as ``schema.py`` says.
         bundles: name -> facts of every whole bundle.
+        notes: what was left out without being in the content, a sentence each.
     """
 
     content: dict[str, Any]
     bundles: dict[str, Facts]
+    notes: list[str]
 
     def read(self, model: str, name: str) -> bytes | None:
         """The bytes of a bundle's file; None if it has none, or none that was checked."""
@@ -92,10 +97,11 @@ def collect(folder: Path, options: Options | None = None) -> Collected:
     options = options or Options()
     bundles: dict[str, Facts] = {}
     models: list[Model | Damaged] = []
+    notes: list[str] = []
     for place in find_bundles(folder):
         try:
             facts = read(place)
-            models.append(_model(facts, options))
+            models.append(_model(facts, options, notes))
             bundles[facts.name] = facts
         except ZooError as error:
             models.append(_damaged(place.name, error))
@@ -112,7 +118,7 @@ def collect(folder: Path, options: Options | None = None) -> Collected:
         targets=[_target(key, text) for key, text in TARGETS.items()],
         models=models,
     )
-    return Collected(cleaned(content.model_dump(mode="json", by_alias=True)), bundles)
+    return Collected(cleaned(content.model_dump(mode="json", by_alias=True)), bundles, notes)
 
 
 def load_previous(release: Path) -> Catalogue:
@@ -151,12 +157,16 @@ def _damaged(name: str, error: ZooError) -> Damaged:
     return Damaged(name=shown, title=shown, page=page, damaged=as_text(reason))
 
 
-def _model(facts: Facts, options: Options) -> Model:
+def _model(facts: Facts, options: Options, notes: list[str]) -> Model:
+    """The entry of a bundle; ``notes`` gets what is left out of it."""
     card, graph, results = facts.manifest.card, facts.manifest.graph, facts.manifest.evaluation
     model, output = facts.model, facts.model.output
     figures = [name for name in facts.sums if re.fullmatch(r"figures/[A-Za-z0-9_]+\.png", name)]
     pictures = {Path(name).stem: f"models/{facts.name}/{Path(name).name}" for name in sorted(figures)}
     source = facts.manifest.sources.get(results.dataset)
+    # Not what the bundle's card says of rebuilds: that is the bundle's own word.
+    rebuilds = find_rebuilds(facts.name, {e.file: e.sha256 for e in model.variants.values()}, options.rebuilds)
+    notes += rebuilds.notes
     return Model(
         name=facts.name,
         title=model.title,
@@ -196,7 +206,8 @@ def _model(facts: Facts, options: Options) -> Model:
         targets=[Known.model_validate(known.model_dump()) for known in card.targets],
         measured=[Measured.model_validate(row.model_dump()) for row in card.measured],
         reports=reports_of(facts),
-        rebuilds=_rebuilds(facts, options),
+        rebuilds=[_rebuilt(name, found) for name, found in rebuilds.same],
+        rebuilds_failed=[_rebuilt(name, found) for name, found in rebuilds.other],
         warnings=[*facts.left_out, *([] if facts.manifest.environment.bit_identical else [_NOT_IDENTICAL])],
         damaged=None,
         previous=_previous(facts, options),
@@ -274,21 +285,14 @@ def _files(facts: Facts, options: Options) -> list[File]:
     ]
 
 
-def _rebuilds(facts: Facts, options: Options) -> list[Rebuilt]:
-    """Who confirms the bytes of this bundle: what its card says of that is the bundle's own word."""
-    artifacts = {entry.file: entry.sha256 for entry in facts.model.variants.values()}
-    return [
-        Rebuilt.model_validate(
-            {
-                "name": as_text(found.name),
-                "commit": as_text(found.commit),
-                "builder": found.builder,
-                "cpu": as_text(found.cpu),
-                "time": as_text(found.time),
-            }
-        )
-        for found in find_confirmations(facts.name, artifacts, options.rebuilds)[0]
-    ]
+def _rebuilt(name: str, found: Rebuild) -> Rebuilt:
+    return Rebuilt(
+        name=as_text(name),
+        commit=as_text(found.commit),
+        builder=found.builder,
+        cpu=as_text(found.cpu),
+        time=as_text(found.time),
+    )
 
 
 def _previous(facts: Facts, options: Options) -> Previous | None:

@@ -38,6 +38,8 @@ def make_site(bundles: Path, to: Path, options: Options, note: Callable[[str], o
         else:
             for words in model["warnings"]:
                 note(f"{model['name']}: {words}")
+    for words in found.notes:
+        note(words)
     more = _trials(found, options, note)
     site.write_site(found.content, plots.plots_of(found.content), found.read, to, more)
     return found

@@ -322,7 +322,7 @@ class Report(Closed):
 
 
 class Rebuilt(Closed):
-    """A known rebuilder who made the same bytes of all files of `variants`, and signed that."""
+    """A known rebuilder who built all files of `variants` again, and signed what was found."""
 
     name: str
     """The rebuilder, as the checkout calls the key."""

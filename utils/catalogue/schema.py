@@ -136,7 +136,9 @@ class Model(Closed):
     reports: list[Report]
     """What boards said."""
     rebuilds: list[Rebuilt] = Field(default_factory=list)
-    """Who has rebuilt it with the same bytes; not in catalogues of before."""
+    """Who has rebuilt it with the same bytes; older catalogues do not have it."""
+    rebuilds_failed: list[Rebuilt] = Field(default_factory=list)
+    """Who has rebuilt it and got other bytes of a file of `variants`; older catalogues do not have it."""
     warnings: list[str]
     """What must be known before it is used."""
     damaged: None

@@ -266,6 +266,10 @@ def _failures(model: Model, texts: dict[str, str], bsps: Sequence[str]) -> Itera
         if variant["verdict"] != "PASS":
             text = f"{variant['file']}: {variant['verdict']}. Build the model again, and do not deploy this file."
             yield Notice("stop", "example.py found these files wrong.", text)
+    if model["rebuilds_failed"]:
+        who = ", ".join(each["name"] for each in model["rebuilds_failed"])
+        text = f"By {who}. Do not use these files before you know which build is wrong."
+        yield Notice("stop", "Rebuilt with other bytes.", text)
     for line, board in zip(lines(model), model["boards"], strict=True):
         if line.is_wrong:
             why = f"{board['correctness']['why'] or ''}".rstrip(".")

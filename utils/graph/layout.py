@@ -125,7 +125,7 @@ def rebuild_files(model: str) -> list[Path]:
     Without a statement there is none: a new key changes no other model.
     """
     statements = _plain_files(paths.REBUILDS / model, "*.json")
-    return [*statements, *_plain_files(paths.REBUILDS / "keys", "*.pub")] if statements else []
+    return [*statements, *_plain_files(paths.REBUILDS / paths.REBUILD_KEYS, "*.pub")] if statements else []
 
 
 def _plain_files(folder: Path, pattern: str) -> list[Path]:

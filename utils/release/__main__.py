@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils import paths, program
-from utils.errors import ReleaseError, UsageError, UsageError
+from utils.errors import ReleaseError, UsageError
 
 Options = dict[str, str]
 

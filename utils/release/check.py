@@ -21,6 +21,7 @@ from utils.release import pack, provenance, sbom, sign, signer, statement
 from utils.release.archive import read_archive
 from utils.release.card import embed_pictures
 from utils.release.index import index_of
+from utils.release.manifest import is_artifact
 from utils.untrusted import as_text, read_untrusted
 
 __all__ = ["check", "compare", "index_of"]
@@ -172,6 +173,8 @@ def _models(folder: Path, index: dict[str, Any], public: Path | None, builders: 
             wrong.append(f"cards/{name}.md: is not the card in {archive}")
         wrong += [f"{archive}: holds {file}, which is added to it" for file in sums if pack.is_added(file)]
         facts = {file: facts["sha256"] for file, facts in model["artifacts"].items()}
+        unlisted = [file for file in sums if is_artifact(file) and file not in facts]
+        wrong += [f"{archive}: holds {file}, which is no artifact of release.json" for file in unlisted]
         for file, sha256 in facts.items():
             if sums.get(file) != sha256:
                 wrong.append(f"{archive}: {file} is not the artifact of release.json")

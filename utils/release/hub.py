@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import PublishError
-from utils.release import pack, rebuilds
+from utils.attest.rebuilds import is_statement_name
+from utils.errors import PublishError, ReleaseError
+from utils.release import pack, provenance, rebuilds
 from utils.release.answers import AnswerError, allowed_s, join_chunks, within
 from utils.release.http import AddressError, Origin, origin_of, refuse_unprotected
 from utils.release.rebuilds import Statement
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["add_to_hub", "publish_to_hub"]
 
 _GOING_ON = "run the same command again: it resumes, what has arrived stays there"
+
+_DOUBT = "do not use it; ask who published it"
+_REMOVE = "remove it, or name the release that it is about"
 
 #: The folder of statements in a repository; what signs the other files does not cover it.
 _REBUILDS = "rebuilds/"
@@ -59,7 +63,7 @@ def publish_to_hub(
     with _connecting(organisation) as api:
         for model in index["models"]:
             contents = pack.published(release, index, model)
-            added = _named((statements or {}).get(model, []))
+            added = (statements or {}).get(model, [])
             with _understanding(f"hf://{organisation}/{model}"):
                 _publish_model(api, f"{organisation}/{model}", contents, added, index["version"], dry_run=dry_run)
 
@@ -68,7 +72,8 @@ def add_to_hub(organisation: str, model: str, version: str, statements: list[Sta
     """Add statements about a published version to a model's repository.
 
     Raises:
-        PublishError: the version is not published, has other files, or is not the one in ``main``; or the hub refuses.
+        PublishError: the version is not published, is of another commit, has other files, or is not the one in
+            ``main``; a statement takes back what its key has said there; or the hub refuses.
     """
     repository = f"{organisation}/{model}"
     place = f"hf://{repository}:{version}"
@@ -76,17 +81,64 @@ def add_to_hub(organisation: str, model: str, version: str, statements: list[Sta
         released = _find_files(api, repository, version)
         if released is None:
             raise PublishError("this version is not published", where=place, hint="publish it first, with version=")
-        # git-lfs holds every .tflite file, so each sum is a sha256
-        artifacts = {name: digest for name, digest in released.items() if name.endswith(".tflite")}
+        # git-lfs holds every .tflite file, so each sum is a sha256; what is in folders is compiled from these
+        artifacts = {name: sha256 for name, sha256 in released.items() if _is_artifact(name)}
         for statement in statements:
             rebuilds.require_fit(statement, version, artifacts, where=place)
-        if reason := _add_rebuilds(api, repository, version, released, _named(statements), dry_run=dry_run):
+        texts = {file: _read_provenance(api, repository, version, released, file) for file in artifacts}
+        digests = {f"provenance/{file}.json": hashlib.sha256(text).hexdigest() for file, text in texts.items()}
+        for statement in statements:
+            commit = statement.facts.commit
+            for file, text in texts.items():
+                if wrong := provenance.find_faults(provenance.check(text), file, artifacts[file], commit):
+                    what = f"is about commit {commit[:12]}, and the provenance of {file} {wrong[0]}"
+                    raise PublishError(what, where=f"{place}: {statement.name}", hint=_REMOVE)
+            rebuilds.require_fit(statement, version, artifacts, provenance=digests, where=place)
+        if reason := _add_rebuilds(api, repository, version, released, statements, dry_run=dry_run):
             hint = "a tag does not move: pass the statements on in another way, or publish to a registry"
             raise PublishError(reason, where=place, hint=hint)
 
 
-def _named(statements: list[Statement]) -> dict[str, bytes]:
-    return {f"{_REBUILDS}{statement.name}": statement.text for statement in statements}
+def _is_artifact(name: str) -> bool:
+    return name.lower().endswith(".tflite") and "/" not in name
+
+
+def _read_provenance(api: Any, repository: str, version: str, released: dict[str, str], file: str) -> bytes:
+    """Read the published provenance of an artifact, and check its form.
+
+    Raises:
+        PublishError: it is missing, has other bytes than the hub lists, or is malformed.
+    """
+    name = f"provenance/{file}.json"
+    where = f"hf://{repository}:{version}: {name}"
+    if name not in released:
+        raise PublishError("is not published: nothing says which commit was built", where=where, hint=_DOUBT)
+    text = _read_file(api, repository, version, name, released[name])
+    try:
+        provenance.check(text)
+    except ReleaseError as error:
+        raise PublishError(error.what, where=where, hint=_DOUBT) from None
+    return text
+
+
+def _read_file(api: Any, repository: str, revision: str, name: str, digest: str) -> bytes:
+    """Read a small file of a repository, within the bounds of ``_make_client``, and compare it with its sum.
+
+    Raises:
+        PublishError: the sum is another one.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    address = hf_hub_url(repository, name, revision=revision, endpoint=api.endpoint)
+    answer = get_session().get(address, headers=build_hf_headers())
+    hf_raise_for_status(answer)
+    data: bytes = answer.content
+    if not _fits(data, digest):
+        raise PublishError(
+            "has other bytes than the hub lists", where=f"hf://{repository}:{revision}: {name}", hint=_GOING_ON
+        )
+    return data
 
 
 @contextmanager
@@ -214,7 +266,7 @@ def _understanding(where: str) -> Iterator[None]:
 
 
 def _publish_model(
-    api: Any, repository: str, contents: dict[str, bytes], added: dict[str, bytes], version: str, *, dry_run: bool
+    api: Any, repository: str, contents: dict[str, bytes], added: list[Statement], version: str, *, dry_run: bool
 ) -> None:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -228,7 +280,7 @@ def _publish_model(
     if released is not None:
         hint = "publish a new version: a published one does not change"
         raise PublishError("this version is already published, with other files", where=place, hint=hint)
-    contents = contents | added
+    contents = contents | {f"{_REBUILDS}{each.name}": each.text for each in added}
     there = _find_files(api, repository, "main")
     reason = why_not_latest(version, _find_latest(api, repository) if there is not None else None)
     main = f"main stays: {reason}" if reason else f"main {'would be' if dry_run else 'is'} {version}"
@@ -257,26 +309,41 @@ def _publish_model(
 
 
 def _add_rebuilds(
-    api: Any, repository: str, version: str, released: dict[str, str], added: dict[str, bytes], *, dry_run: bool
+    api: Any, repository: str, version: str, released: dict[str, str], statements: list[Statement], *, dry_run: bool
 ) -> str:
-    """Add statements to ``main`` while it holds the version; returns why not, or nothing."""
+    """Add statements to ``main`` while it holds the version; returns why not, or nothing.
+
+    Raises:
+        PublishError: one must not replace what is there.
+    """
     from huggingface_hub import CommitOperationAdd
 
     main = _find_files(api, repository, "main") or {}
     if _without_rebuilds(main) != _without_rebuilds(released):
         return "main holds another release"
-    changed = [name for name in _find_differences(added, main) if name in added]
-    if changed and not dry_run:
-        operations = [CommitOperationAdd(name, added[name]) for name in changed]
+
+    def read(statement: Statement) -> bytes | None:
+        digest = main.get(name := f"{_REBUILDS}{statement.name}", "")
+        if _fits(statement.text, digest):
+            return statement.text
+        return _read_file(api, repository, "main", name, digest) if digest else None
+
+    new, older = rebuilds.select_new(statements, read, f"hf://{repository}:main/{_REBUILDS.rstrip('/')}")
+    if new and not dry_run:
+        operations = [CommitOperationAdd(f"{_REBUILDS}{each.name}", each.text) for each in new]
         api.create_commit(repository, operations, commit_message=f"Add rebuilds of {version}", revision="main")
-    verb = "would be added" if dry_run else "added"
-    done = f"{len(changed)} {verb}" if changed else "all were there"
+    done = rebuilds.describe_added(len(new), older, dry_run=dry_run)
     print(f"hf://{repository}:{version}: rebuilds: {done}", flush=True)
     return ""
 
 
 def _without_rebuilds(there: dict[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in there.items() if not name.startswith(_REBUILDS)}
+    """Leave out the statements, and nothing else that somebody put into their folder."""
+    return {
+        name: digest
+        for name, digest in there.items()
+        if not (name.startswith(_REBUILDS) and is_statement_name(name.removeprefix(_REBUILDS)))
+    }
 
 
 def _find_latest(api: Any, repository: str) -> str | None:
@@ -306,10 +373,11 @@ def _find_files(api: Any, repository: str, revision: str) -> dict[str, str] | No
 
 def _find_differences(contents: dict[str, bytes], there: dict[str, str]) -> list[str]:
     """Find names that are missing, changed or surplus in a repository."""
-    same = {
-        name
-        for name, data in contents.items()
-        if there.get(name)
-        in (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())  # noqa: S324  # git's
-    }
+    same = {name for name, data in contents.items() if _fits(data, there.get(name, ""))}
     return sorted((contents.keys() | there.keys()) - same)
+
+
+def _fits(data: bytes, digest: str) -> bool:
+    """Whether a file has the sum that a hub lists: sha256 of large files, or git's sha1."""
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data)  # noqa: S324  # git's
+    return digest in (hashlib.sha256(data).hexdigest(), git.hexdigest())

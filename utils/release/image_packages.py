@@ -24,7 +24,7 @@ _SNAPSHOT = "https://snapshot.debian.org/archive"
 
 
 def debs() -> list[Source]:
-    """Every package of ``docker/debian.txt``: those of the base image and of a compiler, too."""
+    """Every package of ``docker/debian.txt`` for linux/amd64: those of the base image and of a compiler, too."""
     found, stamp = [], ""
     for line in (paths.DOCKER / "debian.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("# snapshot "):
@@ -32,6 +32,8 @@ def debs() -> list[Source]:
         if line.startswith("#"):
             continue
         _, package, version, sha256, size, path = line.split()
+        if path.endswith("_arm64.deb"):
+            continue
         archive, kept = next(place for top, place in _ARCHIVES.items() if path.startswith(top))
         found.append(
             Source(

@@ -46,7 +46,7 @@ class _Artifact(_Closed):
 
 class _Model(_Closed):
     archive: _Name
-    artifacts: dict[_Name, _Artifact]
+    artifacts: Annotated[dict[_Name, _Artifact], Field(min_length=1)]  # of none, nothing could be confirmed
     left_out: list[_Text]
     title: _Text
     task: _Text

@@ -1,4 +1,4 @@
-"""Read the manifest of a published model, whoever wrote it: its files, its version and its commit."""
+"""Read the manifest of a published model, which any tool may have written: its files, its version and its commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from utils.errors import PublishError
 from utils.release.oci import REVISION, TITLE, VERSION, WEIGHT
 from utils.untrusted import as_text, parse_as
 
-__all__ = ["Layer", "Manifest", "read_manifest"]
+__all__ = ["Layer", "Manifest", "is_artifact", "read_manifest"]
 
 _HINT = "name a model that `doit publish` has sent"
 
@@ -97,7 +97,8 @@ def read_manifest(text: bytes, *, where: str, version: str) -> Manifest:
     if found.annotations.version != version:
         what = f"is version {as_text(found.annotations.version)}, under the tag {version}"
         raise PublishError(what, where=where, hint="ask who moved the tag")
-    models = {layer.annotations.title: layer.mediaType for layer in found.layers if _is_artifact(layer)}
+    kinds = {layer.annotations.title: layer.mediaType for layer in found.layers}
+    models = {name: kind for name, kind in kinds.items() if is_artifact(name)}
     foreign = [name for name, kind in models.items() if kind != WEIGHT]
     if foreign:
         raise PublishError(f"{foreign[0]} has another media type than {WEIGHT}", where=where, hint=_HINT)
@@ -107,6 +108,6 @@ def read_manifest(text: bytes, *, where: str, version: str) -> Manifest:
     return Manifest(version, found.annotations.revision, layers, artifacts)
 
 
-def _is_artifact(layer: _Layer) -> bool:
-    title = layer.annotations.title
-    return title.endswith(".tflite") and "/" not in title
+def is_artifact(name: str) -> bool:
+    """Whether a file of a bundle is an artifact: a TFLite file, however its suffix is spelt, and in no folder."""
+    return name.lower().endswith(".tflite") and "/" not in name

@@ -20,6 +20,7 @@ hardly compress. Reports of boards are included only on request (``boards.py``).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -28,12 +29,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from utils import files, limits, paths
+from utils import files, keys, limits, paths
+from utils.attest import rebuilds
 from utils.bundle.board_report import Record, dump_record
 from utils.catalogue import browser, collect
 from utils.catalogue.make import make_site
 from utils.catalogue.schema import Release
-from utils.errors import STORAGE, ReleaseError, storage_error
+from utils.errors import STORAGE, ReleaseError, ZooError, storage_error
 from utils.recipe.load import find_recipe, load_recipes
 from utils.release import card, git, provenance, sbom, sign
 from utils.release.archive import read_archive, write_archive
@@ -90,6 +92,7 @@ def pack(
     folder = release_of(version)
     if key:
         sign.check_private(key)
+        _tell_own_key(key)
     before = collect.load_previous(previous) if previous else None
     if with_trials:
         browser.files()  # early: archives take minutes
@@ -112,6 +115,17 @@ def pack(
             raise
         raise storage_error(error) from error
     return folder
+
+
+def _tell_own_key(key: Path) -> None:
+    """Say where cards count the key that signs the release as a key of others."""
+    own = keys.fingerprint_of(keys.load_private(key, "key", ReleaseError).public_key())
+    with contextlib.suppress(ZooError):  # a file there is no key: the card's step says so
+        for name, public in rebuilds.known_rebuilders(paths.REBUILDS).items():
+            if keys.fingerprint_of(public) == own:
+                file = paths.relative(paths.REBUILDS / rebuilds.KEYS / f"{name}.pub")
+                what = "is the key that signs this release, and cards count it as another builder"
+                print(f"{as_text(file)}: {what} -> move it away", flush=True)
 
 
 def put_release(folder: Path, fill: Callable[[Path], None], *, force: bool) -> None:

@@ -45,17 +45,21 @@ def publish(release: Path, to: str, public: Path | None, *, dry_run: bool) -> No
 
     Raises:
         ReleaseError: the release differs from its own records, or a statement is damaged.
-        PublishError: the destination cannot be reached, or refuses; or a statement is about something else.
+        PublishError: the destination cannot be reached, or refuses; or a statement is about something else, or takes
+            back what its key has said there.
         StorageError: a folder cannot be written.
     """
     place = _find_place(to)
     check.check(release, public)
     index = check.index_of(release)
-    place.send(release, index, dry_run, rebuilds.of_release(release, index))
+    statements = rebuilds.of_release(release, index)
+    for model, some in statements.items():
+        rebuilds.tell_refuted(model, some)
+    place.send(release, index, dry_run, statements)
 
 
 def publish_rebuilds(folder: Path, to: str, *, dry_run: bool) -> None:
-    """Add statements about rebuilds to models that are published already, by whoever.
+    """Add statements about rebuilds to models that are published already, by you or by others.
 
     Args:
         folder: the statements, ``FOLDER/MODEL/KEY.json``; each says which release it is about.
@@ -70,6 +74,7 @@ def publish_rebuilds(folder: Path, to: str, *, dry_run: bool) -> None:
     place = _find_place(to)
     for (model, version), statements in rebuilds.read_folder(folder).items():
         place.add(model, version, statements, dry_run)
+        rebuilds.tell_refuted(model, statements)
 
 
 #: Sends a release, its index and the statements beside it (by model), or reports what it would send (dry run).
@@ -147,8 +152,9 @@ def _add_to_store(
     if manifest is None:
         raise _not_published(place)
     found = read_manifest(manifest, where=place, version=version)
+    digests = {name: layer.sha256 for name, layer in found.layers.items()}
     for statement in statements:
-        rebuilds.require_fit(statement, version, found.artifacts, found.commit, where=place)
+        rebuilds.require_fit(statement, version, found.artifacts, found.commit, digests, where=place)
     _say_attached(place, referrers.attach(store, manifest, _named(statements), dry_run=dry_run), dry_run=dry_run)
 
 
@@ -169,8 +175,8 @@ def _say(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
 
 def _say_attached(place: str, tally: oci.Tally, *, dry_run: bool) -> None:
     verb = "would be attached" if dry_run else "attached"
-    done = f"{len(tally.sent)} {verb} ({tally.bytes:,} bytes), " if tally.sent else ""
-    print(f"{place}: proofs: {done}{len(tally.there)} were there", flush=True)
+    done = f"{len(tally.sent)} {verb} ({tally.bytes:,} bytes)" if tally.sent else "nothing to do"
+    print(f"{place}: proofs: {done}, {len(tally.there)} were there", flush=True)
 
 
 def _to_folder(
@@ -178,6 +184,8 @@ def _to_folder(
 ) -> None:
     """Copy the release to ``to/<version>``, with one rename at the end, and the statements to the folder beside it."""
     final = to / index["version"]
+    for model, some in statements.items():
+        rebuilds.select_for_folder(final, model, some)  # refuses before anything is copied
     with _writing(to):
         _copy_release(to, release, final, dry_run=dry_run)
         for model, some in statements.items():
@@ -195,7 +203,7 @@ def _add_to_folder(to: Path, model: str, version: str, statements: list[Statemen
         raise _not_published(f"{final}: {model}")
     artifacts = {file: entry["sha256"] for file, entry in facts["artifacts"].items()}
     for statement in statements:
-        rebuilds.require_fit(statement, version, artifacts, index["commit"], where=str(final))
+        rebuilds.require_fit(statement, version, artifacts, index["commit"], index["files"], where=str(final))
     with _writing(to):
         rebuilds.write_beside(final, model, statements, dry_run=dry_run)
 

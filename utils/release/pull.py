@@ -5,6 +5,7 @@ No artifact is fetched: a digest says what it is. Everything that is read is unt
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from utils.untrusted import as_text
 __all__ = ["Published", "pull_model"]
 
 _FORMS = "oci:FOLDER/MODEL:VERSION or oci://HOST/REPO/MODEL:VERSION"
+
+#: How a reference to a manifest ends that names no version.
+_DIGEST = re.compile(r"@sha(256|512):[0-9a-f]*$")
+
 _DOUBT = "do not use it; ask who published it"
 
 
@@ -70,11 +75,14 @@ def _find_store(reference: str) -> tuple[Store, str, str]:
     """Take a reference apart: the store, the model and the version.
 
     Raises:
-        PublishError: it is malformed, or has a user in it.
+        PublishError: it is malformed, has a user in it, or has a digest in place of a version.
     """
     kind, _, rest = reference.partition(":")
     place, _, version = rest.rpartition(":")
     folder, _, model = place.rpartition("/")
+    if _DIGEST.search(reference):
+        hint = f"name the model by its version: {_FORMS}"
+        raise PublishError("the reference names the model by a digest", where="release=", hint=hint)
     if "@" in reference and rest.startswith("//"):  # the part before it may be a password: not printed
         hint = "remove the part before the @, and run `docker login HOST`"
         raise PublishError("the reference has a user in it", where="release=", hint=hint)

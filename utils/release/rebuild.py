@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from utils import environment, files, keys, paths
+from utils import environment, files, paths
 from utils.attest import rebuilds, statement
 from utils.errors import ReleaseError, UsageError, did_you_mean, storage_error
 from utils.release import clean, git, sign, verify
@@ -73,8 +73,8 @@ def rebuild(
 
     Raises:
         UsageError: options that exclude each other.
-        ReleaseError: the key cannot be used, the commit is not in this clone or needs another environment, a build
-            fails, an artifact differs.
+        ReleaseError: the key cannot be used, or has said otherwise before; the commit is not in this clone, or needs
+            another environment; a build fails, or differs.
         StorageError: the statements cannot be written.
     """
     if takes_restored:
@@ -82,28 +82,36 @@ def rebuild(
         raise UsageError(what, where="restored=1", hint="leave restored=1 out")
     if to is not None and key is None:
         raise UsageError("to= is for signed statements, and no key signs them", where="to=", hint="add key=FILE")
-    private = None
-    if key is not None:
-        sign.check_private(key)
-        private = keys.load_private(key, "key", ReleaseError)
-    wanted = _find(release, models) if release else _lock(models)
-    for model, artifacts in wanted.artifacts.items():
-        _state(wanted, model, artifacts)  # names, versions and hashes of strangers: refused before they become paths
+    private = sign.check_private(key) if key is not None else None
+    wanted = _find_published(release, models) if release else _find_locked(models)
+    for model, artifacts in wanted.artifacts.items():  # of strangers: refused before their names become paths
+        _make_statement(wanted, model, artifacts)
     folder = to or wanted.folder
     if private is not None:
         _require_writable(folder)
     with clean.folder(lambda place: _check_out(wanted, place)) as built:
         built.build(list(wanted.artifacts), takes_weights=False)
         wrong: list[str] = []
+        refused: list[str] = []
         for model, artifacts in wanted.artifacts.items():
-            wrong += wanted.compare(model, built.bundle(model), built.root / "released")
-            if private is not None:
-                made = {file: _sha256(built.bundle(model) / file) for file in artifacts}
-                file = rebuilds.write(folder, _state(wanted, model, made), model, private)
-                result = "PASSED" if made == artifacts else "FAILED"
-                print(f"{paths.relative(file)}: {result}, signed", flush=True)
+            found = wanted.compare(model, built.bundle(model), built.root / "released")
+            wrong += found
+            if private is None:
+                continue
+            made = {file: _sha256(built.bundle(model) / file) for file in artifacts}
+            if found and made == artifacts:  # PASSED would hide it
+                wrong.append(f"{model}: not signed: the files of the statement are identical, and the model is not")
+                continue
+            try:
+                file = rebuilds.write(folder, _make_statement(wanted, model, made), model, private)
+            except ReleaseError as error:  # the other models are built, too
+                refused.append(str(error))
+                continue
+            print(f"{paths.relative(file)}: {'PASSED' if made == artifacts else 'FAILED'}, signed", flush=True)
         if wrong:
-            raise wanted.differs(wrong, built.root)
+            raise wanted.differs([*wrong, *refused], built.root)
+        if refused:
+            raise ReleaseError("\n".join(refused))
     count = sum(map(len, wanted.artifacts.values()))
     print(f"{wanted.title} of {wanted.commit[:12]}: {count} artifacts rebuilt, all identical", flush=True)
 
@@ -111,7 +119,7 @@ def rebuild(
 # What is built again
 
 
-def _lock(models: list[str]) -> _Wanted:
+def _find_locked(models: list[str]) -> _Wanted:
     names, locked = verify.locked_models(models)
     lock = paths.relative(paths.ARTIFACTS_LOCK)
     ours = f"{paths.relative(paths.REBUILDS)}/"
@@ -136,21 +144,21 @@ def _lock(models: list[str]) -> _Wanted:
     )
 
 
-def _find(release: str, models: list[str]) -> _Wanted:
+def _find_published(release: str, models: list[str]) -> _Wanted:
     if release.startswith("oci:"):
-        return _published(release, models)
+        return _find_pulled(release, models)
     if "://" in release:
         hint = "name a folder, oci:FOLDER/MODEL:VERSION or oci://HOST/REPO/MODEL:VERSION"
         raise ReleaseError(f"{as_text(release)} is not a release", where="release=", hint=hint)
-    return _released(Path(release), models)
+    return _find_released(Path(release), models)
 
 
-def _released(release: Path, models: list[str]) -> _Wanted:
+def _find_released(release: Path, models: list[str]) -> _Wanted:
     print(check(release, None)[-1], flush=True)
     index = index_of(release)
     artifacts = {
         model: {file: facts["sha256"] for file, facts in sorted(index["models"][model]["artifacts"].items())}
-        for model in _chosen(models, index["models"], str(release))
+        for model in _choose(models, index["models"], str(release))
     }
     provenance = {
         model: {file: files.sha256(release / "provenance" / f"{file}.json") for file in known}
@@ -174,13 +182,13 @@ def _released(release: Path, models: list[str]) -> _Wanted:
     )
 
 
-def _published(reference: str, models: list[str]) -> _Wanted:
+def _find_pulled(reference: str, models: list[str]) -> _Wanted:
     from utils.release.pull import pull_model
 
     found = pull_model(reference)
     where = as_text(reference)
     artifacts = {
-        model: dict(sorted(found.artifacts.items())) for model in _chosen(models, {found.model: found.artifacts}, where)
+        model: dict(sorted(found.artifacts.items())) for model in _choose(models, {found.model: found.artifacts}, where)
     }
     digests = {
         PurePosixPath(name).name.removesuffix(".json"): hashlib.sha256(data).hexdigest()
@@ -200,7 +208,7 @@ def _published(reference: str, models: list[str]) -> _Wanted:
     )
 
 
-def _chosen(models: list[str], known: Mapping[str, Any], where: str) -> list[str]:
+def _choose(models: list[str], known: Mapping[str, Any], where: str) -> list[str]:
     """The models that are named; none: all.
 
     Raises:
@@ -218,9 +226,7 @@ def _chosen(models: list[str], known: Mapping[str, Any], where: str) -> list[str
 
 def _check_out(wanted: _Wanted, place: Path) -> Path:
     """Unpack the files of the commit, and make sure that this environment can make its bytes."""
-    if not git.has_commit(wanted.commit):
-        what = f"this clone does not have the commit {wanted.commit[:12]}"
-        raise ReleaseError(what, where=wanted.title, hint="git fetch --tags, from where the release was made")
+    git.require_commit(wanted.commit, where=wanted.title)
     git.archive(wanted.commit, place / "commit.tar")
     root = unpack(place / "commit.tar", place / "checkout")
     (place / "commit.tar").unlink()
@@ -312,7 +318,7 @@ def _differs(where: str) -> Callable[[list[str], Path], ReleaseError]:
     return differs
 
 
-def _state(wanted: _Wanted, model: str, made: Mapping[str, str]) -> dict[str, Any]:
+def _make_statement(wanted: _Wanted, model: str, made: Mapping[str, str]) -> dict[str, Any]:
     return statement.make(
         model=model,
         commit=wanted.commit,

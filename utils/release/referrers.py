@@ -12,20 +12,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from utils.attest import statement
+from utils.attest.envelope import BUNDLE, PAYLOAD
 from utils.errors import PublishError
+from utils.release import provenance
 from utils.release.oci import CREATED, MANIFEST, TITLE, Referrer, Store, Tally, as_json, digest_of
-from utils.release.provenance import PREDICATE
 from utils.untrusted import parse_as
 
-__all__ = ["BUNDLE", "CYCLONEDX", "IN_TOTO", "SUMMARY", "attach", "build_referrers"]
+__all__ = ["CYCLONEDX", "attach", "build_referrers"]
 
-#: Media types of what is attached.
-IN_TOTO = "application/vnd.in-toto+json"
+#: The media type of a bill of materials.
 CYCLONEDX = "application/vnd.cyclonedx+json"
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-
-#: The predicate of a statement about a rebuild.
-SUMMARY = "https://slsa.dev/verification_summary/v1"
 
 #: A referrer has no configuration.
 _EMPTY, _NOTHING = "application/vnd.oci.empty.v1+json", b"{}"
@@ -53,14 +50,18 @@ def attach(store: Store, manifest: bytes, proofs: Mapping[str, bytes], *, dry_ru
     """
     subject, built = digest_of(manifest), build_referrers(manifest, proofs)
     there = store.find_referrers(subject, [each.digest for each in built]) if built else set()
-    new = [each for each in built if each.digest not in there]
-    tally = Tally(sent=[each.name for each in new], there=[each.name for each in built if each.digest in there])
-    blobs = {digest: data for each in new for digest, data in each.blobs.items()}
-    for digest, data in blobs.items():
-        if not store.has_blob(digest):
-            tally.bytes += len(data)
-            if not dry_run:
-                store.put_blob(digest, data)
+    blobs = {digest: data for each in built for digest, data in each.blobs.items()}
+    missing = {digest: data for digest, data in blobs.items() if not store.has_blob(digest)}
+    tally = Tally(bytes=sum(map(len, missing.values())))
+    new = []
+    for each in built:
+        is_there = each.digest in there and not missing.keys() & each.blobs.keys()
+        (tally.there if is_there else tally.sent).append(each.name)
+        if each.digest not in there:
+            new.append(each)
+    if not dry_run:
+        for digest, data in missing.items():
+            store.put_blob(digest, data)
     if new and not dry_run:
         with store.setting_tags():
             store.put_referrers(subject, new)
@@ -109,7 +110,10 @@ def _build(name: str, data: bytes, subject: dict[str, Any], created: str) -> Ref
 def _kind_of(name: str) -> tuple[str, dict[str, str]]:
     """The media type of a proof, and the annotations by which other tools find it."""
     if name.startswith("provenance/"):
-        return IN_TOTO, {"in-toto.io/predicate-type": PREDICATE}
+        return PAYLOAD, {"in-toto.io/predicate-type": provenance.PREDICATE}
     if name.startswith("rebuilds/"):  # as cosign's BUNDLE_SPEC.md says
-        return BUNDLE, {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SUMMARY}
+        return BUNDLE, {
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": statement.PREDICATE,
+        }
     return CYCLONEDX, {}

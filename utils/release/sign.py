@@ -24,13 +24,13 @@ __all__ = ["SIGNATURE", "check_private", "sign", "verify"]
 SIGNATURE = "model.sig"
 
 
-def check_private(key: Path) -> None:
-    """Refuse a malformed key, or one that others can read, before any work is done.
+def check_private(key: Path) -> Any:
+    """Load a key; refuse a malformed one, or one that others can read, before any work is done.
 
     Raises:
         ReleaseError: missing, unreadable, wrong permissions, wrong type, a password on it.
     """
-    keys.check_private(key, "key", ReleaseError)
+    return keys.check_private(key, "key", ReleaseError)
 
 
 def sign(folder: Path, signature: Path, key: Path) -> None:
@@ -41,12 +41,12 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
     """
     from model_signing import hashing, signing
 
-    check_private(key)
+    private = check_private(key)
     signature.unlink(missing_ok=True)
     # Ignore nothing: model-signing writes the ignored paths into the signature, in random order.
     ordered = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
     signing.Config().set_hashing_config(ordered).use_elliptic_key_signer(private_key=key).sign(folder, signature)
-    _make_repeatable(signature, keys.load_private(key, "key", ReleaseError))
+    _make_repeatable(signature, private)
 
 
 def _make_repeatable(signature: Path, key: Any) -> None:

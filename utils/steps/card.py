@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from utils import example, files, paths, tflite
 from utils.bundle import board_report, bundle, markdown
 from utils.bundle.boards import boards_part
-from utils.bundle.rebuilds import find_confirmations
+from utils.bundle.rebuilds import LockRebuilds, find_rebuilds
 from utils.graph import layout, record
 from utils.graph.step import Step
 from utils.model import datasets, preprocess
@@ -18,9 +17,6 @@ from utils.npu.bsp import load_bsps, parse_version
 from utils.recipe.schema import Recipe
 from utils.steps import main, note, say
 from utils.tasks import Scene, figures_of, pictures, read_truth_of, task_of
-
-if TYPE_CHECKING:
-    from utils.attest.rebuilds import Confirmation
 
 #: The text of the card; its own file, so that words can change without code. A kind of task fills in its blocks.
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -55,9 +51,9 @@ def work(recipe: Recipe, step: Step, outputs: record.Outputs) -> None:
         layout.model_name(recipe.name, variant): result["sha256"]
         for variant, result in facts["evaluation"]["variants"].items()
     }
-    rebuilds, not_counted = find_confirmations(recipe.name, artifacts)
-    if not_counted:
-        note(not_counted)
+    rebuilds = find_rebuilds(recipe.name, artifacts)
+    for words in rebuilds.notes:
+        note(words)
     text = _text(recipe, facts, compat=examined, boards=boards_part(boards.values()), rebuilds=rebuilds)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / files.SUMS).write_text(files.make_sums(folder), encoding="utf-8")
@@ -98,7 +94,7 @@ def _text(
     facts: dict[str, Any],
     compat: dict[str, Any],
     boards: str,
-    rebuilds: Sequence[Confirmation] = (),
+    rebuilds: LockRebuilds | None = None,
 ) -> str:
     return markdown.render(
         figures_of(recipe).template,
@@ -112,7 +108,7 @@ def _text(
         compat=compat,
         needs=_needs(compat),
         boards=boards,
-        rebuilds=rebuilds,
+        rebuilds=rebuilds or LockRebuilds(),
     )
 
 

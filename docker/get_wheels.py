@@ -46,6 +46,7 @@ def main(words: list[str]) -> int:
         print("usage:", text.strip(), file=sys.stdout if words else sys.stderr)
         return 0 if words[:1] in (["-h"], ["--help"]) else 2
     folder, *locks = words
+    sys.dont_write_bytecode = True  # of install.py: this folder is what the image is built of
     tags = [f"manylinux_2_{number}_x86_64" for number in range(GLIBC, 4, -1)]
     tags += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
     command = ["download", "-q", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--dest", folder]

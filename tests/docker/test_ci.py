@@ -209,7 +209,7 @@ def test_the_image_is_made_while_the_campaign_runs_where_a_stage_needs_it(checko
     code, out, err = run(checkout, "campaign", "docker")
     assert code == 0, out + err
     assert {*(checkout / "log").read_text().splitlines()} == {
-        "none pytest -m campaign --minutes 3", "1 true", "1 pytest"
+        "none pytest -m campaign --minutes 3", "1 pytest --version", "1 pytest"
     }  # fmt: skip
     (checkout / "log").write_text("true\n")
     program(checkout, "dockerd", "touch started; exec sleep 60")

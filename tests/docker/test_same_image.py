@@ -247,6 +247,7 @@ def test_wheels_of_locks_are_downloaded_for_the_image(tmp_path: Path) -> None:
         "one-1.0-py3-none-any.whl",
         "two-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
     ]
+    assert not (DOCKER / "__pycache__").exists()
     lock.write_text(lock.read_text().replace(hashes["one"], "0" * 64))
     done = run([sys.executable, DOCKER / "get_wheels.py", tmp_path / "again", lock], **env)
     assert done.returncode != 0

@@ -91,6 +91,17 @@ def has_all(command: list[str], env: Settings, what: str) -> bool:
     return False
 
 
+def forget_folder(environment: Path) -> None:
+    """Remove what uv notes of a wheel that came from a folder: its time, which differs between two builds."""
+    for note in environment.glob("lib/python3*/site-packages/*.dist-info/uv_cache.json"):
+        record = note.with_name("RECORD")
+        mode, lines = record.stat().st_mode, record.read_text(encoding="utf-8").splitlines(keepends=True)
+        record.unlink()  # it may be a link into uv's cache
+        record.write_text("".join(line for line in lines if "/uv_cache.json," not in line), encoding="utf-8")
+        record.chmod(mode)  # as in the wheel
+        note.unlink()
+
+
 def settings(pip: list[str]) -> Settings:
     """What pip is told, by name: a variable counts more than the section [install], and that more than [global]."""
     done = subprocess.run([*pip, "config", "list"], stdout=subprocess.PIPE, text=True)
@@ -125,6 +136,7 @@ def install(uv: Path, pip: Settings, folder: Path, words: list[str]) -> int:
     if wheels:
         config.write_text(uv_config(pip | {"no-index": "1", "find-links": wheels}), encoding="utf-8")
         if has_all(command, env, Path(words[-1]).name):
+            forget_folder(Path(words[0]).parents[1])
             return 0
     config.write_text(uv_config(pip), encoding="utf-8")
     return subprocess.run(command, env=env).returncode

@@ -268,6 +268,16 @@ def test_a_mirrors_wheels_count_first(tools: Path, index: Index, target: Path, t
     done = install(tools, target, lock, **settings)
     assert done.returncode == 0, done.stderr
     assert index.asked == []
+    # It is installed as if it came from the index: byte for byte.
+    [library] = target.parents[1].glob("lib/python3*/site-packages")
+    from_mirror = {file.relative_to(library): file.read_bytes() for file in library.rglob("*") if file.is_file()}
+    shutil.rmtree(library)
+    shutil.copytree(tmp_path / "mirror", index.folder, dirs_exist_ok=True)
+    done = install(tools, target, lock, **settings | {"WHEELS": None})
+    assert done.returncode == 0, done.stderr
+    assert from_mirror == {
+        file.relative_to(library): file.read_bytes() for file in library.rglob("*") if file.is_file()
+    }
     # One that the mirror lacks comes from the index.
     lock.write_text(lock.read_text() + make_wheel(index.folder, "tiny_two"))
     done = install(tools, target, lock, **settings)

@@ -161,6 +161,7 @@ def test_packages_of_the_architecture_are_fetched(packages: Path, tmp_path: Path
 def test_downloads_end_with_the_script_that_is_killed(packages: Path) -> None:
     with servers.serving() as server:
         path = "/pool/main/o/one_1_all.deb"
+        server.on("/pool/updates/main/t/two_1_all.deb", servers.stall(b"two", 1, 600))
         top = server.on(path, servers.stall(b"one", 1, 600)).removesuffix(path)
         env = environment(**dict.fromkeys(("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR", "DEBIAN_SNAPSHOT"), top))
         for name in ("http_proxy", "HTTP_PROXY"):

@@ -40,10 +40,50 @@ def test_a_reader_that_goes_ends_it_quietly(zoo: Checkout, command: str) -> None
     done = subprocess.run(words, cwd=zoo.root, env=clean_env(), stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     if command == "doit list":
-        assert done.returncode == -13
+        assert done.returncode == 141
         assert not done.stderr
     assert "Broken" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_peer_that_goes_does_not_end_it(zoo: Checkout) -> None:
+    """The step cache, the scheduler, a registry: the build goes on without them."""
+    code = """if True:
+        from utils import program
+        program.prepare(dies_of_closed_pipe=True)
+        import socket
+        here, there = socket.socketpair()
+        there.close()
+        try:
+            here.send(b"x")
+        except BrokenPipeError:
+            print("goes on")
+        """
+    done = zoo.run(sys.executable, "-c", code)
+    assert (done.returncode, said(done)) == (0, "goes on\n")
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_reader_that_goes_ends_every_thread(zoo: Checkout, name: str, buffered: bool) -> None:
+    code = f"""if True:
+        from utils import program
+        program.prepare(dies_of_closed_pipe=True)
+        import sys, threading, time
+        def write():
+            for _ in range(20):
+                sys.{name}.write("x" * 8192)
+        threading.Thread(target=write).start()
+        time.sleep(60)
+        """
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        words = [sys.executable, *([] if buffered else ["-u"]), "-c", code]
+        outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, name: gone}
+        done = subprocess.run(words, cwd=zoo.root, env=clean_env(), text=True, timeout=30, **outputs)
+    assert done.returncode == 141
+    assert (done.stdout or done.stderr or "") == ""
 
 
 def test_an_output_that_is_full(zoo: Checkout) -> None:

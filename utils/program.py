@@ -6,19 +6,19 @@ import atexit
 import contextlib
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from utils.errors import STORAGE, BuildError, StorageError, ZooError, storage_error
 from utils.untrusted import as_lines
 
 __all__ = ["DoitTraceback", "as_zoo_error", "end", "end_quietly", "prepare"]
 
-#: Exit code of a program whose reader has closed the pipe, as the shell reports a SIGPIPE.
+#: Exit code of a program whose reader has closed the pipe, as the shell reports a SIGPIPE. Python ignores the signal
+#: itself, and so do we: it does not tell an output from a socket.
 _NO_READER = 141
 
 
@@ -26,20 +26,46 @@ def prepare(*, dies_of_closed_pipe: bool = False) -> None:
     """Set up the process, whatever started it: umask, encoding errors, closed streams.
 
     Args:
-        dies_of_closed_pipe: end silently when the reader of its output closes it, as ``| head`` does; not for a program
-            with sockets, which break in the same way.
+        dies_of_closed_pipe: end silently, in the midst of whatever it does, when the reader of its output closes it, as
+            ``| head`` does. A socket that its peer closes is another matter: it is an error where it is used.
     """
     os.umask(os.umask(0o077) & 0o077)  # it must be able to read what it writes
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if dies_of_closed_pipe:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        sys.stdout, sys.stderr = _with_reader(sys.stdout), _with_reader(sys.stderr)
     if sys.stderr is None:  # closed by the caller
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process lives
     if sys.stdout is None:
         end(StorageError("the standard output is closed", hint="send it somewhere: > /dev/null"))
     atexit.register(_flush)
+
+
+class _Read(io.FileIO):
+    """The file of an output; the process ends with its reader."""
+
+    def write(self, data: Any, /) -> Any:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            end_quietly()
+
+
+def _with_reader(stream: Any) -> Any:
+    """A standard stream as it was, but that its process ends when its reader has closed it."""
+    if not isinstance(stream, io.TextIOWrapper) or stream not in (sys.__stdout__, sys.__stderr__):
+        return stream  # closed, or captured
+    stream.flush()
+    raw = _Read(stream.fileno(), "w", closefd=False)
+    file = io.BufferedWriter(raw) if isinstance(stream.buffer, io.BufferedWriter) else raw
+    return io.TextIOWrapper(
+        file,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _flush() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,17 @@ def test_another_package_under_the_name_is_refused(packages: Path, tmp_path: Pat
     assert "cannot get one_1_all.deb with the sha256 of docker/debian.txt" in done.stderr
     assert f"{given}/one_1_all.deb has the sha256 {hashlib.sha256(b'evil').hexdigest()}" in done.stderr
     assert "one_1_all.deb" not in fetched(packages)
+
+
+def test_what_is_wrong_is_said_before_it_ends(packages: Path, tmp_path: Path) -> None:
+    """Also on a busy machine, where what passes it on comes late."""
+    (packages / hashlib.sha256(b"two").hexdigest()).write_text("two")
+    copies = [shutil.copytree(packages, tmp_path / f"copy{number}") for number in range(16)]
+    with ThreadPoolExecutor(len(copies)) as pool:
+        for done in pool.map(lambda copy: fetch(copy, DEBS=str(packages)), copies):
+            assert done.returncode == 1
+            assert "cannot get one_1_all.deb with the sha256 of docker/debian.txt" in done.stderr
+            assert "xargs" not in done.stderr
 
 
 def test_packages_of_the_architecture_are_fetched(packages: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.checkouts import Checkout
-from tests.support.releases import FIRST, FIRST_KEY, Keys, flip, make_keys, small_release, write_public
+from tests.support.releases import FIRST, FIRST_KEY, Keys, flip, make_fit, make_keys, small_release, write_public
 from utils import files
 from utils.errors import ReleaseError
 from utils.release import check
@@ -120,9 +120,16 @@ def test_another_signer_is_not_trusted(release_once: Path, tmp_path: Path) -> No
 
 
 def test_an_unsigned_release_is_not_taken_for_a_signed_one(release: Path, keys: Keys) -> None:
-    (release / "model.sig").unlink()
+    make_fit(release)
     assert "signature: none" in check.check(release, None)
     assert "model.sig: is missing" in refused(release, keys.public)
+
+
+def test_a_signature_that_was_taken_away_is_missed(release: Path, keys: Keys) -> None:
+    """Without a key too: those of its models are left."""
+    (release / "model.sig").unlink()
+    assert "model.sig: is missing" in refused(release, keys.public)
+    assert "model.sig: is missing" in refused(release, None)
 
 
 def test_who_signed_is_left_open_without_a_key(release_once: Path) -> None:

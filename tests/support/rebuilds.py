@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,5 +76,4 @@ def move_to(release: Path, commit: str) -> None:
     old = index_of(release)["commit"]
     for file in (release / "release.json", *(release / "provenance").iterdir()):
         file.write_text(file.read_text().replace(old, commit))
-    shutil.rmtree(release / "signatures")  # they were of the other statements
     make_fit(release)

@@ -128,9 +128,11 @@ def first_release(folder: Path) -> Path:
 
 
 def make_fit(release: Path, keys: Keys | None = None) -> None:
-    """Let release.json, SHA256SUMS and, with keys, the signatures say what the files are now."""
+    """Let release.json, SHA256SUMS and, with keys, the signatures say what the files are now; without, none is left."""
     index = files.load_json(release / "release.json")
-    if keys:
+    if not keys:
+        shutil.rmtree(release / "signatures", ignore_errors=True)
+    else:
         top = release.parent / f"{FIRST_MODEL}-{index['version']}"
         for name, data in pack.published(release, index, FIRST_MODEL).items():
             pack.write(top / name, data)

@@ -62,6 +62,8 @@ def _check(folder: Path, public: Path | None) -> list[str]:
         wrong += found
         lines.append(f"signature: there, NOT CHECKED: pubkey=FILE says whom you trust (signed by key {key[:16]}...)")
     else:
+        if any(name.startswith("signatures/") for name in index["files"]):  # with a key all of them are made
+            wrong.append(f"{sign.SIGNATURE}: is missing")
         lines.append("signature: none")
     builders: set[str] = set()
     if not damaged:  # damaged files need no further check
